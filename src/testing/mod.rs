@@ -1,0 +1,38 @@
+//! Streams for tests of protocols: in memory, deterministic, and as unfriendly as the script says.
+//!
+//! - [`duplex`] makes a connected pair of streams with a bounded buffer each way. It never returns
+//!   `Pending` at random: the same calls give the same results.
+//! - [`Faulty`] wraps any stream and splits, delays, stalls, cuts and breaks it by a [`Script`],
+//!   written by hand or drawn from a seed.
+//! - [`VirtualClock`](crate::time::VirtualClock) makes hours pass at once.
+//!
+//! # Examples
+//!
+//! A peer whose bytes arrive one by one, with a pause of a second before the last one:
+//!
+//! ```
+//! use core::time::Duration;
+//! use duologue::io::{Cursor, read_all_with};
+//! use duologue::testing::{Fault, Faulty, Script};
+//! use duologue::time::VirtualClock;
+//!
+//! let clock = VirtualClock::new();
+//! let script = Script::new()
+//!     .reads([Fault::Split(1), Fault::Split(1), Fault::Delay(Duration::from_secs(1))]);
+//! let mut stream = Faulty::new(&b"abc"[..], script, &clock);
+//!
+//! let mut cursor = Cursor::new([0; 3]);
+//! let read = read_all_with(&mut stream, &mut cursor, clock.timer());
+//! assert_eq!(clock.block_on(read), Ok(Ok(3)));
+//! assert_eq!(clock.now().as_micros(), 1_000_000);
+//! ```
+
+mod duplex;
+mod faulty;
+mod random;
+mod script;
+
+pub use duplex::{Duplex, duplex};
+pub use faulty::Faulty;
+pub use random::SplitMix64;
+pub use script::{Fault, Profile, Script};

@@ -1,0 +1,4 @@
+//! All integration tests, in one binary.
+#![allow(missing_docs)]
+
+mod read_all;
