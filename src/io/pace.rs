@@ -83,14 +83,14 @@ impl Pace {
     #[inline]
     pub(super) fn poll<T: Timer, E>(
         &mut self,
-        mut timer: Pin<&mut T>,
+        timer: Pin<&mut T>,
         cx: &mut Context<'_>,
         mut step: impl FnMut(&mut Context<'_>) -> Poll<Step<E>>,
     ) -> Poll<Result<(), End<E>>> {
         let mut interruptions = 0_u32;
         for _ in 0..CALLS_PER_POLL {
             match step(cx) {
-                Poll::Pending => return self.poll_clock(timer.as_mut(), cx).map(Err),
+                Poll::Pending => return self.poll_clock(timer, cx).map(Err),
                 Poll::Ready(Step::Complete) => return Poll::Ready(Ok(())),
                 Poll::Ready(Step::Moved(n)) => {
                     self.moved = self.moved.saturating_add(n as u64);
@@ -109,8 +109,15 @@ impl Pace {
                 Poll::Ready(Step::Stop(error)) => return self.end(End::Stop(error)),
             }
         }
+        // The stream has more, and other tasks have a right to their turn. No timer is needed to
+        // come back, but the limits hold here, too.
+        let now = timer.now();
+        if self.check(now).is_none() {
+            let end = self.expired(now);
+            return self.end(end);
+        }
         cx.waker().wake_by_ref();
-        self.poll_clock(timer, cx).map(Err)
+        Poll::Pending
     }
 
     /// Forgets the countdown, so that going on starts a new one.
@@ -171,7 +178,8 @@ impl Pace {
         }
         clock.window.moved = clock.window.moved.saturating_add(moved);
         if let Some(rate) = self.limits.rate {
-            if now >= clock.window.opened.saturating_add(rate.window) && !is_slow(clock, rate, now) {
+            if now >= clock.window.opened.saturating_add(rate.window) && !is_slow(clock, rate, now)
+            {
                 clock.window = Window { opened: now, moved: 0 };
             }
         }

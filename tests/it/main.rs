@@ -1,4 +1,16 @@
 //! All integration tests, in one binary.
 #![allow(missing_docs)]
 
+mod drop_at_every_poll;
+mod duplex;
+mod extension_traits;
+mod faulty;
+mod misbehaving_transport;
+mod part_file;
 mod read_all;
+mod runtimes;
+mod sized;
+mod support;
+mod tidy;
+mod time;
+mod write_all;

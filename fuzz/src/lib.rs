@@ -1,0 +1,9 @@
+//! The bodies of the fuzz targets, as plain functions over bytes.
+//!
+//! cargo-fuzz calls them with what it invents; the crate's own tests call them with the committed
+//! corpus, on stable Rust. A body panics when a promise is broken.
+
+pub mod legacy_codec;
+pub mod read_all_script;
+pub mod script;
+pub mod write_all_script;

@@ -1,0 +1,105 @@
+//! `io::read_all` over a scripted transport equals a synchronous model of it.
+
+use arbitrary::{Arbitrary, Unstructured};
+use duologue::io::{
+    Cursor, ReadError, SizePrefix, SizedCursor, TransportError, read_all_with,
+};
+use duologue::testing::Faulty;
+use duologue::time::VirtualClock;
+
+use crate::script::{Plan, Run, run as run_future};
+
+/// What the model says must be true of an outcome that ended a read with `filled` bytes.
+fn check(error: &ReadError, filled: usize, len: usize) {
+    assert_eq!(error.filled(), filled, "the error tells the position");
+    assert!(filled <= len);
+    match error {
+        ReadError::Transport { error: TransportError::Overrun { claimed, offered }, .. } => {
+            assert_eq!(*claimed, offered + 1);
+        }
+        ReadError::Transport { error: TransportError::WriteZero, .. } => {
+            panic!("a reader cannot refuse a write")
+        }
+        _ => {}
+    }
+}
+
+pub fn run(data: &[u8]) {
+    let mut input = Unstructured::new(data);
+    let (Ok(sized), Ok(plan)) = (bool::arbitrary(&mut input), Plan::arbitrary(&mut input)) else {
+        return;
+    };
+    if sized { read_sized(&plan) } else { read_exactly(&plan) }
+}
+
+/// Reads until the cursor is full, or the stream is at its end or stalls, dropping on the way.
+fn read_exactly(plan: &Plan) {
+    let clock = VirtualClock::new();
+    let bytes = plan.data();
+    let mut stream = Faulty::new(&bytes[..], plan.script.clone(), &clock);
+    let mut cursor = Cursor::new(vec![0xEE; bytes.len()]);
+    let mut drops = plan.drops.iter().copied();
+    for _ in 0..10_000 {
+        let read = read_all_with(&mut stream, &mut cursor, clock.timer()).limits(plan.limits());
+        let before = clock.now();
+        let ended = run_future(read, &clock, drops.next());
+        // Whatever happened: what the cursor shows is what the stream has lost, in order.
+        let taken = bytes.len() - stream.get_ref().len();
+        assert_eq!(cursor.position(), taken, "no byte is lost or made up");
+        assert_eq!(cursor.filled(), &bytes[..taken]);
+        assert!(cursor.buffer()[taken..].iter().all(|byte| *byte == 0xEE));
+        match ended {
+            Run::Ended(Ok(n)) => {
+                assert_eq!((n, cursor.remaining()), (bytes.len(), 0));
+                return;
+            }
+            Run::Ended(Err(error)) => {
+                check(&error, taken, bytes.len());
+                if error.can_retry() {
+                    assert!(clock.now() > before || plan.idle_millis == 0 || is_zero(plan));
+                }
+            }
+            Run::Dropped => {}
+            Run::Stuck => panic!("waits although the idle limit is finite"),
+        }
+    }
+    // Ten thousand futures and no end: only a stall or a cut explains that, or limits of zero.
+    assert!(cursor.remaining() > 0);
+}
+
+fn is_zero(plan: &Plan) -> bool {
+    plan.deadline_millis == Some(0) || plan.rate.is_some_and(|(_, window)| window == 0)
+}
+
+/// The same with a size before the bytes, which may be over the limit.
+fn read_sized(plan: &Plan) {
+    let clock = VirtualClock::new();
+    let body = plan.data();
+    let limit = u64::from(plan.chunk % 5000);
+    let mut bytes = SizePrefix::U32Be.encode(body.len() as u64).expect("small").to_vec();
+    bytes.extend_from_slice(&body);
+    let mut stream = Faulty::new(&bytes[..], plan.script.clone(), &clock);
+    let mut cursor = SizedCursor::new(SizePrefix::U32Be, limit);
+    let mut drops = plan.drops.iter().copied();
+    for _ in 0..10_000 {
+        let read = read_all_with(&mut stream, &mut cursor, clock.timer()).limits(plan.limits());
+        let ended = run_future(read, &clock, drops.next());
+        let taken = bytes.len() - stream.get_ref().len();
+        assert_eq!(cursor.body(), &body[..taken.saturating_sub(SizePrefix::LEN)]);
+        assert!(cursor.clone().into_body().capacity() <= (2 * taken).max(16 * 1024));
+        match ended {
+            Run::Ended(Ok(n)) => {
+                assert_eq!(n, body.len());
+                assert!(n as u64 <= limit);
+                return;
+            }
+            Run::Ended(Err(ReadError::Size { .. })) => {
+                assert!(body.len() as u64 > limit && cursor.body().is_empty());
+                return;
+            }
+            Run::Ended(Err(error)) => check(&error, cursor.body().len(), body.len()),
+            Run::Dropped => {}
+            Run::Stuck => panic!("waits although the idle limit is finite"),
+        }
+    }
+}

@@ -1,0 +1,106 @@
+//! What the two script targets share: a scripted stream, and a task that drops its futures.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll, Wake, Waker};
+use std::time::Duration;
+
+use arbitrary::Arbitrary;
+use duologue::io::Limits;
+use duologue::testing::Script;
+use duologue::time::{Time, VirtualClock};
+
+/// What the fuzzer decides beside the transport's behaviour.
+#[derive(Arbitrary, Debug)]
+pub struct Plan {
+    pub script: Script,
+    /// Bytes to move; at most 4 KiB, so that a case stays quick.
+    pub len: u16,
+    pub chunk: u16,
+    pub idle_millis: u16,
+    pub deadline_millis: Option<u16>,
+    pub rate: Option<(u16, u16)>,
+    /// How many polls each future gets before it is dropped; used up, futures live on.
+    pub drops: Vec<u8>,
+}
+
+impl Plan {
+    pub fn len(&self) -> usize {
+        usize::from(self.len % 4097)
+    }
+
+    pub fn data(&self) -> Vec<u8> {
+        (0..self.len()).map(|n| (n % 251) as u8).collect()
+    }
+
+    pub fn limits(&self) -> Limits {
+        let mut limits = Limits::default().idle(millis(self.idle_millis));
+        if let Some(deadline) = self.deadline_millis {
+            limits = limits.deadline(millis(deadline));
+        }
+        if let Some((rate, window)) = self.rate {
+            limits = limits.minimum_rate(rate.into(), millis(window));
+        }
+        limits
+    }
+}
+
+fn millis(n: u16) -> Duration {
+    Duration::from_millis(n.into())
+}
+
+#[derive(Default)]
+struct Wakes(AtomicUsize);
+
+impl Wake for Wakes {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// How one future ended.
+pub enum Run<T> {
+    Ended(T),
+    Dropped,
+    /// It waits, nothing will ever wake it, and no timer is armed: right only for a stalled stream
+    /// under limits that never pass.
+    Stuck,
+}
+
+/// Polls `future` at most `polls` times (no limit for `None`), moving the clock when it waits.
+///
+/// Panics when it answers `Pending` without anything registered that could wake it, though
+/// `may_wait_for_ever` is false.
+pub fn run<F: Future>(future: F, clock: &VirtualClock, polls: Option<u8>) -> Run<F::Output> {
+    let mut future = std::pin::pin!(future);
+    let wakes = Arc::new(Wakes::default());
+    let waker = Waker::from(Arc::clone(&wakes));
+    let mut polled = 0_u32;
+    loop {
+        if polls.is_some_and(|polls| polled >= u32::from(polls)) {
+            return Run::Dropped;
+        }
+        polled += 1;
+        assert!(polled < 1_000_000, "a live-lock");
+        let before = wakes.0.load(Ordering::Relaxed);
+        if let Poll::Ready(output) = poll(future.as_mut(), &waker) {
+            return Run::Ended(output);
+        }
+        if wakes.0.load(Ordering::Relaxed) > before {
+            continue;
+        }
+        match clock.next_deadline() {
+            Some(at) if at < Time::MAX => {
+                clock.advance_to(at);
+                assert!(wakes.0.load(Ordering::Relaxed) > before, "a timer that wakes nobody");
+            }
+            _ => return Run::Stuck,
+        }
+    }
+}
+
+fn poll<F: Future>(future: Pin<&mut F>, waker: &Waker) -> Poll<F::Output> {
+    future.poll(&mut Context::from_waker(waker))
+}

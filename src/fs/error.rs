@@ -1,0 +1,93 @@
+use core::fmt;
+use std::io;
+
+/// Why a file could not be received into a folder.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Error {
+    /// The caller: the name is not one plain component (empty, `.`, `..`, or with a separator or
+    /// a NUL).
+    Name,
+    /// The caller: [`PartFile::MAX_NUMBER`](super::PartFile::MAX_NUMBER) numbered names are taken
+    /// already.
+    Collisions,
+    /// The system: a call failed.
+    Storage {
+        /// What was being done.
+        action: Action,
+        /// The kind of its error.
+        kind: io::ErrorKind,
+        /// The operating system's code, where there is one.
+        code: Option<i32>,
+    },
+}
+
+/// What was being done when the system refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Action {
+    /// Opening the folder.
+    OpenFolder,
+    /// Creating the temporary file.
+    Create,
+    /// Writing what had arrived.
+    Write,
+    /// Writing the file through to the disk.
+    Sync,
+    /// Giving the file its final name.
+    Publish,
+    /// Writing the folder through to the disk; the file has its final name already.
+    SyncFolder,
+}
+
+impl Error {
+    pub(super) fn storage(action: Action) -> impl Fn(io::Error) -> Self {
+        move |error| Self::Storage { action, kind: error.kind(), code: error.raw_os_error() }
+    }
+
+    /// Whether the same call can succeed later, once there is room on the disk, say.
+    ///
+    /// A failed [`Action::Sync`] is never retried: the system may have dropped the bytes.
+    pub fn can_retry(&self) -> bool {
+        matches!(self, Self::Storage { action, .. } if *action != Action::Sync)
+    }
+}
+
+impl fmt::Display for Action {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::OpenFolder => "opening the folder",
+            Self::Create => "creating the temporary file",
+            Self::Write => "writing",
+            Self::Sync => "writing the file through to the disk",
+            Self::Publish => "giving the file its name",
+            Self::SyncFolder => "writing the folder through to the disk",
+        })
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Name => f.write_str("the name is not one plain file name"),
+            Self::Collisions => f.write_str("every numbered name is taken"),
+            Self::Storage { action, code: Some(code), .. } => {
+                write!(f, "{action} failed: {}", io::Error::from_raw_os_error(*code))
+            }
+            Self::Storage { action, kind, code: None } => write!(f, "{action} failed: {kind}"),
+        }
+    }
+}
+
+impl core::error::Error for Error {}
+
+impl From<Error> for io::Error {
+    fn from(error: Error) -> Self {
+        let kind = match &error {
+            Error::Name => io::ErrorKind::InvalidInput,
+            Error::Collisions => io::ErrorKind::AlreadyExists,
+            Error::Storage { kind, .. } => *kind,
+        };
+        Self::new(kind, error)
+    }
+}

@@ -1,0 +1,72 @@
+//! What several test files need.
+
+use std::future::Future;
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use duologue::testing::Duplex;
+use duologue::time::{Time, Timer, VirtualClock};
+use futures::AsyncWriteExt;
+
+/// The moment `n` seconds after a virtual clock's beginning.
+pub(crate) fn seconds(n: u64) -> Time {
+    Time::from_micros(n * 1_000_000)
+}
+
+/// Writes to a stream that has room for all of it.
+pub(crate) fn write_now(stream: &mut Duplex, bytes: &[u8]) {
+    assert!(stream.writable() >= bytes.len());
+    futures::executor::block_on(stream.write_all(bytes)).unwrap();
+}
+
+/// Polls once with a waker that does nothing.
+pub(crate) fn poll_once<F: Future + Unpin>(future: &mut F) -> Poll<F::Output> {
+    Pin::new(future).poll(&mut Context::from_waker(Waker::noop()))
+}
+
+/// Polls once, and tells whether the future waits.
+pub(crate) fn is_pending<F: Future + Unpin>(future: &mut F) -> bool {
+    poll_once(future).is_pending()
+}
+
+/// Waits on a virtual clock.
+pub(crate) async fn sleep(clock: &VirtualClock, duration: Duration) {
+    let mut timer = clock.timer();
+    let deadline = timer.now().saturating_add(duration);
+    Pin::new(&mut timer).reset(deadline);
+    std::future::poll_fn(|cx| Pin::new(&mut timer).poll(cx)).await;
+}
+
+/// Lets the other futures of the task run once.
+pub(crate) async fn yield_now() {
+    let mut yielded = false;
+    std::future::poll_fn(|cx| {
+        if std::mem::replace(&mut yielded, true) {
+            return Poll::Ready(());
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
+}
+
+/// A stream that nobody may call.
+pub(crate) struct Untouchable;
+
+impl io::Read for Untouchable {
+    fn read(&mut self, _buf: &mut [u8]) -> io::Result<usize> {
+        panic!("read although nothing was missing")
+    }
+}
+
+impl io::Write for Untouchable {
+    fn write(&mut self, _buf: &[u8]) -> io::Result<usize> {
+        panic!("written to although nothing was left")
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        panic!("flushed")
+    }
+}
