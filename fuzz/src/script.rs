@@ -9,13 +9,14 @@ use std::time::Duration;
 
 use arbitrary::Arbitrary;
 use duologue::io::Limits;
-use duologue::testing::Script;
+use duologue::testing::{Fault, Script};
 use duologue::time::{Time, VirtualClock};
 
 /// What the fuzzer decides beside the transport's behaviour.
 #[derive(Arbitrary, Debug)]
 pub struct Plan {
-    pub script: Script,
+    /// What happens to the calls of the stream, one after the other.
+    pub faults: Vec<Fault>,
     /// Bytes to move; at most 4 KiB, so that a case stays quick.
     pub len: u16,
     pub chunk: u16,
@@ -33,6 +34,21 @@ impl Plan {
 
     pub fn data(&self) -> Vec<u8> {
         (0..self.len()).map(|n| (n % 251) as u8).collect()
+    }
+
+    pub fn script(&self) -> Script {
+        Script::new().reads(self.faults.iter().cloned()).writes(self.faults.iter().cloned())
+    }
+
+    /// How many futures are enough if time alone cannot hold up the stream: one for each that is
+    /// dropped, one for each fault that ends a future, and one for each 128 calls without a wait.
+    pub fn rounds(&self) -> usize {
+        self.drops.len() + self.faults.len() + self.len() / 128 + 8
+    }
+
+    /// Whether the stream gets going again after every fault without time passing.
+    pub fn always_goes_on(&self) -> bool {
+        !self.faults.iter().any(|f| matches!(f, Fault::Stall | Fault::Cut | Fault::Delay(_)))
     }
 
     pub fn limits(&self) -> Limits {
@@ -64,15 +80,13 @@ impl Wake for Wakes {
 pub enum Run<T> {
     Ended(T),
     Dropped,
-    /// It waits, nothing will ever wake it, and no timer is armed: right only for a stalled stream
-    /// under limits that never pass.
+    /// It waits, nothing will ever wake it, and no timer is armed.
     Stuck,
 }
 
 /// Polls `future` at most `polls` times (no limit for `None`), moving the clock when it waits.
 ///
-/// Panics when it answers `Pending` without anything registered that could wake it, though
-/// `may_wait_for_ever` is false.
+/// Panics when a timer goes off and the future's waker was not registered with it.
 pub fn run<F: Future>(future: F, clock: &VirtualClock, polls: Option<u8>) -> Run<F::Output> {
     let mut future = std::pin::pin!(future);
     let wakes = Arc::new(Wakes::default());

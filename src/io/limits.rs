@@ -57,10 +57,15 @@ impl Limits {
     /// The least average rate, in bytes a second, over each `window` of time; the first window
     /// begins with the first wait.
     ///
-    /// A window of zero is taken as one microsecond.
+    /// A rate of zero is no limit; a window of zero is taken as one microsecond.
     pub const fn minimum_rate(mut self, bytes_per_second: u64, window: Duration) -> Self {
         let window = if window.is_zero() { Duration::from_micros(1) } else { window };
-        self.rate = Some(MinimumRate { bytes_per_second, window });
+        // Zero would never be missed, and yet wake the task at the end of every window.
+        self.rate = if bytes_per_second == 0 {
+            None
+        } else {
+            Some(MinimumRate { bytes_per_second, window })
+        };
         self
     }
 }

@@ -46,6 +46,8 @@ pub(super) struct Pace {
     clock: Option<Clock>,
     /// What the timer is set to; it may be earlier than the next limit, never later.
     armed: Option<Time>,
+    /// Whether to give way once before the timer is armed; set again by every byte.
+    yields: bool,
 }
 
 #[derive(Debug)]
@@ -72,7 +74,7 @@ pub(super) fn checked(claimed: usize, offered: usize) -> Result<usize, Transport
 
 impl Pace {
     pub(super) const fn new(limits: Limits) -> Self {
-        Self { limits, moved: 0, clock: None, armed: None }
+        Self { limits, moved: 0, clock: None, armed: None, yields: true }
     }
 
     pub(super) fn set_limits(&mut self, limits: Limits) {
@@ -94,6 +96,7 @@ impl Pace {
                 Poll::Ready(Step::Complete) => return Poll::Ready(Ok(())),
                 Poll::Ready(Step::Moved(n)) => {
                     self.moved = self.moved.saturating_add(n as u64);
+                    self.yields = true;
                     interruptions = 0;
                 }
                 Poll::Ready(Step::Failed(error)) => {
@@ -129,6 +132,7 @@ impl Pace {
     fn restart(&mut self) {
         self.moved = 0;
         self.clock = None;
+        self.yields = true;
     }
 
     /// Looks at the clock: which limit has passed, or until when to wait.
@@ -138,8 +142,18 @@ impl Pace {
         mut timer: Pin<&mut T>,
         cx: &mut Context<'_>,
     ) -> Poll<End<E>> {
+        // Arming is a system call and wakes the clock's thread, so it is worth a yield to see
+        // whether the other end is just about to move on. Once armed, the timer stays so.
+        if self.armed.is_none() && self.yields {
+            self.yields = false;
+            if self.clock.is_none() {
+                self.note(timer.now());
+            }
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        let mut now = timer.now();
         loop {
-            let now = timer.now();
             let Some(next) = self.check(now) else {
                 let end = self.expired(now);
                 self.restart();
@@ -157,16 +171,17 @@ impl Pace {
             }
             // It fired. If it was set to an earlier limit that bytes have moved since, wait for
             // the next one; if it fired before its time, let the executor breathe first.
-            let due = self.armed.take().is_none_or(|armed| armed <= timer.now());
-            if !due {
+            now = timer.now();
+            if self.armed.take().is_some_and(|armed| armed > now) {
                 cx.waker().wake_by_ref();
                 return Poll::Pending;
             }
         }
     }
 
-    /// Notes what has moved; the next limit to pass, or `None` when one has.
-    fn check(&mut self, now: Time) -> Option<Time> {
+    /// Enters what has moved since the clock was last looked at.
+    #[inline]
+    fn note(&mut self, now: Time) -> &mut Clock {
         let moved = core::mem::take(&mut self.moved);
         let clock = self.clock.get_or_insert(Clock {
             started: now,
@@ -177,7 +192,14 @@ impl Pace {
             clock.last_byte = now;
         }
         clock.window.moved = clock.window.moved.saturating_add(moved);
-        if let Some(rate) = self.limits.rate {
+        clock
+    }
+
+    /// The next limit to pass, or `None` when one has.
+    fn check(&mut self, now: Time) -> Option<Time> {
+        let rate = self.limits.rate;
+        let clock = self.note(now);
+        if let Some(rate) = rate {
             if now >= clock.window.opened.saturating_add(rate.window) && !is_slow(clock, rate, now)
             {
                 clock.window = Window { opened: now, moved: 0 };

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use duologue::io::{Cursor, Limits, ReadError, SomeCursor, read_all, read_all_with};
+use duologue::io::{
+    Cursor, Limits, ReadError, SomeCursor, read_all, read_all_with, write_all_chunked_with,
+};
 use duologue::testing::{Duplex, Fault, Faulty, Script, duplex};
 use duologue::time::{Time, VirtualClock};
 use futures::executor::block_on;
@@ -130,6 +132,18 @@ fn a_minimum_rate_lets_a_drip_pass_that_is_fast_enough() {
 }
 
 #[test]
+fn a_minimum_rate_of_zero_is_no_limit_and_wakes_nobody() {
+    // Found by fuzzing: windows of a microsecond that no silence could ever fail.
+    let clock = VirtualClock::new();
+    let (mut near, _far) = duplex(64);
+    let mut cursor = Cursor::new([0; 1]);
+    let limits = Limits::default().minimum_rate(0, Duration::ZERO);
+    let read = read_all_with(&mut near, &mut cursor, clock.timer()).limits(limits);
+    assert_eq!(clock.block_on(read), Ok(Err(ReadError::Idle { filled: 0, limit: IDLE })));
+    assert_eq!((clock.now(), clock.resets()), (seconds(20), 1));
+}
+
+#[test]
 fn data_that_is_there_when_the_time_runs_out_wins() {
     // B6: the chapter's twentieth wait answers False although the byte has come.
     let clock = VirtualClock::new();
@@ -186,12 +200,32 @@ fn the_timer_is_armed_once_for_an_idle_limit_and_not_for_every_byte() {
     let mut cursor = Cursor::new(vec![0; 1000]);
     let mut read = read_all_with(&mut near, &mut cursor, clock.timer());
     for _ in 0..999 {
-        assert!(is_pending(&mut read));
+        assert!(is_pending(&mut read)); // gives way once
+        assert!(is_pending(&mut read)); // parks
+        assert_eq!(clock.resets(), 1);
         write_now(&mut far, b"x");
         clock.advance(Duration::from_millis(10));
     }
-    assert!(is_pending(&mut read));
-    assert_eq!(clock.resets(), 1);
+    // Exact all the same: the limit counts from the last byte, and not from the arming.
+    let limit = IDLE;
+    let outcome = clock.block_on(read);
+    assert_eq!(outcome, Ok(Err(ReadError::Idle { filled: 999, limit })));
+    assert_eq!(clock.now(), Time::from_micros(9_990_000 + 20_000_000));
+    assert_eq!(clock.resets(), 2);
+}
+
+#[test]
+fn two_ends_in_step_never_arm_the_timer() {
+    // Each end finds the pipe empty or full again and again, but never after giving way once.
+    let clock = VirtualClock::new();
+    let (mut near, mut far) = duplex(100);
+    let mut sent = Cursor::new(vec![1; 10_000]);
+    let mut received = Cursor::new(vec![0; 10_000]);
+    let writing = write_all_chunked_with(&mut near, &mut sent, clock.timer());
+    let reading = read_all_with(&mut far, &mut received, clock.timer());
+    let both = futures::future::join(writing, reading);
+    assert_eq!(clock.block_on(both), Ok((Ok(10_000), Ok(10_000))));
+    assert_eq!(clock.resets(), 0);
 }
 
 #[test]
