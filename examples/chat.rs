@@ -1,0 +1,235 @@
+//! A chat between two; the chapter's first program, both of its roles.
+//!
+//! Teaches: `ChatReader` and `ChatWriter` on the two halves of a stream, and `ChatState`, the
+//! program's transitions without its I/O.
+
+mod support;
+
+use std::io::Write;
+use std::pin::pin;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use duologue::legacy::{
+    ChatInput, ChatReader, ChatState, ChatWriter, TextDecoder, TextEncoder,
+};
+use duologue::net::{Listener, Stream, Target, connect};
+use futures::channel::mpsc;
+use futures::future::{Either, select};
+use futures::{AsyncBufReadExt, AsyncReadExt, SinkExt, StreamExt};
+use support::programs::{Failure, Usage, exit, printable, require_legacy};
+
+const USAGE: &str = "\
+usage: chat --legacy [--encoding LABEL] --listen ADDR:PORT
+       chat --legacy [--encoding LABEL] --connect HOST:PORT
+
+Each line of standard input is a message; each message received is a line on
+standard output, control characters escaped. Status goes to standard error.
+When the peer leaves, --listen listens again; at the end of standard input what
+is left is sent, and the program ends.
+
+  --legacy          speak the chapter's format: bare text, no frames. Messages
+                    that meet on the way become one; a pause of 30 ms between
+                    two of ours keeps them apart on most networks
+  --encoding LABEL  as the Encoding Standard names it: utf-8 (the default),
+                    euc-kr (what the original spoke), windows-1252 ...";
+
+/// Between two messages, as nothing in the format keeps them apart.
+const PAUSE: Duration = Duration::from_millis(30);
+
+/// How long a peer gets to say its last words after ours.
+const FAREWELL: Duration = Duration::from_secs(5);
+
+enum Mode {
+    Listen(Target),
+    Connect(Target, String),
+}
+
+struct Options {
+    mode: Mode,
+    encoding: String,
+}
+
+fn parse() -> Result<Option<Options>, Usage> {
+    use lexopt::prelude::*;
+    let (mut legacy, mut encoding, mut mode) = (false, "utf-8".to_owned(), None);
+    let target = |text: &str| text.parse().map_err(|error| Usage(format!("{error}")));
+    let mut parser = lexopt::Parser::from_env();
+    while let Some(argument) = parser.next()? {
+        match argument {
+            Long("help") | Short('h') => return Ok(None),
+            Long("legacy") => legacy = true,
+            Long("encoding") => encoding = parser.value()?.string()?,
+            Long("listen") if mode.is_none() => {
+                mode = Some(Mode::Listen(target(&parser.value()?.string()?)?));
+            }
+            Long("connect") if mode.is_none() => {
+                let text = parser.value()?.string()?;
+                mode = Some(Mode::Connect(target(&text)?, text));
+            }
+            other => return Err(other.unexpected().into()),
+        }
+    }
+    require_legacy(legacy)?;
+    let mode = mode.ok_or_else(|| Usage("--listen or --connect is missing".into()))?;
+    TextDecoder::for_label(&encoding).map_err(|error| Usage(error.to_string()))?;
+    Ok(Some(Options { mode, encoding }))
+}
+
+fn main() -> ExitCode {
+    let outcome = match parse() {
+        Ok(Some(options)) => smol::block_on(run(options)),
+        Ok(None) => {
+            println!("{USAGE}");
+            Ok(())
+        }
+        Err(usage) => Err(usage.into()),
+    };
+    exit(outcome, USAGE)
+}
+
+async fn run(options: Options) -> Result<(), Failure> {
+    let mut lines = Lines::new();
+    match options.mode {
+        Mode::Listen(target) => {
+            let mut listener = Listener::bind(&target).await?;
+            let mut state = ChatState::Idle.next(ChatInput::Listen);
+            eprintln!("{}\nAddress: {}", state.status(), listener.local_address());
+            loop {
+                // Without a line to send and without more to come there is nobody to wait for.
+                let stream = {
+                    let accept = pin!(listener.accept());
+                    match select(accept, pin!(lines.ended())).await {
+                        Either::Left((stream, _)) => stream?,
+                        Either::Right(_) => return Ok(()),
+                    }
+                };
+                state = state.next(ChatInput::PeerJoined(stream.peer().to_string()));
+                eprintln!("{}", state.status());
+                if converse(stream, &options.encoding, &mut lines).await? == Over::Input {
+                    return Ok(());
+                }
+                state = state.next(ChatInput::PeerLeft);
+                eprintln!("{}", state.status());
+            }
+        }
+        Mode::Connect(target, text) => {
+            let state = ChatState::Idle.next(ChatInput::Connect(text));
+            let stream = connect(&target).await.map_err(|error| {
+                let failure = state.failure().unwrap_or_default();
+                format!("{failure} ({error})")
+            })?;
+            let state = state.next(ChatInput::Connected(stream.peer().to_string()));
+            eprintln!("{}", state.status());
+            if converse(stream, &options.encoding, &mut lines).await? == Over::Peer {
+                eprintln!("The peer has left.");
+            }
+            Ok(())
+        }
+    }
+}
+
+/// Why a conversation ended.
+#[derive(PartialEq)]
+enum Over {
+    /// Everything was sent, and there is no more.
+    Input,
+    /// The peer closed, or the connection broke.
+    Peer,
+}
+
+/// Sends lines and prints messages until one side has had enough.
+async fn converse(stream: Stream, encoding: &str, lines: &mut Lines) -> Result<Over, Failure> {
+    let (mut incoming, mut outgoing) = stream.split();
+    let mut reader = ChatReader::with_decoder(TextDecoder::for_label(encoding)?);
+    let mut writer = ChatWriter::with_encoder(TextEncoder::for_label(encoding)?);
+    let receiving = async {
+        loop {
+            match reader.receive(&mut incoming).await {
+                Ok(Some(message)) => {
+                    // A reader of ours that is gone is no reason to keep on.
+                    if writeln!(std::io::stdout(), "{}", printable(&message)).is_err() {
+                        return;
+                    }
+                }
+                Ok(None) => return,
+                Err(error) => return eprintln!("{}", printable(&error.to_string())),
+            }
+        }
+    };
+    let sending = async {
+        while let Some(line) = lines.next().await {
+            match writer.send(&mut outgoing, line).await {
+                Ok(()) => lines.sent(),
+                Err(error) if error.can_retry() => {
+                    eprintln!("{error}");
+                    lines.sent();
+                }
+                // The line goes to the next peer, if there is one.
+                Err(error) => return Err(error),
+            }
+            smol::Timer::after(PAUSE).await;
+        }
+        writer.close(&mut outgoing).await
+    };
+    let mut receiving = pin!(receiving);
+    match select(pin!(sending), receiving.as_mut()).await {
+        Either::Left((Ok(()), _)) => {
+            // Its last words would be lost with a connection that is closed over them.
+            select(receiving, pin!(smol::Timer::after(FAREWELL))).await;
+            Ok(Over::Input)
+        }
+        Either::Left((Err(error), _)) => {
+            eprintln!("{error}");
+            Ok(Over::Peer)
+        }
+        Either::Right(((), _)) => Ok(Over::Peer),
+    }
+}
+
+/// The lines of standard input, one at a time: a line leaves it only when it has been sent.
+struct Lines {
+    incoming: mpsc::Receiver<String>,
+    /// The line to send next.
+    waiting: Option<String>,
+}
+
+impl Lines {
+    fn new() -> Self {
+        let (mut sender, incoming) = mpsc::channel(0);
+        let input = smol::io::BufReader::new(smol::Unblock::new(std::io::stdin()));
+        smol::spawn(async move {
+            let mut lines = input.split(b'\n');
+            while let Some(Ok(mut line)) = lines.next().await {
+                if line.last() == Some(&b'\r') {
+                    line.pop();
+                }
+                let line = String::from_utf8_lossy(&line).into_owned();
+                if !line.is_empty() && sender.send(line).await.is_err() {
+                    return;
+                }
+            }
+        })
+        .detach();
+        Self { incoming, waiting: None }
+    }
+
+    /// The line to send next, the same one until it is [`sent`](Self::sent); `None` at the end.
+    async fn next(&mut self) -> Option<&str> {
+        if self.waiting.is_none() {
+            self.waiting = self.incoming.next().await;
+        }
+        self.waiting.as_deref()
+    }
+
+    fn sent(&mut self) {
+        self.waiting = None;
+    }
+
+    /// Waits until there is nothing to send and never will be.
+    async fn ended(&mut self) {
+        if self.next().await.is_some() {
+            std::future::pending().await
+        }
+    }
+}

@@ -1,0 +1,93 @@
+//! What the programs share: how they end, how they show progress, what they let on a terminal.
+
+use std::error::Error;
+use std::fmt;
+use std::future::Future;
+use std::io::IsTerminal;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use duologue::legacy::Progress;
+use futures::future::{Either, select};
+use indicatif::{ProgressBar, ProgressStyle};
+
+pub type Failure = Box<dyn Error + Send + Sync>;
+
+/// A call that the program does not understand; it ends with exit code 2.
+#[derive(Debug)]
+pub struct Usage(pub String);
+
+impl fmt::Display for Usage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl Error for Usage {}
+
+impl From<lexopt::Error> for Usage {
+    fn from(error: lexopt::Error) -> Self {
+        Self(error.to_string())
+    }
+}
+
+/// A call with `--legacy` missing, until the modern protocol exists.
+pub fn require_legacy(legacy: bool) -> Result<(), Usage> {
+    if legacy {
+        return Ok(());
+    }
+    Err(Usage("the modern protocol does not exist yet: give --legacy for the chapter's".into()))
+}
+
+/// Exit code 0, or one clear line and 1, or the usage and 2.
+pub fn exit(outcome: Result<(), Failure>, usage: &str) -> ExitCode {
+    let Err(error) = outcome else { return ExitCode::SUCCESS };
+    if error.is::<Usage>() {
+        eprintln!("{error}\n{usage}");
+        return ExitCode::from(2);
+    }
+    eprintln!("{}", printable(&error.to_string()));
+    ExitCode::FAILURE
+}
+
+/// Text from a peer on one line of a terminal: what could move the cursor, colour the text or turn
+/// its direction is escaped.
+pub fn printable(text: &str) -> String {
+    let mut line = String::with_capacity(text.len());
+    for character in text.chars() {
+        let turns = matches!(character,
+            '\u{200E}' | '\u{200F}' | '\u{2028}'..='\u{202E}' | '\u{2066}'..='\u{2069}');
+        if character.is_control() || turns {
+            line.extend(character.escape_default());
+        } else {
+            line.push(character);
+        }
+    }
+    line
+}
+
+/// Runs `transfer` beside a bar on standard error, if that is a terminal.
+pub async fn with_bar<F: Future>(progress: Progress, transfer: F) -> F::Output {
+    if !std::io::stderr().is_terminal() {
+        return transfer.await;
+    }
+    let bar = ProgressBar::no_length().with_style(
+        ProgressStyle::with_template("{bar:40} {bytes}/{total_bytes} {bytes_per_sec} {eta}")
+            .expect("a valid template"),
+    );
+    let refresh = async {
+        loop {
+            if let Some(size) = progress.size() {
+                bar.set_length(size);
+            }
+            bar.set_position(progress.moved());
+            smol::Timer::after(Duration::from_millis(100)).await;
+        }
+    };
+    let outcome = match select(Box::pin(transfer), Box::pin(refresh)).await {
+        Either::Left((outcome, _)) => outcome,
+        Either::Right((never, _)) => never,
+    };
+    bar.finish_and_clear();
+    outcome
+}
