@@ -42,6 +42,9 @@ impl Limits {
     /// The default idle limit: 20 seconds.
     pub const DEFAULT_IDLE: Duration = Duration::from_secs(20);
 
+    /// No limit at all: for a source or sink of one's own, or a conversation that may be silent.
+    pub const UNLIMITED: Self = Self { idle: Duration::MAX, deadline: None, rate: None };
+
     /// The longest time without a single byte; every byte starts it anew.
     pub const fn idle(mut self, limit: Duration) -> Self {
         self.idle = limit;

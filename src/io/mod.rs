@@ -55,6 +55,8 @@ mod tokio;
 #[cfg(feature = "std")]
 mod write_all;
 
+#[cfg(feature = "std")]
+pub(crate) use self::pace::{End, Pace, Step};
 #[cfg(feature = "tokio")]
 #[cfg_attr(docsrs, doc(cfg(feature = "tokio")))]
 pub use self::tokio::TokioIo;

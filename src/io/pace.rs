@@ -14,7 +14,7 @@ use crate::time::{Time, Timer};
 const CALLS_PER_POLL: u32 = 128;
 
 /// What one call to the stream did.
-pub(super) enum Step<E> {
+pub(crate) enum Step<E> {
     /// Nothing is missing: the stream was not called.
     Complete,
     /// This many bytes were moved.
@@ -28,7 +28,7 @@ pub(super) enum Step<E> {
 }
 
 /// Why an operation ended before it was complete.
-pub(super) enum End<E> {
+pub(crate) enum End<E> {
     Idle(Duration),
     Deadline(Duration),
     TooSlow(u64),
@@ -38,7 +38,7 @@ pub(super) enum End<E> {
 
 /// The limits of an operation and where it stands against them.
 #[derive(Debug)]
-pub(super) struct Pace {
+pub(crate) struct Pace {
     limits: Limits,
     /// Bytes moved since the clock was last looked at.
     moved: u64,
@@ -73,7 +73,7 @@ pub(super) fn checked(claimed: usize, offered: usize) -> Result<usize, Transport
 }
 
 impl Pace {
-    pub(super) const fn new(limits: Limits) -> Self {
+    pub(crate) const fn new(limits: Limits) -> Self {
         Self { limits, moved: 0, clock: None, armed: None, yields: true }
     }
 
@@ -83,7 +83,7 @@ impl Pace {
 
     /// Takes steps until the operation is complete, the stream waits, or a limit has passed.
     #[inline]
-    pub(super) fn poll<T: Timer, E>(
+    pub(crate) fn poll<T: Timer, E>(
         &mut self,
         timer: Pin<&mut T>,
         cx: &mut Context<'_>,

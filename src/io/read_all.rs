@@ -112,6 +112,17 @@ impl<R: ?Sized, C: ?Sized, T> ReadAll<'_, R, C, T> {
         self.pace.set_limits(limits);
         self
     }
+
+    /// Takes over the countdowns of an earlier future of the same transfer.
+    pub(crate) fn pace(mut self, pace: Pace) -> Self {
+        self.pace = pace;
+        self
+    }
+
+    /// Gives the countdowns to the next future of the same transfer.
+    pub(crate) fn into_pace(self) -> Pace {
+        self.pace
+    }
 }
 
 impl<R, C, T> Future for ReadAll<'_, R, C, T>

@@ -116,6 +116,17 @@ impl<W: ?Sized, B, T> WriteAllChunked<'_, W, B, T> {
         self.chunk = chunk;
         self
     }
+
+    /// Takes over the countdowns of an earlier future of the same transfer.
+    pub(crate) fn pace(mut self, pace: Pace) -> Self {
+        self.pace = pace;
+        self
+    }
+
+    /// Gives the countdowns to the next future of the same transfer.
+    pub(crate) fn into_pace(self) -> Pace {
+        self.pace
+    }
 }
 
 impl<W, B, T> Future for WriteAllChunked<'_, W, B, T>
