@@ -171,7 +171,8 @@ impl Pace {
         }
         clock.window.moved = clock.window.moved.saturating_add(moved);
         if let Some(rate) = self.limits.rate {
-            if now >= clock.window.opened.saturating_add(rate.window) && !is_slow(clock, rate, now) {
+            if now >= clock.window.opened.saturating_add(rate.window) && !is_slow(clock, rate, now)
+            {
                 clock.window = Window { opened: now, moved: 0 };
             }
         }

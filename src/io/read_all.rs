@@ -125,7 +125,11 @@ where
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
         let (reader, cursor) = (this.reader, this.cursor);
-        let end = ready!(this.pace.poll(this.timer, cx, |cx| poll_step(&mut **reader, &mut **cursor, cx)));
+        let end = ready!(this.pace.poll(this.timer, cx, |cx| poll_step(
+            &mut **reader,
+            &mut **cursor,
+            cx
+        )));
         let filled = cursor.filled();
         Poll::Ready(match end {
             Ok(()) => Ok(filled),

@@ -129,7 +129,12 @@ where
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
         let (writer, cursor, chunk) = (this.writer, this.cursor, *this.chunk);
-        let end = ready!(this.pace.poll(this.timer, cx, |cx| poll_step(&mut **writer, &mut **cursor, chunk, cx)));
+        let end = ready!(this.pace.poll(this.timer, cx, |cx| poll_step(
+            &mut **writer,
+            &mut **cursor,
+            chunk,
+            cx
+        )));
         let written = cursor.position();
         Poll::Ready(match end {
             Ok(()) => Ok(written),

@@ -62,8 +62,7 @@ enum Verdict {
 impl<S> Faulty<S> {
     /// Wraps `stream`; the script's delays run on `clock`.
     pub fn new(stream: S, script: Script, clock: &VirtualClock) -> Self {
-        let direction =
-            |faults| Direction { faults, state: State::Running, timer: clock.timer() };
+        let direction = |faults| Direction { faults, state: State::Running, timer: clock.timer() };
         Self { inner: stream, reads: direction(script.reads), writes: direction(script.writes) }
     }
 

@@ -22,9 +22,8 @@ fn silence_ends_after_exactly_the_idle_limit() {
 fn every_byte_starts_the_idle_limit_anew() {
     let clock = VirtualClock::new();
     let pause = || Fault::Delay(Duration::from_secs(19));
-    let script = Script::new().reads(
-        (0..10).flat_map(|_| [pause(), Fault::Split(1)]).filter(|f| *f != Fault::Split(1)),
-    );
+    let script = Script::new()
+        .reads((0..10).flat_map(|_| [pause(), Fault::Split(1)]).filter(|f| *f != Fault::Split(1)));
     let data = [7_u8; 10];
     let mut stream = Faulty::new(&data[..], script, &clock);
     let mut cursor = Cursor::new([0; 10]);
