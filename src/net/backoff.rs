@@ -54,6 +54,7 @@ impl<T: Timer + Unpin> Backoff<T> {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use core::future::poll_fn;
 

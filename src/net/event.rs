@@ -20,8 +20,8 @@ use crate::io::TransportError;
 /// The chapter's names for them: `Lookup` is OnLookup, `Connecting` OnConnecting, `Connected`
 /// OnConnect, `Listening` OnListen, `Incoming` OnGetSocket, `Accepted` OnAccept, `HandlerStarted`
 /// OnGetThread and OnThreadStart, `PeerReady` OnClientConnect, `Disconnected` OnDisconnect and
-/// OnClientDisconnect, `Error` OnError. Each event of one connection is reported by the task that
-/// runs it, one after the other; events of different connections have no order between them.
+/// OnClientDisconnect, `Error` OnError. The events of one connection are reported one after the
+/// other; those of different connections have no order between them.
 ///
 /// Events tell; where a program can step in there is a hook: before bind
 /// ([`ListenOptions::before_bind`](super::ListenOptions::before_bind)), and admission, replacement

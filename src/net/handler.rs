@@ -34,6 +34,31 @@ pub struct Accepted<S = Stream> {
 /// A future that is ready once the server begins to stop, for a handler to say goodbye in time.
 ///
 /// Clones are ready at the same moment; it may be dropped and polled at will.
+///
+/// # Cancel safety
+///
+/// Cancel safe: a new poll, or one of a clone, finds the same.
+///
+/// # Examples
+///
+/// ```
+/// use duologue::net::Accepted;
+/// use futures::future::{Either, select};
+/// use futures::{AsyncReadExt, AsyncWriteExt};
+///
+/// async fn handler(mut connection: Accepted) -> std::io::Result<()> {
+///     let mut buf = [0; 1024];
+///     while let Either::Left((read, _)) =
+///         select(connection.stream.read(&mut buf), &mut connection.stopping).await
+///     {
+///         if read? == 0 {
+///             return Ok(());
+///         }
+///     }
+///     connection.stream.write_all(b"goodbye").await
+/// }
+/// # let _ = handler;
+/// ```
 #[derive(Clone, Debug)]
 #[must_use = "futures do nothing unless you `.await` or poll them"]
 pub struct Stopping(Shared<oneshot::Receiver<()>>);

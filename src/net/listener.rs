@@ -204,12 +204,12 @@ impl Listening {
         match self {
             Self::Tcp(tcp) => {
                 let (stream, _) = tcp.get_ref().accept()?;
-                Stream::new(Socket::Tcp(Async::new(stream)?))
+                Stream::new(Socket::Tcp(Async::new(stream)?)).map_err(gone)
             }
             #[cfg(unix)]
             Self::Unix(_, unix) => {
                 let (stream, _) = unix.get_ref().accept()?;
-                Stream::new(Socket::Unix(Async::new(stream)?))
+                Stream::new(Socket::Unix(Async::new(stream)?)).map_err(gone)
             }
         }
     }
@@ -220,6 +220,15 @@ impl Listening {
             #[cfg(unix)]
             Self::Unix(_, unix) => unix.poll_readable(cx),
         }
+    }
+}
+
+/// The error of a connection that was reset while it was set up, for which some systems say that
+/// the argument is invalid. It must not be taken for one of the listener.
+fn gone(error: io::Error) -> io::Error {
+    match error.kind() {
+        io::ErrorKind::InvalidInput => io::ErrorKind::ConnectionAborted.into(),
+        _ => error,
     }
 }
 

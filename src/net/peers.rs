@@ -105,7 +105,8 @@ impl Peers {
                 }
             }
         }
-        let server = state.server.take();
+        // Only a server that stops cares.
+        let server = state.stop_within.and_then(|_| state.server.take());
         drop(state);
         drop(removed);
         if let Some(server) = server {

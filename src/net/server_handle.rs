@@ -8,6 +8,38 @@ use super::{Address, Peer, PeerId};
 /// The live connections of a [`Server`](super::Server), and how to end them; clones are the same.
 ///
 /// Dropping all of them changes nothing.
+///
+/// # Examples
+///
+/// ```
+/// use duologue::net::{Accepted, Listener, Server, connect};
+///
+/// # smol::block_on(async {
+/// let server = Server::new(Listener::bind(&"127.0.0.1:0".parse()?).await?);
+/// let handle = server.handle();
+/// let (sender, ready) = futures::channel::oneshot::channel();
+/// let sender = std::sync::Mutex::new(Some(sender));
+/// let handler = move |connection: Accepted| {
+///     sender.lock().unwrap().take().map(|sender| sender.send(connection.id));
+///     async move {
+///         let _stream = connection.stream;
+///         connection.stopping.await;
+///         Ok::<(), std::io::Error>(())
+///     }
+/// };
+/// let server = smol::spawn(server.serve(|task| smol::spawn(task).detach(), handler));
+///
+/// let client = connect(&handle.local_address().to_string().parse()?).await?;
+/// let id = ready.await?;
+/// assert_eq!(handle.get(id).map(|peer| peer.peer), Some(client.local().clone()));
+/// assert!(handle.disconnect(id));
+///
+/// handle.stop_now();
+/// server.await?;
+/// assert!(handle.is_empty());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// # }).unwrap();
+/// ```
 #[derive(Clone, Debug)]
 pub struct ServerHandle {
     peers: Arc<Peers>,

@@ -287,8 +287,12 @@ fn check_host(host: &str) -> Result<Host, TargetError> {
     }
     // A system's resolver may take `127.1` or `0x7f.1` for an address; a name never ends like that.
     let last = host.trim_end_matches('.').rsplit('.').next().unwrap_or_default();
-    let digits = last.strip_prefix("0x").unwrap_or(last);
-    if digits.bytes().all(|byte| byte.is_ascii_digit()) {
+    let hex = last.strip_prefix("0x").or_else(|| last.strip_prefix("0X"));
+    let is_number = match hex {
+        Some(digits) => digits.bytes().all(|byte| byte.is_ascii_hexdigit()),
+        None => last.bytes().all(|byte| byte.is_ascii_digit()),
+    };
+    if is_number {
         return Err(TargetError::NotAnAddress { text: shown(host) });
     }
     Ok(Host::Name(host.to_owned()))

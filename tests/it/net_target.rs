@@ -94,6 +94,7 @@ fn texts_that_are_not_say_what_to_write() {
         ("256.0.0.1:1", "`256.0.0.1` is no IPv4 address: it has four numbers from 0 to 255"),
         ("127.1:1", "`127.1` is no IPv4 address: it has four numbers from 0 to 255"),
         ("0x7f.1:1", "`0x7f.1` is no IPv4 address: it has four numbers from 0 to 255"),
+        ("0xA:1", "`0xA` is no IPv4 address: it has four numbers from 0 to 255"),
         (
             "unix:",
             "the path of a Unix socket has 1 to 103 bytes, none of them zero; this one has 0",
@@ -127,7 +128,10 @@ fn a_url_is_refused_with_what_to_write_instead() {
         let error = url.parse::<Target>().expect_err(url);
         assert_eq!(error, TargetError::Url { instead: instead.map(Into::into) }, "{url}");
         let message = error.to_string();
-        assert!(message.starts_with("this is a URL or a path, not a host and a port: "), "{message}");
+        assert!(
+            message.starts_with("this is a URL or a path, not a host and a port: "),
+            "{message}"
+        );
         assert!(instead.is_none_or(|instead| message.ends_with(&format!("`{instead}`"))));
     }
     let host = Target::new().host("http://www.ExamSite.Com").port(80);
@@ -151,10 +155,38 @@ fn a_default_port_counts_only_where_there_is_none() {
 }
 
 #[test]
+fn a_socket_address_is_a_target() {
+    for text in ["192.0.2.7:1001", "[2001:db8::7]:1001", "[fe80::7%3]:1001"] {
+        let address: std::net::SocketAddr = text.parse().unwrap();
+        assert_eq!(Target::from(address).to_string(), text);
+    }
+}
+
+#[test]
 fn no_text_makes_the_parser_panic_and_what_it_takes_it_takes_again() {
     let pieces = [
-        ":", "[", "]", "/", "://", "unix:", "http", "::1", "%", "1", "65535", "a", ".", "@", "ü",
-        "\0", "\u{7f}", " ", "127.0.0.1", "ftp", "#", "?",
+        ":",
+        "[",
+        "]",
+        "/",
+        "://",
+        "unix:",
+        "http",
+        "::1",
+        "%",
+        "1",
+        "65535",
+        "a",
+        ".",
+        "@",
+        "ü",
+        "\0",
+        "\u{7f}",
+        " ",
+        "127.0.0.1",
+        "ftp",
+        "#",
+        "?",
     ];
     let mut random = SplitMix64::new(7);
     let mut taken = 0;
