@@ -10,9 +10,7 @@ use std::pin::pin;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use duologue::legacy::{
-    ChatInput, ChatReader, ChatState, ChatWriter, TextDecoder, TextEncoder,
-};
+use duologue::legacy::{ChatInput, ChatReader, ChatState, ChatWriter, TextDecoder, TextEncoder};
 use duologue::net::{Listener, Stream, Target, connect};
 use futures::channel::mpsc;
 use futures::future::{Either, select};

@@ -116,11 +116,7 @@ async fn receive(mut stream: Stream, folder: &Path, name: &str) -> Result<(), Fa
     }
 }
 
-async fn store(
-    stream: &mut Stream,
-    folder: &Path,
-    name: &str,
-) -> Result<(PathBuf, u64), Failure> {
+async fn store(stream: &mut Stream, folder: &Path, name: &str) -> Result<(PathBuf, u64), Failure> {
     let mut receiver = FileReceiver::new(LIMIT);
     // Who connects and says nothing costs no file.
     receiver.receive_size(stream).await?;

@@ -1,1 +1,71 @@
-//! x
+//! Connecting and listening over TCP and Unix sockets, on any executor.
+//!
+//! It has the ideas of the chapter's two components under modern names: a client that looks up,
+//! connects and is told of each step ([`Connector`]), and a server that listens, accepts and gives
+//! each client a handler of its own ([`Listener`], [`Server`]). Nothing else in this crate needs
+//! it: a session runs over any stream.
+//!
+//! | the chapter | here |
+//! |---|---|
+//! | Host, Address, Service, Port | [`Target`], with the same precedence |
+//! | TClientSocket, Open | [`connect`], [`Connector`] |
+//! | TServerSocket, Active | [`Listener::any`], [`Listener::bind`], [`ListenOptions`] |
+//! | OnLookup … OnDisconnect, OnError | [`Event`], in the order that the chapter states |
+//! | OnListen to restrict the address | [`ListenOptions::before_bind`] |
+//! | OnGetSocket to replace the socket | [`Server::replace_stream`] |
+//! | OnGetThread, OnThreadStart | the `spawn` closure and the handler of [`Server::serve`] |
+//! | Connections, by index | [`ServerHandle::peers`], by [`PeerId`] |
+//! | Close | [`ServerHandle::stop_gracefully`], [`ServerHandle::stop_now`] |
+//! | every request is granted | [`Server::most_connections`], [`Server::admission`] |
+//!
+//! Sockets are driven by async-io, whose reactor has a thread of its own, so smol, tokio,
+//! `futures::executor` and plain threads will all do. No task is spawned here.
+//!
+//! # Examples
+//!
+//! See [`serve`] for a server and a client that talk.
+
+mod accept_loop;
+mod address;
+mod admission;
+mod backoff;
+mod connect;
+mod connect_error;
+mod connection;
+mod event;
+mod handler;
+mod listen_error;
+mod listen_options;
+mod listener;
+mod network;
+mod peers;
+mod race;
+mod rate_limit;
+mod server;
+mod server_handle;
+mod service;
+#[cfg(unix)]
+mod socket_file;
+mod stream;
+mod target;
+mod target_error;
+
+pub use address::Address;
+pub use admission::{Admission, Candidate, Refusal};
+pub use connect::{Connector, connect};
+pub use connect_error::{Attempt, ConnectError};
+pub use event::{End, Event, Failure};
+pub use handler::{
+    Accepted, HandlerError, HandlerErrorKind, KeepStream, ReplaceStream, ReplaceWith, Stopping,
+};
+pub use listen_error::ListenError;
+pub use listen_options::{BeforeBind, ListenOptions};
+pub use listener::Listener;
+pub use peers::{Peer, PeerId};
+pub use rate_limit::RateLimit;
+pub use server::{Served, Server, serve};
+pub use server_handle::ServerHandle;
+pub use service::{port_in_services, service_port, well_known_port};
+pub use stream::Stream;
+pub use target::{Endpoint, Host, Port, Target};
+pub use target_error::TargetError;
