@@ -5,7 +5,7 @@
 
 mod support;
 
-use std::io::Write;
+use std::io::{BufRead, Write};
 use std::pin::pin;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -14,7 +14,7 @@ use duologue::legacy::{ChatInput, ChatReader, ChatState, ChatWriter, TextDecoder
 use duologue::net::{Listener, Stream, Target, connect};
 use futures::channel::mpsc;
 use futures::future::{Either, select};
-use futures::{AsyncBufReadExt, AsyncReadExt, SinkExt, StreamExt};
+use futures::{AsyncReadExt, SinkExt, StreamExt};
 use support::programs::{Failure, Usage, exit, printable, require_legacy};
 
 const USAGE: &str = "\
@@ -195,20 +195,16 @@ struct Lines {
 impl Lines {
     fn new() -> Self {
         let (mut sender, incoming) = mpsc::channel(0);
-        let input = smol::io::BufReader::new(smol::Unblock::new(std::io::stdin()));
-        smol::spawn(async move {
-            let mut lines = input.split(b'\n');
-            while let Some(Ok(mut line)) = lines.next().await {
-                if line.last() == Some(&b'\r') {
-                    line.pop();
-                }
-                let line = String::from_utf8_lossy(&line).into_owned();
-                if !line.is_empty() && sender.send(line).await.is_err() {
+        // A thread of its own: reading standard input can only block.
+        std::thread::spawn(move || {
+            for line in std::io::stdin().lock().split(b'\n') {
+                let Ok(line) = line else { return };
+                let line = String::from_utf8_lossy(line.strip_suffix(b"\r").unwrap_or(&line));
+                if !line.is_empty() && smol::block_on(sender.send(line.into_owned())).is_err() {
                     return;
                 }
             }
-        })
-        .detach();
+        });
         Self { incoming, waiting: None }
     }
 

@@ -11,11 +11,11 @@ use duologue::legacy::Progress;
 use futures::future::{Either, select};
 use indicatif::{ProgressBar, ProgressStyle};
 
-pub type Failure = Box<dyn Error + Send + Sync>;
+pub(crate) type Failure = Box<dyn Error + Send + Sync>;
 
 /// A call that the program does not understand; it ends with exit code 2.
 #[derive(Debug)]
-pub struct Usage(pub String);
+pub(crate) struct Usage(pub(crate) String);
 
 impl fmt::Display for Usage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -32,7 +32,7 @@ impl From<lexopt::Error> for Usage {
 }
 
 /// A call with `--legacy` missing, until the modern protocol exists.
-pub fn require_legacy(legacy: bool) -> Result<(), Usage> {
+pub(crate) fn require_legacy(legacy: bool) -> Result<(), Usage> {
     if legacy {
         return Ok(());
     }
@@ -40,7 +40,7 @@ pub fn require_legacy(legacy: bool) -> Result<(), Usage> {
 }
 
 /// Exit code 0, or one clear line and 1, or the usage and 2.
-pub fn exit(outcome: Result<(), Failure>, usage: &str) -> ExitCode {
+pub(crate) fn exit(outcome: Result<(), Failure>, usage: &str) -> ExitCode {
     let Err(error) = outcome else { return ExitCode::SUCCESS };
     if error.is::<Usage>() {
         eprintln!("{error}\n{usage}");
@@ -52,7 +52,7 @@ pub fn exit(outcome: Result<(), Failure>, usage: &str) -> ExitCode {
 
 /// Text from a peer on one line of a terminal: what could move the cursor, colour the text or turn
 /// its direction is escaped.
-pub fn printable(text: &str) -> String {
+pub(crate) fn printable(text: &str) -> String {
     let mut line = String::with_capacity(text.len());
     for character in text.chars() {
         let turns = matches!(character,
@@ -67,7 +67,7 @@ pub fn printable(text: &str) -> String {
 }
 
 /// Runs `transfer` beside a bar on standard error, if that is a terminal.
-pub async fn with_bar<F: Future>(progress: Progress, transfer: F) -> F::Output {
+pub(crate) async fn with_bar<F: Future>(progress: Progress, transfer: F) -> F::Output {
     if !std::io::stderr().is_terminal() {
         return transfer.await;
     }

@@ -8,19 +8,19 @@ use futures::io::{AsyncRead, AsyncWrite};
 use super::programs::Failure;
 
 /// What the connecting side says, and what it is answered.
-pub const CHAT: [(&str, &str); 3] = [
+pub(crate) const CHAT: [(&str, &str); 3] = [
     ("Hello, is anybody there?", "Yes, and listening."),
     ("한글도 보입니까?", "네, 잘 보입니다."),
     ("Then take this file.", "I am ready."),
 ];
 
 /// The file: 1 MiB that repeats nowhere within a block.
-pub fn file() -> Vec<u8> {
+pub(crate) fn file() -> Vec<u8> {
     (0..1_u32 << 18).flat_map(|n| n.wrapping_mul(0x9E37_79B9).to_le_bytes()).collect()
 }
 
 /// Says its lines and checks each answer, then sends the file.
-pub async fn connecting_side<S, T>(
+pub(crate) async fn connecting_side<S, T>(
     mut chat: S,
     mut transfer: S,
     timer: impl Fn() -> T,
@@ -45,7 +45,7 @@ where
 }
 
 /// Answers each line, then receives the file and compares it.
-pub async fn listening_side<S, T>(
+pub(crate) async fn listening_side<S, T>(
     mut chat: S,
     mut transfer: S,
     timer: impl Fn() -> T,
