@@ -1,0 +1,375 @@
+//! The two programs as processes: what scripts see of them.
+
+use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+use std::time::Duration;
+
+/// Far more than anything here takes; a test that hangs ends with it.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// An example that `cargo test` has built beside this test.
+fn example(name: &str) -> Command {
+    let mut path = std::env::current_exe().unwrap();
+    path.pop();
+    path.pop();
+    path.push("examples");
+    path.push(name);
+    assert!(path.exists(), "{} is missing: run the whole `cargo test`", path.display());
+    Command::new(path)
+}
+
+/// A running program, its output line by line.
+struct Program {
+    child: Child,
+    input: Option<ChildStdin>,
+    output: Receiver<String>,
+    status: Receiver<String>,
+}
+
+fn lines(source: impl Read + Send + 'static) -> Receiver<String> {
+    let (sender, receiver) = channel();
+    std::thread::spawn(move || {
+        for line in BufReader::new(source).lines() {
+            if sender.send(line.unwrap()).is_err() {
+                return;
+            }
+        }
+    });
+    receiver
+}
+
+impl Program {
+    fn start(name: &str, arguments: &[&str]) -> Self {
+        let mut child = example(name)
+            .args(arguments)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        Self {
+            input: child.stdin.take(),
+            output: lines(child.stdout.take().unwrap()),
+            status: lines(child.stderr.take().unwrap()),
+            child,
+        }
+    }
+
+    fn line(&self) -> String {
+        self.output.recv_timeout(PATIENCE).expect("a line on standard output")
+    }
+
+    fn status(&self) -> String {
+        self.status.recv_timeout(PATIENCE).expect("a line on standard error")
+    }
+
+    fn say(&mut self, text: &str) {
+        self.input.as_mut().unwrap().write_all(text.as_bytes()).unwrap();
+    }
+
+    fn end_input(&mut self) {
+        self.input = None;
+    }
+
+    /// Waits for its end; gives the rest of standard output and of standard error.
+    fn end(mut self) -> (ExitStatus, Vec<String>, Vec<String>) {
+        self.end_input();
+        let rest = |lines: &Receiver<String>| -> Vec<String> {
+            std::iter::from_fn(|| lines.recv_timeout(PATIENCE).ok()).collect()
+        };
+        let (output, status) = (rest(&self.output), rest(&self.status));
+        (self.child.wait().unwrap(), output, status)
+    }
+
+    fn kill(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+}
+
+/// Starts `recv_file --legacy` and gives its address, too.
+fn receiver(folder: &Path, more: &[&str]) -> (Program, String) {
+    let folder = folder.to_str().unwrap();
+    let mut arguments = vec!["--legacy", "--dir", folder];
+    arguments.extend(more);
+    arguments.push("127.0.0.1:0");
+    let program = Program::start("recv_file", &arguments);
+    let line = program.line();
+    let address = line.strip_prefix("Listening ... 127.0.0.1:").expect("the chapter's words");
+    assert_ne!(address, "0", "the real port");
+    (program, format!("127.0.0.1:{address}"))
+}
+
+fn run(name: &str, arguments: &[&str]) -> (Option<i32>, String, String) {
+    let output = example(name).args(arguments).stdin(Stdio::null()).output().unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    (output.status.code(), text(output.stdout), text(output.stderr))
+}
+
+fn names(folder: &Path) -> Vec<String> {
+    let entries = fs::read_dir(folder).unwrap();
+    let mut names: Vec<_> =
+        entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort();
+    names
+}
+
+fn source(folder: &Path, name: &str, len: u32) -> (PathBuf, Vec<u8>) {
+    let content: Vec<u8> = (0..len).map(|n| (n.wrapping_mul(0x9E37_79B9) >> 24) as u8).collect();
+    let path = folder.join(name);
+    fs::write(&path, &content).unwrap();
+    (path, content)
+}
+
+#[test]
+fn files_go_from_process_to_process() {
+    let (from, to) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let (program, address) = receiver(to.path(), &["--name", "got.bin"]);
+    let (large, large_content) = source(from.path(), "large.bin", 20_000_003);
+    let (empty, _) = source(from.path(), "empty.bin", 0);
+    let (large, empty) = (large.to_str().unwrap(), empty.to_str().unwrap());
+
+    let (code, output, errors) = run("send_file", &["--legacy", &address, large, empty]);
+    assert_eq!((code, errors.as_str()), (Some(0), ""));
+    let expected = format!(
+        "Connected to {address}\nSent {large} 20000003\nDisconnected\n\
+         Connected to {address}\nSent {empty} 0\nDisconnected\n"
+    );
+    assert_eq!(output, expected);
+
+    let mut stored = Vec::new();
+    while stored.len() < 2 {
+        let line = program.line();
+        if let Some(rest) = line.strip_prefix("Stored ") {
+            stored.push(rest.to_owned());
+        } else {
+            assert!(line.starts_with("Accept 127.0.0.1:"), "{line}");
+        }
+    }
+    // Two clients at once: which is stored first is theirs to decide.
+    let sizes: Vec<_> = stored.iter().map(|line| line.rsplit_once(' ').unwrap().1).collect();
+    assert!(sizes.contains(&"20000003") && sizes.contains(&"0"), "{stored:?}");
+    program.kill();
+    assert_eq!(names(to.path()), ["got (1).bin", "got.bin"]);
+    let contents: Vec<_> =
+        names(to.path()).iter().map(|name| fs::read(to.path().join(name)).unwrap()).collect();
+    assert!(contents.contains(&large_content) && contents.contains(&Vec::new()));
+}
+
+#[test]
+fn once_ends_with_the_outcome_of_the_one_client() {
+    let (from, to) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let (path, content) = source(from.path(), "x", 100_000);
+    let (program, address) = receiver(to.path(), &["--once"]);
+    let (code, ..) = run("send_file", &["--legacy", &address, path.to_str().unwrap()]);
+    assert_eq!(code, Some(0));
+    let (status, output, errors) = program.end();
+    assert!(status.success(), "{errors:?}");
+    let stored = to.path().join("Default.file");
+    assert_eq!(output.len(), 2);
+    assert!(output[0].starts_with("Accept 127.0.0.1:"));
+    assert_eq!(output[1], format!("Stored {} 100000", stored.display()));
+    assert!(fs::read(stored).unwrap() == content);
+}
+
+#[test]
+fn peers_that_send_nothing_too_little_or_nonsense_leave_nothing() {
+    // B2, B3, B12, B14: a file exists only when it is whole.
+    for (bytes, reason) in [
+        (&b""[..], "without a word"),
+        (b"\x05\0", "half a size"),
+        (b"\x05\0\0\0hel", "too little"),
+        (b"\x05\0\0\0hello, and more", "too much"),
+        (b"\xFF\xFF\xFF\xFF", "a negative size"),
+        (b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", "a browser"),
+    ] {
+        let to = tempfile::tempdir().unwrap();
+        let (program, address) = receiver(to.path(), &["--once"]);
+        let mut stream = TcpStream::connect(&address).unwrap();
+        let own = stream.local_addr().unwrap();
+        stream.write_all(bytes).unwrap();
+        drop(stream);
+        let (status, output, errors) = program.end();
+        assert_eq!(status.code(), Some(1), "{reason}");
+        assert_eq!(output[0], format!("Accept {own}"), "the peer's address (B24)");
+        assert!(output[1].starts_with(&format!("Failed {own} ")), "{reason}: {output:?}");
+        assert_eq!((output.len(), errors.len()), (2, 1), "{reason}: {errors:?}");
+        assert_eq!(names(to.path()), [""; 0], "{reason}");
+    }
+}
+
+#[test]
+fn a_failing_client_ends_neither_the_server_nor_another_client() {
+    let (from, to) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let (path, _) = source(from.path(), "x", 1000);
+    let (program, address) = receiver(to.path(), &[]);
+    // B13: one that says nothing does not hold up the others.
+    let silent = TcpStream::connect(&address).unwrap();
+    assert_eq!(program.line(), format!("Accept {}", silent.local_addr().unwrap()));
+    let (code, ..) = run("send_file", &["--legacy", &address, path.to_str().unwrap()]);
+    assert_eq!(code, Some(0));
+    assert!(program.line().starts_with("Accept "));
+    assert!(program.line().starts_with("Stored "));
+    let own = silent.local_addr().unwrap();
+    drop(silent);
+    assert!(program.line().starts_with(&format!("Failed {own} ")));
+    program.kill();
+}
+
+#[test]
+fn what_cannot_be_sent_is_one_clear_line_and_exit_code_1() {
+    let folder = tempfile::tempdir().unwrap();
+    let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+    let (path, _) = source(folder.path(), "x", 10);
+    let large = folder.path().join("large");
+    fs::File::create(&large).unwrap().set_len(1 << 31).unwrap();
+    for (file, words) in [
+        (path.as_path(), "refused"),
+        (Path::new("/no/such/file"), "No such file"),
+        (folder.path(), "not a regular file"),
+        (&large, "2147483648"),
+    ] {
+        let (code, output, errors) =
+            run("send_file", &["--legacy", &closed, file.to_str().unwrap()]);
+        assert_eq!((code, output.as_str()), (Some(1), ""), "{errors}");
+        assert_eq!(errors.lines().count(), 1, "{errors}");
+        assert!(errors.contains(words), "{errors}");
+    }
+    let (code, output, errors) =
+        run("recv_file", &["--legacy", "--dir", "/no/such/folder", "127.0.0.1:0"]);
+    assert_eq!((code, output.as_str(), errors.lines().count()), (Some(1), "", 1), "{errors}");
+}
+
+#[test]
+fn wrong_usage_is_exit_code_2_and_help_is_0() {
+    for (program, arguments) in [
+        ("recv_file", &["--dir", ".", "127.0.0.1:0"][..]),
+        ("recv_file", &["--legacy", "127.0.0.1:0"]),
+        ("recv_file", &["--legacy", "--dir", "."]),
+        ("recv_file", &["--legacy", "--dir", ".", "--bogus", "127.0.0.1:0"]),
+        ("recv_file", &["--legacy", "--dir", ".", "http://localhost:80/"]),
+        ("send_file", &["127.0.0.1:1", "x"]),
+        ("send_file", &["--legacy", "127.0.0.1:1"]),
+        ("send_file", &["--legacy"]),
+        ("chat", &["--listen", "127.0.0.1:0"]),
+        ("chat", &["--legacy"]),
+        ("chat", &["--legacy", "--listen", "127.0.0.1:0", "--connect", "127.0.0.1:1"]),
+        ("chat", &["--legacy", "--encoding", "klingon", "--listen", "127.0.0.1:0"]),
+    ] {
+        let (code, output, errors) = run(program, arguments);
+        assert_eq!((code, output.as_str()), (Some(2), ""), "{program} {arguments:?}: {errors}");
+        assert!(errors.contains("usage: "), "{errors}");
+    }
+    for program in ["recv_file", "send_file", "chat"] {
+        let (code, output, errors) = run(program, &["--help"]);
+        assert_eq!((code, errors.as_str()), (Some(0), ""));
+        assert!(output.starts_with("usage: "));
+    }
+}
+
+/// Starts a listening chat, and gives its address, too.
+fn listening_chat(more: &[&str]) -> (Program, String) {
+    let mut arguments = vec!["--legacy", "--listen", "127.0.0.1:0"];
+    arguments.extend(more);
+    let program = Program::start("chat", &arguments);
+    assert_eq!(program.status(), "Listening...");
+    let address = program.status().strip_prefix("Address: ").unwrap().to_owned();
+    (program, address)
+}
+
+#[test]
+fn a_chat_goes_both_ways_and_the_listener_listens_again() {
+    let (mut server, address) = listening_chat(&[]);
+    for round in ["first", "second"] {
+        let mut client = Program::start("chat", &["--legacy", "--connect", &address]);
+        assert_eq!(client.status(), format!("Connected to: {address}"));
+        assert!(server.status().starts_with("Connected to: 127.0.0.1:"));
+        client.say(&format!("{round}: hello\n"));
+        assert_eq!(server.line(), format!("{round}: hello"));
+        server.say("안녕하세요\n");
+        assert_eq!(client.line(), "안녕하세요");
+        // The end of input sends what is left, closes and ends.
+        client.say("the last line has no end");
+        let (status, output, errors) = client.end();
+        assert!(status.success());
+        assert_eq!((output, errors), (vec![], vec![]));
+        assert_eq!(server.line(), "the last line has no end");
+        assert_eq!(server.status(), "Listening...");
+    }
+    let (status, output, _) = server.end();
+    assert!(status.success());
+    assert_eq!(output, [""; 0]);
+}
+
+#[test]
+fn a_listener_at_the_end_of_its_input_sends_what_is_left_to_the_next_peer() {
+    let (mut server, address) = listening_chat(&[]);
+    server.say("kept for you\n");
+    server.end_input();
+    let mut stream = TcpStream::connect(address).unwrap();
+    let mut received = String::new();
+    stream.read_to_string(&mut received).unwrap();
+    assert_eq!(received, "kept for you");
+    drop(stream);
+    assert!(server.end().0.success());
+}
+
+#[test]
+fn a_peer_that_leaves_ends_the_connecting_chat() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let client = Program::start("chat", &["--legacy", "--connect", &address]);
+    drop(listener.accept().unwrap());
+    assert_eq!(client.status(), format!("Connected to: {address}"));
+    let (status, output, errors) = client.end();
+    assert_eq!((status.code(), output, errors.len()), (Some(0), vec![], 1));
+}
+
+#[test]
+fn control_characters_from_a_peer_are_escaped() {
+    // H30, A14: neither colours nor a line of one's own making.
+    let (server, address) = listening_chat(&[]);
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream.write_all("a\x1b[31mb\nStored c\u{202E}d \x07\u{9b}".as_bytes()).unwrap();
+    assert_eq!(server.line(), "a\\u{1b}[31mb\\nStored c\\u{202e}d \\u{7}\\u{9b}");
+    drop(stream);
+    assert!(server.end().0.success());
+}
+
+#[test]
+fn the_original_encoding_is_spoken() {
+    let (mut server, address) = listening_chat(&["--encoding", "euc-kr"]);
+    let mut stream = TcpStream::connect(address).unwrap();
+    let korean = [0xC7, 0xD1, 0xB1, 0xDB]; // 한글
+    stream.write_all(&korean[..3]).unwrap();
+    server.say("한글\n");
+    let mut received = [0; 4];
+    stream.read_exact(&mut received).unwrap();
+    assert_eq!(received, korean);
+    assert_eq!(server.line(), "한");
+    stream.write_all(&korean[3..]).unwrap();
+    assert_eq!(server.line(), "글");
+    drop(stream);
+    assert!(server.end().0.success());
+}
+
+#[test]
+fn a_connection_that_fails_has_the_chapters_words() {
+    let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+    let (code, output, errors) = run("chat", &["--legacy", "--connect", &closed]);
+    assert_eq!((code, output.as_str(), errors.lines().count()), (Some(1), "", 1), "{errors}");
+    assert!(errors.starts_with(&format!("Error connecting to : {closed}")), "{errors}");
+}
+
+#[test]
+fn the_scenario_runs_as_a_program_on_every_runtime() {
+    for name in ["on_smol", "on_tokio", "in_memory", "blocking"] {
+        let (code, output, errors) = run(name, &[]);
+        assert_eq!((code, errors.as_str()), (Some(0), ""), "{name}");
+        assert!(output.ends_with("1048576 bytes arrived as they were sent\n"), "{name}: {output}");
+    }
+}
