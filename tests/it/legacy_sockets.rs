@@ -74,7 +74,7 @@ fn a_korean_conversation_goes_both_ways() {
     smol::block_on(async {
         let (mut near, mut far) = connected().await;
         for (from, to, text) in [(0, 1, "안녕하세요"), (1, 0, "반갑습니다")] {
-            let mut ends = [&mut near, &mut far];
+            let ends = [&mut near, &mut far];
             let encoder = TextEncoder::for_label("euc-kr").unwrap();
             let decoder = TextDecoder::for_label("euc-kr").unwrap();
             let (mut writer, mut reader) =

@@ -243,9 +243,11 @@ fn a_slow_sink_is_not_held_against_the_peer() {
         .minimum_rate(1000, Duration::from_secs(10));
     let mut receiver = FileReceiver::new(1 << 20).limits(limits);
     let peer = async {
-        // The receiver waits from the start; the first buffer then keeps its sink busy.
+        // The sink is busy to 60 s, the receiver waits to 70 s, the sink is busy to 130 s.
         sleep(&clock, Duration::from_secs(70)).await;
-        write_now(&mut far, &wire[100_000..]);
+        write_now(&mut far, &wire[100_000..150_000]);
+        sleep(&clock, Duration::from_secs(65)).await;
+        write_now(&mut far, &wire[150_000..]);
         drop(far);
     };
     let receive = receiver.receive_with(&mut near, &mut sink, clock.timer());
