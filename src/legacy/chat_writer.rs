@@ -310,8 +310,8 @@ pub enum ChatSendError {
     },
     /// Our side: the writer was closed.
     Closed,
-    /// The peer or the transport: stalled, late, slow or broken. The text is in the writer; the
-    /// count is of the bytes that were written since it was last empty.
+    /// The peer or the transport: stalled, late, slow or broken. The text is in the writer, which
+    /// knows how much of it is pending; the count is of the bytes written since the last push.
     Stream(WriteError),
 }
 

@@ -158,16 +158,24 @@ impl<'a, T: Timer> Paced<'a, T> {
     }
 }
 
-/// Waits for a flush or a close within the limits; both move no byte that could be counted.
+/// Waits for a flush or a close within the limits.
 async fn complete<T: Timer + Unpin>(
     pace: &mut Pace,
     timer: &mut T,
     mut poll: impl FnMut(&mut Context<'_>) -> Poll<io::Result<()>>,
 ) -> Result<(), WriteError> {
+    let mut done = false;
     let mut step = |cx: &mut Context<'_>| {
+        if done {
+            return Poll::Ready(Step::<TransportError>::Complete);
+        }
         Poll::Ready(match ready!(poll(cx)) {
-            Ok(()) => Step::Complete,
-            Err(error) => Step::<TransportError>::Failed(error),
+            Ok(()) => {
+                done = true;
+                // A sign of life, so that the idle limit of what follows starts anew.
+                Step::Moved(1)
+            }
+            Err(error) => Step::Failed(error),
         })
     };
     let end = poll_fn(|cx| pace.poll(Pin::new(&mut *timer), cx, &mut step)).await;

@@ -212,6 +212,11 @@ fn decode_other(
     last: bool,
 ) -> u64 {
     let mut replaced = 0_u64;
+    // encoding_rs 0.8.35 forgets the first byte of a Korean, Japanese or Chinese character when it is
+    // given no input before the second.
+    if input.is_empty() && !last {
+        return replaced;
+    }
     loop {
         let room = decoder.max_utf8_buffer_length_without_replacement(input.len());
         output.reserve(room.unwrap_or(usize::MAX).min(MAX_ROOM));
@@ -223,6 +228,9 @@ fn decode_other(
             encoding_rs::DecoderResult::Malformed(..) => {
                 output.push(char::REPLACEMENT_CHARACTER);
                 replaced = replaced.saturating_add(1);
+                if input.is_empty() && !last {
+                    return replaced;
+                }
             }
         }
     }

@@ -16,7 +16,7 @@ use duologue::time::VirtualClock;
 /// Polls a new future `polls` times and drops it, until one of them ends.
 ///
 /// After each `Pending` the clock moves to the next deadline, so that delays pass.
-fn run_dropping_after<T>(
+pub(crate) fn run_dropping_after<T>(
     polls: usize,
     clock: &VirtualClock,
     mut attempt: impl AsyncFnMut() -> T,
@@ -42,7 +42,7 @@ fn data(len: usize) -> Vec<u8> {
 }
 
 /// Single bytes, each behind a `Pending`: a poll moves one byte at most.
-fn byte_by_byte(len: usize) -> Script {
+pub(crate) fn byte_by_byte(len: usize) -> Script {
     let faults = || (0..len).flat_map(|_| [Fault::SpuriousWake, Fault::Split(1)]);
     Script::new().reads(faults()).writes(faults())
 }
