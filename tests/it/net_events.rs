@@ -206,7 +206,7 @@ async fn listener() -> Vec<String> {
             Ok(())
         })
         .on_event(move |event| {
-            let duologue::net::Event::Listening { address } = event else { panic!("{event:?}") };
+            let Event::Listening { address } = event else { panic!("{event:?}") };
             assert_ne!(address.port(), Some(0), "the real port");
             sender.send(event.name().to_string()).unwrap();
         });
