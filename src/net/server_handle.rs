@@ -83,7 +83,8 @@ impl ServerHandle {
     }
 
     /// Stops the server: it no longer listens, handlers see [`Stopping`](super::Stopping), and
-    /// those that have not returned within `limit` are cut off.
+    /// those that have not returned within `limit` are cut off. Clients still in the system's queue
+    /// are turned away by it.
     ///
     /// The limit runs from when the server's future notices, which it is woken for. The server's
     /// future then returns. Of several calls the shortest limit counts.

@@ -165,6 +165,16 @@ fn a_port_in_use_is_refused_and_no_family_is_left_out_unnoticed() {
         assert_eq!(cause.kind(), ErrorKind::AddrInUse);
         assert!(error.can_retry());
         assert!(error.to_string().starts_with(&format!("cannot listen at [::]:{port}: ")));
+
+        // The port is taken for IPv6 alone: IPv4 alone would be half a service.
+        let domain = socket2::Domain::IPV6;
+        let half = socket2::Socket::new(domain, socket2::Type::STREAM, None).unwrap();
+        half.set_only_v6(true).unwrap();
+        half.bind(&std::net::SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0)).into()).unwrap();
+        half.listen(1).unwrap();
+        let port = half.local_addr().unwrap().as_socket().unwrap().port();
+        let error = Listener::any(port).await.unwrap_err();
+        assert!(matches!(error, ListenError::Bind { .. }), "{error:?}");
     });
 }
 
@@ -282,6 +292,26 @@ mod unix {
             listener.accept().await.unwrap().read_to_string(&mut text).await.unwrap();
         }
         assert_eq!(text, "x");
+    }
+
+    #[test]
+    fn a_full_queue_makes_clients_wait_and_not_fail() {
+        run(async {
+            let folder = tempfile::tempdir().unwrap();
+            let target = Target::unix(folder.path().join("socket"));
+            let mut listener = ListenOptions::new().backlog(0).bind(&target).await.unwrap();
+            let clients = futures::future::join_all((0..8).map(|_| connect(&target)));
+            let accepted = async {
+                let mut accepted = Vec::new();
+                while accepted.len() < 8 {
+                    accepted.push(listener.accept().await.unwrap());
+                }
+                accepted
+            };
+            let (clients, accepted) = futures::join!(clients, accepted);
+            assert!(clients.iter().all(Result::is_ok), "{clients:?}");
+            drop(accepted);
+        });
     }
 
     #[test]

@@ -4,8 +4,8 @@ use std::pin::Pin;
 use std::time::Duration;
 
 use duologue::net::{
-    Accepted, Candidate, Connector, ListenOptions, Listener, RateLimit, Refusal, ReplaceStream,
-    Server, Stream, Target, connect,
+    Accepted, Candidate, Connector, Event, ListenOptions, Listener, RateLimit, Refusal,
+    ReplaceStream, Server, Stream, Target, connect,
 };
 use futures::AsyncWriteExt;
 
@@ -53,6 +53,31 @@ fn clients_and_listeners() -> Vec<Row> {
         row("client, lookup fails", client_lookup_fails(), &["lookup", "error:connect"]),
         row("listener", listener(), &["hook", "listening"]),
     ]
+}
+
+#[test]
+fn every_event_of_a_connection_has_its_id_and_the_clients_address() {
+    run(async {
+        let (observer, mut events) = recorder();
+        let running = start(server().await.on_event(observer), |_| async {
+            Err(io::ErrorKind::InvalidData.into())
+        });
+        let mut client = connect(&running.target).await.unwrap();
+        until_closed(&mut client).await;
+        for event in events.until("disconnected").await {
+            let (id, peer) = match &event {
+                Event::Incoming { id, peer, .. }
+                | Event::Accepted { id, peer }
+                | Event::HandlerStarted { id, peer }
+                | Event::PeerReady { id, peer }
+                | Event::Error { id: Some(id), peer: Some(peer), .. }
+                | Event::Disconnected { id: Some(id), peer, .. } => (id, peer),
+                other => panic!("{other:?}"),
+            };
+            assert_eq!((id.get(), peer), (1, client.local()), "{event:?}");
+        }
+        running.stop().await;
+    });
 }
 
 /// How accepted connections begin, or do not.
@@ -181,7 +206,7 @@ async fn listener() -> Vec<String> {
             Ok(())
         })
         .on_event(move |event| {
-            let duologue::net::Event::Listening { address } = event else { panic!("{event:?}") };
+            let Event::Listening { address } = event else { panic!("{event:?}") };
             assert_ne!(address.port(), Some(0), "the real port");
             sender.send(event.name().to_string()).unwrap();
         });
