@@ -18,7 +18,7 @@ pub struct Plan {
     /// What happens to the calls of the stream, one after the other.
     pub faults: Vec<Fault>,
     /// Bytes to move; at most 4 KiB, so that a case stays quick.
-    pub len: u16,
+    len: u16,
     pub chunk: u16,
     pub idle_millis: u16,
     pub deadline_millis: Option<u16>,
@@ -28,12 +28,8 @@ pub struct Plan {
 }
 
 impl Plan {
-    pub fn len(&self) -> usize {
-        usize::from(self.len % 4097)
-    }
-
     pub fn data(&self) -> Vec<u8> {
-        (0..self.len()).map(|n| (n % 251) as u8).collect()
+        (0..usize::from(self.len % 4097)).map(|n| (n % 251) as u8).collect()
     }
 
     pub fn script(&self) -> Script {
@@ -43,7 +39,7 @@ impl Plan {
     /// How many futures are enough if time alone cannot hold up the stream: one for each that is
     /// dropped, one for each fault that ends a future, and one for each 128 calls without a wait.
     pub fn rounds(&self) -> usize {
-        self.drops.len() + self.faults.len() + self.len() / 128 + 8
+        self.drops.len() + self.faults.len() + usize::from(self.len) / 128 + 8
     }
 
     /// Whether the stream gets going again after every fault without time passing.

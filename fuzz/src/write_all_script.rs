@@ -71,11 +71,13 @@ pub fn run(data: &[u8]) {
             }
             Run::Ended(Err(error)) => {
                 assert_eq!(error.written(), taken.len());
-                if let WriteError::Transport { error, .. } = error {
-                    if let TransportError::Overrun { claimed, offered } = error {
-                        assert_eq!(claimed, offered + 1);
-                        assert!(offered <= chunk);
-                    }
+                if let WriteError::Transport {
+                    error: TransportError::Overrun { claimed, offered },
+                    ..
+                } = error
+                {
+                    assert_eq!(claimed, offered + 1);
+                    assert!(offered <= chunk);
                 }
             }
             Run::Dropped => {}

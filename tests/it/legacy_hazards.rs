@@ -1,8 +1,9 @@
 //! The hazards of the chapter's code, by their numbers in its review: what each would do, and that
 //! it does not happen here.
 //!
-//! B23 and B24 (look-ups, whose address is logged) concern connecting, and B26 (it does not
-//! compile) nothing that runs; B12, B13 and B25 have their other half there, too.
+//! B26 (it does not compile) concerns nothing that runs. What concerns connecting is tested with it:
+//! B13, B21 and B22 in `net_server`, B23 in `net_connect`, B24 in `net_server` and `programs`; the
+//! other half of B12 in `part_file`.
 
 use std::io::ErrorKind;
 use std::time::Duration;

@@ -45,6 +45,7 @@ fn tcp_over_both_families() {
 
 #[test]
 fn any_takes_both_families_and_shows_ipv4_peers_as_such() {
+    // B23: both families, and peers are told by address: nobody is looked up to be shown.
     run(async {
         let mut listener = Listener::any(0).await.unwrap();
         let port = listener.local_address().port().unwrap();

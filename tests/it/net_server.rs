@@ -75,6 +75,7 @@ fn the_same_server_runs_on_every_executor() {
 
 #[test]
 fn a_client_that_never_reads_keeps_nobody_waiting() {
+    // B13: in the chapter one client in a dialog keeps all others waiting.
     let executor = smol::LocalExecutor::new(); // one thread for everything
     run(executor.run(async {
         let (sender, full) = futures::channel::oneshot::channel();
@@ -125,6 +126,7 @@ fn a_handshake_that_hangs_keeps_nobody_waiting() {
 
 #[test]
 fn a_handlers_error_reaches_the_hook_with_the_peers_address() {
+    // B22: each cause is told. B24: the address is the peer's, not our own.
     run(async {
         let (sender, mut errors) = futures::channel::mpsc::unbounded();
         let server = server().await.on_error(move |error| {
@@ -292,6 +294,7 @@ fn peers_are_known_by_ids_that_never_come_again() {
 
 #[test]
 fn disconnecting_one_leaves_the_others() {
+    // B21: in the chapter one client that leaves takes the others with it.
     run(async {
         let (observer, mut events) = recorder();
         let running = start(server().await.on_event(observer), echo);
