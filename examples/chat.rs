@@ -15,7 +15,7 @@ use duologue::net::{Listener, Stream, Target, connect};
 use futures::channel::mpsc;
 use futures::future::{Either, select};
 use futures::{AsyncReadExt, SinkExt, StreamExt};
-use support::programs::{Failure, Usage, exit, printable, require_legacy};
+use support::programs::{Failure, Usage, printable, require_legacy, start};
 
 const USAGE: &str = "\
 usage: chat --legacy [--encoding LABEL] --listen ADDR:PORT
@@ -75,15 +75,7 @@ fn parse() -> Result<Option<Options>, Usage> {
 }
 
 fn main() -> ExitCode {
-    let outcome = match parse() {
-        Ok(Some(options)) => smol::block_on(run(options)),
-        Ok(None) => {
-            println!("{USAGE}");
-            Ok(())
-        }
-        Err(usage) => Err(usage.into()),
-    };
-    exit(outcome, USAGE)
+    start(parse(), USAGE, run)
 }
 
 async fn run(options: Options) -> Result<(), Failure> {

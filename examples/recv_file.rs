@@ -12,7 +12,7 @@ use std::sync::Arc;
 use duologue::fs::PartFile;
 use duologue::legacy::FileReceiver;
 use duologue::net::{Accepted, Listener, Stream, Target, serve};
-use support::programs::{Failure, Usage, exit, printable, require_legacy, with_bar};
+use support::programs::{Failure, Usage, printable, require_legacy, start, with_bar};
 
 const USAGE: &str = "\
 usage: recv_file --legacy [--once] --dir DIR [--name NAME] ADDR:PORT
@@ -66,15 +66,7 @@ fn parse() -> Result<Option<Options>, Usage> {
 }
 
 fn main() -> ExitCode {
-    let outcome = match parse() {
-        Ok(Some(options)) => smol::block_on(run(options)),
-        Ok(None) => {
-            println!("{USAGE}");
-            Ok(())
-        }
-        Err(usage) => Err(usage.into()),
-    };
-    exit(outcome, USAGE)
+    start(parse(), USAGE, run)
 }
 
 async fn run(options: Options) -> Result<(), Failure> {

@@ -9,7 +9,7 @@ use std::process::ExitCode;
 
 use duologue::legacy::FileSender;
 use duologue::net::{Target, connect};
-use support::programs::{Failure, Usage, exit, require_legacy, with_bar};
+use support::programs::{Failure, Usage, require_legacy, start, with_bar};
 
 const USAGE: &str = "\
 usage: send_file --legacy HOST:PORT FILE...
@@ -53,15 +53,7 @@ fn parse() -> Result<Option<Options>, Usage> {
 }
 
 fn main() -> ExitCode {
-    let outcome = match parse() {
-        Ok(Some(options)) => smol::block_on(run(options)),
-        Ok(None) => {
-            println!("{USAGE}");
-            Ok(())
-        }
-        Err(usage) => Err(usage.into()),
-    };
-    exit(outcome, USAGE)
+    start(parse(), USAGE, run)
 }
 
 async fn run(options: Options) -> Result<(), Failure> {

@@ -1,7 +1,6 @@
 //! What the programs share: how they end, how they show progress, what they let on a terminal.
 
 use std::error::Error;
-use std::fmt;
 use std::future::Future;
 use std::io::IsTerminal;
 use std::process::ExitCode;
@@ -17,14 +16,6 @@ pub(crate) type Failure = Box<dyn Error + Send + Sync>;
 #[derive(Debug)]
 pub(crate) struct Usage(pub(crate) String);
 
-impl fmt::Display for Usage {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl Error for Usage {}
-
 impl From<lexopt::Error> for Usage {
     fn from(error: lexopt::Error) -> Self {
         Self(error.to_string())
@@ -39,15 +30,33 @@ pub(crate) fn require_legacy(legacy: bool) -> Result<(), Usage> {
     Err(Usage("the modern protocol does not exist yet: give --legacy for the chapter's".into()))
 }
 
-/// Exit code 0, or one clear line and 1, or the usage and 2.
-pub(crate) fn exit(outcome: Result<(), Failure>, usage: &str) -> ExitCode {
-    let Err(error) = outcome else { return ExitCode::SUCCESS };
-    if error.is::<Usage>() {
-        eprintln!("{error}\n{usage}");
-        return ExitCode::from(2);
+/// Runs a program: exit code 0, or one clear line and 1, or the usage and 2. Without options it was
+/// asked for its usage.
+pub(crate) fn start<O, F>(
+    options: Result<Option<O>, Usage>,
+    usage: &str,
+    run: impl FnOnce(O) -> F,
+) -> ExitCode
+where
+    F: Future<Output = Result<(), Failure>>,
+{
+    match options {
+        Ok(None) => {
+            println!("{usage}");
+            ExitCode::SUCCESS
+        }
+        Ok(Some(options)) => match smol::block_on(run(options)) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                eprintln!("{}", printable(&error.to_string()));
+                ExitCode::FAILURE
+            }
+        },
+        Err(Usage(error)) => {
+            eprintln!("{}\n{usage}", printable(&error));
+            ExitCode::from(2)
+        }
     }
-    eprintln!("{}", printable(&error.to_string()));
-    ExitCode::FAILURE
 }
 
 /// Text from a peer on one line of a terminal: what could move the cursor, colour the text or turn

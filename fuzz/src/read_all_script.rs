@@ -5,7 +5,7 @@ use duologue::io::{Cursor, ReadError, SizePrefix, SizedCursor, TransportError, r
 use duologue::testing::Faulty;
 use duologue::time::VirtualClock;
 
-use crate::script::{Plan, Run, run as run_future};
+use super::script::{Plan, Run, run as run_future};
 
 /// What the model says must be true of an outcome that ended a read with `filled` bytes.
 fn check(error: &ReadError, filled: usize, len: usize) {

@@ -10,7 +10,7 @@ use duologue::testing::Faulty;
 use duologue::time::VirtualClock;
 use futures::io::AsyncWrite;
 
-use crate::script::{Plan, Run, run as run_future};
+use super::script::{Plan, Run, run as run_future};
 
 /// Takes all it is given, and checks that no call is larger than the chunk.
 struct Sink {

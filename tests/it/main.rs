@@ -1,6 +1,7 @@
 //! All integration tests, in one binary.
 #![allow(missing_docs)]
 
+mod corpus;
 mod drop_at_every_poll;
 mod duplex;
 mod extension_traits;

@@ -1,0 +1,40 @@
+//! The bodies of the fuzz targets over the committed corpus, on stable Rust.
+
+use std::fs;
+use std::path::Path;
+
+#[allow(unreachable_pub, missing_debug_implementations, reason = "it is a library of its own")]
+#[path = "../../fuzz/src/lib.rs"]
+mod bodies;
+
+/// Runs `body` over every input of a target.
+fn replay(target: &str, body: fn(&[u8])) {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus").join(target);
+    let mut inputs = 0;
+    for entry in fs::read_dir(&folder).unwrap() {
+        let path = entry.unwrap().path();
+        let input = fs::read(&path).unwrap();
+        if let Err(panic) = std::panic::catch_unwind(|| body(&input)) {
+            eprintln!("input: {}", path.display());
+            std::panic::resume_unwind(panic);
+        }
+        inputs += 1;
+    }
+    assert!(inputs >= 20, "{} holds {inputs} inputs only", folder.display());
+    body(&[]);
+}
+
+#[test]
+fn legacy_codec() {
+    replay("legacy_codec", bodies::legacy_codec::run);
+}
+
+#[test]
+fn read_all_script() {
+    replay("read_all_script", bodies::read_all_script::run);
+}
+
+#[test]
+fn write_all_script() {
+    replay("write_all_script", bodies::write_all_script::run);
+}
