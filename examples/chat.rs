@@ -10,7 +10,9 @@ use std::pin::pin;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use duologue::legacy::{ChatInput, ChatReader, ChatState, ChatWriter, TextDecoder, TextEncoder};
+use duologue::legacy::{
+    ChatInput, ChatReader, ChatSendError, ChatState, ChatWriter, TextDecoder, TextEncoder,
+};
 use duologue::net::{Listener, Stream, Target, connect};
 use futures::channel::mpsc;
 use futures::future::{Either, select};
@@ -151,7 +153,8 @@ async fn converse(stream: Stream, encoding: &str, lines: &mut Lines) -> Result<O
         while let Some(line) = lines.next().await {
             match writer.send(&mut outgoing, line).await {
                 Ok(()) => lines.sent(),
-                Err(error) if error.can_retry() => {
+                // Only this line cannot be said in this encoding.
+                Err(error @ ChatSendError::Unmappable(_)) => {
                     eprintln!("{error}");
                     lines.sent();
                 }

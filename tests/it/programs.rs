@@ -352,6 +352,12 @@ fn the_original_encoding_is_spoken() {
     let mut received = [0; 4];
     stream.read_exact(&mut received).unwrap();
     assert_eq!(received, korean);
+    // What the encoding lacks is told, and the conversation goes on.
+    server.say("☃\n글\n");
+    assert!(server.status().starts_with("Connected to: "));
+    assert!(server.status().contains("U+2603"));
+    stream.read_exact(&mut received[..2]).unwrap();
+    assert_eq!(received[..2], korean[2..]);
     assert_eq!(server.line(), "한");
     stream.write_all(&korean[3..]).unwrap();
     assert_eq!(server.line(), "글");
