@@ -98,8 +98,10 @@ async fn run(options: Options) -> Result<(), Failure> {
                 };
                 state = state.next(ChatInput::PeerJoined(stream.peer().to_string()));
                 eprintln!("{}", state.status());
-                if converse(stream, &options.encoding, &mut lines).await? == Over::Input {
-                    return Ok(());
+                match converse(stream, &options.encoding, &mut lines).await? {
+                    Over::Input => return Ok(()),
+                    Over::Peer => {}
+                    Over::Broken(error) => eprintln!("{}", printable(&error.to_string())),
                 }
                 state = state.next(ChatInput::PeerLeft);
                 eprintln!("{}", state.status());
@@ -113,21 +115,26 @@ async fn run(options: Options) -> Result<(), Failure> {
             })?;
             let state = state.next(ChatInput::Connected(stream.peer().to_string()));
             eprintln!("{}", state.status());
-            if converse(stream, &options.encoding, &mut lines).await? == Over::Peer {
-                eprintln!("The peer has left.");
+            match converse(stream, &options.encoding, &mut lines).await? {
+                Over::Input => Ok(()),
+                Over::Peer => {
+                    eprintln!("The peer has left.");
+                    Ok(())
+                }
+                Over::Broken(error) => Err(error),
             }
-            Ok(())
         }
     }
 }
 
 /// Why a conversation ended.
-#[derive(PartialEq)]
 enum Over {
     /// Everything was sent, and there is no more.
     Input,
-    /// The peer closed, or the connection broke.
+    /// The peer closed.
     Peer,
+    /// The connection broke.
+    Broken(Failure),
 }
 
 /// Sends lines and prints messages until one side has had enough.
@@ -141,11 +148,11 @@ async fn converse(stream: Stream, encoding: &str, lines: &mut Lines) -> Result<O
                 Ok(Some(message)) => {
                     // A reader of ours that is gone is no reason to keep on.
                     if writeln!(std::io::stdout(), "{}", printable(&message)).is_err() {
-                        return;
+                        return Over::Input;
                     }
                 }
-                Ok(None) => return,
-                Err(error) => return eprintln!("{}", printable(&error.to_string())),
+                Ok(None) => return Over::Peer,
+                Err(error) => return Over::Broken(error.into()),
             }
         }
     };
@@ -172,11 +179,8 @@ async fn converse(stream: Stream, encoding: &str, lines: &mut Lines) -> Result<O
             select(receiving, pin!(smol::Timer::after(FAREWELL))).await;
             Ok(Over::Input)
         }
-        Either::Left((Err(error), _)) => {
-            eprintln!("{error}");
-            Ok(Over::Peer)
-        }
-        Either::Right(((), _)) => Ok(Over::Peer),
+        Either::Left((Err(error), _)) => Ok(Over::Broken(error.into())),
+        Either::Right((over, _)) => Ok(over),
     }
 }
 

@@ -19,7 +19,7 @@ usage: recv_file --legacy [--once] --dir DIR [--name NAME] ADDR:PORT
 
 Listens on ADDR:PORT and stores each file that a client sends in DIR, as NAME
 (Default.file unless given). A name that is taken is never overwritten: the file
-becomes NAME (1), NAME (2) and so on.
+becomes `NAME (1)`, `NAME (2)`, before the extension, and so on.
 
   --legacy     speak the chapter's format: a size, the bytes, the end
   --once       end after one client, with exit code 0 if its file was stored
@@ -59,6 +59,7 @@ fn parse() -> Result<Option<Options>, Usage> {
         }
     }
     require_legacy(legacy)?;
+    PartFile::check_name(&name).map_err(|error| Usage(format!("--name {name:?}: {error}")))?;
     let folder = folder.ok_or_else(|| Usage("--dir is missing".into()))?;
     let target = target.ok_or_else(|| Usage("ADDR:PORT is missing".into()))?;
     let target = target.parse().map_err(|error| Usage(format!("{error}")))?;
@@ -71,7 +72,8 @@ fn main() -> ExitCode {
 
 async fn run(options: Options) -> Result<(), Failure> {
     // A folder that cannot be written to is told before anybody connects.
-    PartFile::create(&options.folder).await?;
+    let folder = options.folder.display();
+    PartFile::create(&options.folder).await.map_err(|error| format!("{folder}: {error}"))?;
     let mut listener = Listener::bind(&options.target).await?;
     println!("Listening ... {}", listener.local_address());
     if options.once {

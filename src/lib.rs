@@ -1,6 +1,11 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![cfg_attr(not(feature = "std"), no_std)]
 #![doc = include_str!("../README.md")]
+// What a feature adds is linked to from what is always there.
+#![cfg_attr(
+    not(all(feature = "net", feature = "fs", feature = "testing")),
+    allow(rustdoc::broken_intra_doc_links)
+)]
 #![deny(
     clippy::arithmetic_side_effects,
     clippy::cast_possible_truncation,

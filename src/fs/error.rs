@@ -5,8 +5,7 @@ use std::io;
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Error {
-    /// The caller: the name is not one plain component (empty, `.`, `..`, or with a separator or
-    /// a NUL).
+    /// The caller: [`PartFile::check_name`](super::PartFile::check_name) refuses the name.
     Name,
     /// The caller: [`PartFile::MAX_NUMBER`](super::PartFile::MAX_NUMBER) numbered names are taken
     /// already.
@@ -47,9 +46,11 @@ impl Error {
 
     /// Whether the same call can succeed later, once there is room on the disk, say.
     ///
-    /// A failed [`Action::Sync`] is never retried: the system may have dropped the bytes.
+    /// Not after a failed [`Action::Write`], [`Action::Sync`] or [`Action::SyncFolder`]: the system
+    /// may have dropped what it could not write.
     pub fn can_retry(&self) -> bool {
-        matches!(self, Self::Storage { action, .. } if *action != Action::Sync)
+        let Self::Storage { action, .. } = self else { return false };
+        matches!(action, Action::OpenFolder | Action::Create | Action::Publish)
     }
 }
 

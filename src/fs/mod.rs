@@ -7,7 +7,7 @@
 //! All calls that may block run on the `blocking` crate's threads, so any executor will do. On Unix
 //! the folder is held by descriptor, and every call is relative to it: renaming the folder, or
 //! putting a link in its place, changes nothing for a file on its way. Other systems go by path, and
-//! are not proved.
+//! are not tested.
 
 mod error;
 #[cfg(unix)]

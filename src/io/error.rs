@@ -87,7 +87,7 @@ impl core::error::Error for TransportError {}
 /// Why [`read_all`](super::read_all) stopped before the cursor was full.
 ///
 /// Every variant says how many bytes the cursor holds; they are whole and in order, and polling or
-/// calling again goes on behind them.
+/// calling again goes on after them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ReadError {
@@ -202,7 +202,7 @@ impl From<ReadError> for io::Error {
 
 /// Why [`write_all_chunked`](super::write_all_chunked) stopped before the cursor was written.
 ///
-/// Every variant says how many bytes the stream has taken; polling or calling again goes on behind
+/// Every variant says how many bytes the stream has taken; polling or calling again goes on after
 /// them, and none is written twice.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]

@@ -23,7 +23,7 @@ use crate::time::Timer;
 /// # Cancel safety
 ///
 /// Cancel safe. Bytes are in the cursor as soon as the reader has given them, so the future may be
-/// dropped after any poll, and another one goes on behind them with a new countdown. After an error
+/// dropped after any poll, and another one goes on after them with a new countdown. After an error
 /// the same future may be polled again, too.
 ///
 /// # Examples

@@ -38,7 +38,7 @@ impl SizePrefix {
         }
     }
 
-    /// Reads a size and holds it against `limit`, in bytes.
+    /// Reads a size and checks it against `limit`, in bytes.
     ///
     /// # Errors
     ///

@@ -10,8 +10,12 @@ const FIRST_STEP: usize = 16 * 1024;
 /// A cursor that reads a size first and then exactly that many bytes, never more than a limit.
 ///
 /// The announced size reserves nothing: the buffer grows with what has arrived, to at most twice
-/// that (but at least 16 KiB), and never beyond the size or the limit. A peer that announces
+/// that or 16 KiB, whichever is more, and never beyond the size or the limit. A peer that announces
 /// 2 GiB and sends ten bytes costs 16 KiB.
+///
+/// One cursor reads one message; [`clear`](Self::clear) readies it for the next. A stream that ends
+/// while the cursor [`is_empty`](Self::is_empty) has ended between two messages; otherwise it was
+/// cut off in one.
 ///
 /// # Examples
 ///
@@ -28,6 +32,34 @@ const FIRST_STEP: usize = 16 * 1024;
 /// let size = SizeError::OverLimit { size: 0x2054_4547, limit: 1024 };
 /// assert_eq!(error, ReadError::Size { filled: 0, error: size });
 /// # Ok::<(), ReadError>(())
+/// # }).unwrap();
+/// ```
+///
+/// Messages until the stream ends, and the other end, which writes each size before its message:
+///
+/// ```
+/// use duologue::io::{Cursor, ReadAllExt, ReadError, SizePrefix, SizedCursor, WriteAllExt};
+///
+/// # futures::executor::block_on(async {
+/// let mut wire = Vec::new();
+/// for message in ["one", "", "three"] {
+///     let size = SizePrefix::U32Be.encode(message.len() as u64)?;
+///     wire.write_all_chunked(&mut Cursor::new(size)).await?;
+///     wire.write_all_chunked(&mut Cursor::new(message)).await?;
+/// }
+///
+/// let (mut stream, mut messages) = (&wire[..], Vec::new());
+/// let mut cursor = SizedCursor::new(SizePrefix::U32Be, 1024);
+/// loop {
+///     match stream.read_all(&mut cursor).await {
+///         Ok(_) => messages.push(cursor.body().to_vec()),
+///         Err(ReadError::EndOfStream { .. }) if cursor.is_empty() => break,
+///         Err(error) => return Err(error.into()),
+///     }
+///     cursor.clear();
+/// }
+/// assert_eq!(messages, [&b"one"[..], b"", b"three"]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
 /// # }).unwrap();
 /// ```
 #[derive(Clone)]
@@ -60,6 +92,19 @@ impl SizedCursor {
     /// The announced size in bytes, once it has arrived and been found acceptable.
     pub fn size(&self) -> Option<usize> {
         self.size.and_then(Result::ok)
+    }
+
+    /// Whether not one byte has arrived, of the size or of the body.
+    pub fn is_empty(&self) -> bool {
+        self.header_filled == 0
+    }
+
+    /// Forgets the message and readies the cursor for the next one; the memory is kept.
+    pub fn clear(&mut self) {
+        self.header_filled = 0;
+        self.size = None;
+        self.body.clear();
+        self.body_filled = 0;
     }
 
     /// The bytes of the body that have arrived.

@@ -15,14 +15,15 @@ pin_project! {
     ///
     /// ```
     /// use duologue::io::{Cursor, ReadAllExt, TokioIo};
+    /// use duologue::time::TokioTimer;
     ///
-    /// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
+    /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
     /// let (near, mut far) = tokio::io::duplex(64);
     /// let mut near = TokioIo::new(near);
     /// tokio::io::AsyncWriteExt::write_all(&mut far, b"hello").await?;
     ///
     /// let mut cursor = Cursor::new([0; 5]);
-    /// near.read_all(&mut cursor).await?;
+    /// near.read_all_with(&mut cursor, TokioTimer::new()).await?;
     /// assert_eq!(cursor.filled(), b"hello");
     /// # Ok::<(), std::io::Error>(())
     /// # }).unwrap();

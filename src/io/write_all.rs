@@ -24,7 +24,7 @@ use crate::time::Timer;
 /// # Cancel safety
 ///
 /// Cancel safe. The cursor moves as soon as the writer has taken bytes, so the future may be
-/// dropped after any poll, and another one goes on behind them with a new countdown: no byte is
+/// dropped after any poll, and another one goes on after them with a new countdown: no byte is
 /// left out or written twice. After an error the same future may be polled again, too.
 ///
 /// # Examples

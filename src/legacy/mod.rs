@@ -26,7 +26,7 @@
 //!
 //! The chapter's programs pad a short transfer to its full size, trust the announced size, hold the
 //! whole file in memory, send no empty file, mistake an exception for success and cut Korean
-//! characters in two. Here a short transfer is an error, sizes are held against a limit before
+//! characters in two. Here a short transfer is an error, sizes are checked against a limit before
 //! anything is allocated, files of any size take 64 KiB, an empty file is a file, every failure is
 //! a value, and a character that a read cuts is held back until its rest arrives.
 //!
@@ -37,8 +37,8 @@
 //! - **No framing in a chat.** Two messages sent quickly may arrive as one, and a long one as two.
 //! - **No authentication, no encryption, no check of the content.** Whoever can connect can send,
 //!   and a flipped bit goes unnoticed. Both can run over TLS, if both ends do.
-//! - **No magic bytes.** A browser's `GET ` reads as a size of 542,393,671; only the limit
-//!   refuses it.
+//! - **No magic bytes.** A browser's `GET ` reads as a size of 542,393,671; only a limit
+//!   below that refuses it at once.
 //!
 //! # Layers
 //!

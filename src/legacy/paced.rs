@@ -21,7 +21,7 @@ const CALLS_PER_TURN: u32 = 32;
 /// Limits of our own side: the chapter's sink and source are files, and not the peer's fault.
 const FOREVER: Limits = Limits::UNLIMITED;
 
-/// Reads and writes of one transfer, held against one set of limits.
+/// Reads and writes of one transfer, under one set of limits.
 pub(super) struct Paced<'a, T> {
     limits: Limits,
     pace: Pace,

@@ -273,7 +273,11 @@ impl UnknownEncoding {
 
 impl fmt::Display for UnknownEncoding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "unknown encoding {:?}", self.label)
+        write!(f, "unknown encoding {:?}", self.label)?;
+        if cfg!(not(feature = "encoding")) {
+            f.write_str("; without the feature `encoding` only UTF-8 is known")?;
+        }
+        Ok(())
     }
 }
 

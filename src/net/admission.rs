@@ -8,7 +8,7 @@ use crate::time::Time;
 /// Decides, before a handler starts, whether a connection is wanted.
 ///
 /// The decision is made by the task that accepts, so it must not block: what takes time (a question
-/// to somebody, a lookup) belongs into the handler, where it keeps nobody waiting. Every closure
+/// to somebody, a lookup) belongs in the handler, where it keeps nobody waiting. Every closure
 /// `FnMut(&Candidate<'_>) -> Result<(), Refusal>` is an admission policy, and [`RateLimit`] is one
 /// ready made.
 ///

@@ -50,7 +50,7 @@ pub async fn connect(target: &Target) -> Result<Stream, ConnectError> {
 /// How to connect: the limits, and who is told.
 ///
 /// The host is looked up on a helper thread (async-net's), so nothing blocks; no reverse lookup is
-/// ever made. Of what the lookup gives, at most 16 addresses are tried, IPv6 and IPv4 by turns, a
+/// ever made. Of what the lookup gives, at most 16 addresses are tried, IPv6 and IPv4 alternating, a
 /// new one every 250 ms or as soon as one fails, until the first answers
 /// ([RFC 8305](https://www.rfc-editor.org/rfc/rfc8305), "Happy Eyeballs"). The system's lookup
 /// returns both families at once, so a slow answer for one of them delays both.
@@ -80,7 +80,7 @@ impl Connector {
     /// Most addresses of a host that are tried: 16.
     pub const MOST_ADDRESSES: usize = 16;
 
-    /// A connector with a limit of 20 s, whom nobody watches.
+    /// A connector with a limit of 20 s and without an observer.
     pub fn new() -> Self {
         Self {
             limit: Duration::from_secs(20),

@@ -7,7 +7,7 @@ use std::vec::Vec;
 use super::{Address, TargetError};
 use crate::io::TransportError;
 
-/// Why no connection came about.
+/// Why connecting failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ConnectError {
@@ -83,14 +83,15 @@ impl fmt::Display for ConnectError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Target(error) => write!(f, "{error}"),
+            // The system's own error is kept, but std gives it no words.
             Self::Lookup { host, .. } => write!(f, "the host `{host}` could not be looked up"),
             Self::NoAddress { host } => write!(f, "the host `{host}` has no address"),
             Self::Failed { attempts } => {
-                f.write_str("no connection came about")?;
+                f.write_str("could not connect")?;
                 list(f, attempts)
             }
             Self::TimedOut { limit, attempts } => {
-                write!(f, "no connection came about within {limit:?}")?;
+                write!(f, "could not connect within {limit:?}")?;
                 list(f, attempts)
             }
         }

@@ -63,7 +63,7 @@ pub enum Event {
     },
     /// Client: an attempt to connect begins. Attempts overlap.
     Connecting {
-        /// Whereto.
+        /// Where to.
         address: Address,
     },
     /// Client: the server took the connection; reading and writing can start.
@@ -141,7 +141,7 @@ pub enum Event {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Failure {
-    /// Accepting a connection, for want of descriptors or memory; the listener tries again.
+    /// Accepting a connection, for lack of descriptors or memory; the listener tries again.
     Accept {
         /// What the system said.
         error: TransportError,

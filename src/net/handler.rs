@@ -27,7 +27,7 @@ pub struct Accepted<S = Stream> {
     pub local: Address,
     /// The stream, replaced if the server has a hook for that.
     pub stream: S,
-    /// Comes true when the server begins to stop.
+    /// Ready when the server begins to stop.
     pub stopping: Stopping,
 }
 

@@ -57,7 +57,10 @@ impl fmt::Display for ListenError {
         match self {
             Self::Target(error) => write!(f, "{error}"),
             Self::Hook { error } => write!(f, "the hook before bind refused: {error}"),
-            Self::Lookup { host, .. } => write!(f, "the host `{host}` could not be looked up"),
+            Self::Lookup { host, error: Some(_) } => {
+                write!(f, "the host `{host}` could not be looked up")
+            }
+            Self::Lookup { host, error: None } => write!(f, "the host `{host}` has no address"),
             Self::Bind { address, error } => write!(f, "cannot listen at {address}: {error}"),
         }
     }

@@ -56,7 +56,7 @@ pub struct BeforeBind<'a> {
 }
 
 impl ListenOptions {
-    /// A backlog of 1024, no hook, and nobody who watches.
+    /// A backlog of 1024, no hook and no observer.
     pub fn new() -> Self {
         Self { backlog: 1024, before_bind: Box::new(|_| Ok(())), observer: Observer::default() }
     }

@@ -21,9 +21,26 @@
 //! Sockets are driven by async-io, whose reactor has a thread of its own, so smol, tokio,
 //! `futures::executor` and plain threads will all do. No task is spawned here.
 //!
+//! # Limits and defaults
+//!
+//! | what | default | range | from |
+//! |---|---|---|---|
+//! | connecting, in all | 20 s | any | the chapter's limit of silence |
+//! | … from one attempt to the next | 250 ms | 10 ms to 2 s | RFC 8305, section 8 |
+//! | … addresses tried | 16 | | a host with more has others to fall back on |
+//! | connections that wait to be accepted | 1024 | 0 to 65535 | the system may allow fewer |
+//! | connections served at once | 1024 | any | |
+//! | replacing a stream (a TLS handshake) | 10 s | any | |
+//! | keep-alive: idle, interval, probes | 60 s, 15 s, 4 | | a dead peer is noticed in 2 minutes |
+//! | pause when descriptors run out | 50 ms, doubling to 1 s | | |
+//! | wait for handlers that were cut off | 1 s | | |
+//! | addresses that a [`RateLimit`] remembers | 4096 | | about 200 KiB, by estimate |
+//! | length of a host, a service, a Unix path | 253, 64, 103 bytes | | RFC 1035; own; `sun_path` |
+//! | size of the services file | 1 MiB | | |
+//!
 //! # Examples
 //!
-//! See [`serve`] for a server and a client that talk.
+//! See [`serve`] for a server and a client that talk, and [`Server`] for one that is stopped.
 
 mod accept_loop;
 mod address;

@@ -90,7 +90,7 @@ where
     outcome.map_err(|timed_out| Lost { outcomes, timed_out })
 }
 
-/// At most `most` different addresses, the two families by turns, in the resolver's order else.
+/// At most `most` different addresses, the two families alternating, otherwise in the resolver's order.
 ///
 /// The resolver has sorted them by RFC 6724, so its first one also says which family begins
 /// ([RFC 8305, section 4](https://www.rfc-editor.org/rfc/rfc8305#section-4)).

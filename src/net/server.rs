@@ -18,6 +18,9 @@ use crate::io::TransportError;
 
 /// Serves `listener` with the defaults of [`Server`]; see [`Server::serve`].
 ///
+/// It runs until the future is dropped, and errors of handlers are not shown to anybody. To stop it
+/// gracefully, to see errors, or to say who may connect, use [`Server`].
+///
 /// # Errors
 ///
 /// [`TransportError`] when the listening socket itself is broken.
@@ -72,7 +75,7 @@ where
 ///
 /// 1. the limit of [`most_connections`](Self::most_connections), and [`admission`](Self::admission);
 /// 2. in its own task, [`replace_stream`](Self::replace_stream), with a time limit;
-/// 3. the handler; an error of it goes to [`on_error`](Self::on_error).
+/// 3. the handler; its error goes to [`on_error`](Self::on_error).
 ///
 /// However its task ends (the handler returns, fails, panics, is cut off, is dropped by the
 /// executor), its place in the table of peers is freed and its end reported.
@@ -80,7 +83,10 @@ where
 /// # Examples
 ///
 /// ```
-/// use duologue::net::{Accepted, Listener, RateLimit, Server};
+/// use duologue::net::{Accepted, Listener, RateLimit, Server, connect};
+/// use futures::future::{Either, select};
+/// use futures::{AsyncReadExt, AsyncWriteExt, io::copy};
+/// use std::pin::pin;
 /// use std::time::Duration;
 ///
 /// # smol::block_on(async {
@@ -89,16 +95,31 @@ where
 ///     .most_connections(100)
 ///     .admission(RateLimit::new(20, Duration::from_secs(60)).most_live(4))
 ///     .on_error(|error| eprintln!("{error}"));
-/// let handle = server.handle();
+/// let (handle, target) = (server.handle(), server.local_address().to_string().parse()?);
 ///
+/// // Each client gets its own bytes back, until it leaves or the server begins to stop.
 /// let handler = |connection: Accepted| async move {
-///     println!("{} is here", connection.peer);
-///     Ok::<(), std::io::Error>(())
+///     let (mut reader, mut writer) = connection.stream.split();
+///     let mut echo = pin!(copy(&mut reader, &mut writer));
+///     match select(echo.as_mut(), connection.stopping).await {
+///         Either::Left((outcome, _)) => outcome.map(drop),
+///         Either::Right(_) => Ok(()),
+///     }
 /// };
 /// let server = smol::spawn(server.serve(|task| smol::spawn(task).detach(), handler));
 ///
+/// let mut clients = Vec::new();
+/// for _ in 0..3 {
+///     let mut client = connect(&target).await?;
+///     client.write_all(b"hello").await?;
+///     client.read_exact(&mut [0; 5]).await?;
+///     clients.push(client);
+/// }
+/// assert_eq!(handle.len(), 3);
+///
 /// handle.stop_gracefully(Duration::from_secs(5));
-/// assert_eq!(server.await?.cut_off, 0);
+/// let served = server.await?;
+/// assert_eq!((served.accepted, served.cut_off), (3, 0));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// # }).unwrap();
 /// ```
@@ -214,7 +235,8 @@ impl<R> Server<R> {
         self
     }
 
-    /// Has `hook` called with each error of a handler or of the replacement of a stream.
+    /// Has `hook` called with each error of a handler or of the replacement of a stream; without a
+    /// hook they are dropped.
     pub fn on_error(mut self, hook: impl Fn(&HandlerError) + Send + Sync + 'static) -> Self {
         self.on_error = Box::new(hook);
         self
@@ -226,7 +248,7 @@ impl<R> Server<R> {
         self
     }
 
-    /// The address that is listened at, with the real port.
+    /// The address it listens on, with the real port.
     pub const fn local_address(&self) -> &Address {
         self.listener.local_address()
     }

@@ -161,7 +161,7 @@ impl Profile {
                 Fault::Delay(Duration::from_micros(random.log_uniform(most)))
             }
             Kind::Interrupt => Fault::Fail(io::ErrorKind::Interrupted),
-            // An end in every hundred calls, or few scripts would get past their beginning.
+            // One in twenty of those drawn: more, and few scripts would get past their beginning.
             Kind::End | Kind::Defect if !random.percent(5) => Fault::Pass,
             Kind::End => match random.below(3) {
                 0 => Fault::Stall,

@@ -44,25 +44,45 @@ use core::task::{Context, Poll};
 ///
 /// # Examples
 ///
-/// A timer for a clock that stands still, which is a legal if dull implementation:
+/// A timer on another library's, in this case smol's:
 ///
 /// ```
 /// use core::pin::Pin;
 /// use core::task::{Context, Poll};
 /// use duologue::time::{Time, Timer};
+/// use std::time::{Duration, Instant};
 ///
-/// struct Stopped;
+/// struct SmolTimer {
+///     epoch: Instant,
+///     inner: smol::Timer,
+/// }
 ///
-/// impl Timer for Stopped {
+/// impl Timer for SmolTimer {
 ///     fn now(&self) -> Time {
-///         Time::ZERO
+///         Time::ZERO.saturating_add(self.epoch.elapsed())
 ///     }
-///     fn reset(self: Pin<&mut Self>, _deadline: Time) {}
-///     fn poll(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<()> {
-///         Poll::Pending
+///
+///     fn reset(mut self: Pin<&mut Self>, deadline: Time) {
+///         match self.epoch.checked_add(deadline.saturating_duration_since(Time::ZERO)) {
+///             Some(at) => self.inner.set_at(at),
+///             None => self.inner.clear(),
+///         }
+///     }
+///
+///     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+///         // It keeps the last waker, and loses none on `set_at`.
+///         Pin::new(&mut self.inner).poll(cx).map(drop)
 ///     }
 /// }
-/// # let _ = Stopped;
+///
+/// use duologue::io::{Cursor, Limits, ReadError, read_all_with};
+///
+/// let timer = SmolTimer { epoch: Instant::now(), inner: smol::Timer::never() };
+/// let (mut near, _silent_peer) = duologue::testing::duplex(64);
+/// let mut cursor = Cursor::new([0; 1]);
+/// let impatient = Limits::default().idle(Duration::from_millis(5));
+/// let read = read_all_with(&mut near, &mut cursor, timer).limits(impatient);
+/// assert!(matches!(smol::block_on(read), Err(ReadError::Idle { .. })));
 /// ```
 pub trait Timer {
     /// The current time on this timer's clock; it never runs backwards.
@@ -73,7 +93,8 @@ pub trait Timer {
 
     /// Waits until the deadline has come, and registers the task's waker until then.
     ///
-    /// A timer that was never armed is never ready.
+    /// Of several wakers the last one counts. After [`reset`](Timer::reset) it is polled again
+    /// before anybody relies on being woken. A timer that was never armed is never ready.
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()>;
 }
 

@@ -106,7 +106,7 @@ fn a_refused_connection_names_the_address_and_the_cause() {
         assert_eq!(attempt.error.as_ref().unwrap().kind(), ErrorKind::ConnectionRefused);
         assert!(matches!(error, ConnectError::Failed { .. }));
         assert!(error.can_retry());
-        let start = format!("no connection came about: 127.0.0.1:{port}: ");
+        let start = format!("could not connect: 127.0.0.1:{port}: ");
         assert!(error.to_string().starts_with(&start), "{error}");
     });
 }
@@ -150,7 +150,7 @@ fn the_limit_covers_everything() {
         let connector = Connector::new().limit(limit);
         let error = connector.connect(&"localhost:1".parse().unwrap()).await.unwrap_err();
         assert_eq!(error, ConnectError::TimedOut { limit, attempts: Vec::new() });
-        assert_eq!(error.to_string(), "no connection came about within 0ns");
+        assert_eq!(error.to_string(), "could not connect within 0ns");
         assert!(error.can_retry());
     });
 }

@@ -97,6 +97,40 @@ fn a_name_that_leads_elsewhere_is_refused_and_leaves_nothing() {
 }
 
 #[test]
+fn a_refused_name_costs_no_byte_and_a_published_file_takes_none() {
+    let folder = tempfile::tempdir().unwrap();
+    let long = "x".repeat(256);
+    block_on(async {
+        let mut part = PartFile::create(folder.path()).await.unwrap();
+        part.write_all(b"kept").await.unwrap();
+        assert_eq!(part.publish(&long).await, Err(Error::Name));
+        part.write_all(b" on").await.unwrap();
+        let path = part.publish("name").await.unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"kept on");
+        // Again: the same file, and not a second name for it.
+        assert_eq!(part.publish("other").await.unwrap(), path);
+        let error = part.write_all(b"more").await.unwrap_err();
+        assert_eq!(error.kind(), std::io::ErrorKind::BrokenPipe);
+    });
+    assert_eq!(names(folder.path()), ["name"]);
+}
+
+#[test]
+fn a_name_that_cannot_be_given_can_be_followed_by_another() {
+    let folder = tempfile::tempdir().unwrap();
+    block_on(async {
+        let mut part = PartFile::create(folder.path()).await.unwrap();
+        // The number makes the second one too long for the file system.
+        let longest = "x".repeat(255);
+        fs::write(folder.path().join(&longest), "").unwrap();
+        let error = part.publish(&longest).await.unwrap_err();
+        assert!(matches!(error, Error::Storage { action: Action::Publish, .. }), "{error}");
+        assert!(error.can_retry());
+        assert_eq!(part.publish("x").await.unwrap(), folder.path().join("x"));
+    });
+}
+
+#[test]
 fn a_taken_name_may_be_anything() {
     let folder = tempfile::tempdir().unwrap();
     let outside = tempfile::tempdir().unwrap();

@@ -250,6 +250,7 @@ fn wrong_usage_is_exit_code_2_and_help_is_0() {
         ("recv_file", &["--dir", ".", "127.0.0.1:0"][..]),
         ("recv_file", &["--legacy", "127.0.0.1:0"]),
         ("recv_file", &["--legacy", "--dir", "."]),
+        ("recv_file", &["--legacy", "--dir", ".", "--name", "../x", "127.0.0.1:0"]),
         ("recv_file", &["--legacy", "--dir", ".", "--bogus", "127.0.0.1:0"]),
         ("recv_file", &["--legacy", "--dir", ".", "http://localhost:80/"]),
         ("send_file", &["127.0.0.1:1", "x"]),

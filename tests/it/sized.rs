@@ -130,6 +130,31 @@ fn a_body_goes_on_after_a_time_out_and_over_any_splits() {
 }
 
 #[test]
+fn a_cleared_cursor_reads_the_next_message_and_keeps_its_memory() {
+    let clock = VirtualClock::new();
+    let mut bytes = Vec::new();
+    for size in [20_000_u32, 3, 0] {
+        bytes.extend(size.to_be_bytes());
+        bytes.extend((0..size).map(|n| (n + size) as u8));
+    }
+    bytes.extend([0, 0]); // a size that is cut off
+    let mut stream = &bytes[..];
+    let mut cursor = SizedCursor::new(SizePrefix::U32Be, 20_000);
+    for size in [20_000_u32, 3, 0] {
+        assert!(cursor.is_empty());
+        let read = read_all_with(&mut stream, &mut cursor, clock.timer());
+        assert_eq!(clock.block_on(read), Ok(Ok(size as usize)));
+        assert!(!cursor.is_empty());
+        assert_eq!(cursor.body(), (0..size).map(|n| (n + size) as u8).collect::<Vec<_>>());
+        cursor.clear();
+        assert_eq!((cursor.body(), cursor.size()), (&[][..], None));
+    }
+    let read = read_all_with(&mut stream, &mut cursor, clock.timer());
+    assert_eq!(clock.block_on(read), Ok(Err(ReadError::EndOfStream { filled: 0 })));
+    assert!(!cursor.is_empty(), "it ended within a size, and not between two messages");
+}
+
+#[test]
 fn refusal_is_final_for_the_cursor() {
     let clock = VirtualClock::new();
     let (mut near, mut far) = duplex(64);
