@@ -1,7 +1,8 @@
 use core::fmt;
+use core::future::poll_fn;
 use core::pin::Pin;
 use core::sync::atomic::{AtomicU64, Ordering};
-use core::task::{Context, Poll};
+use core::task::{Context, Poll, ready};
 use std::borrow::ToOwned;
 use std::format;
 use std::fs::File;
@@ -11,7 +12,7 @@ use std::string::String;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use blocking::{Unblock, unblock};
-use futures::io::{AsyncWrite, AsyncWriteExt};
+use futures::io::AsyncWrite;
 
 use super::folder::Folder;
 use super::{Action, Error};
@@ -55,8 +56,13 @@ pub struct PartFile {
     file: Unblock<File>,
     temporary: Arc<Temporary>,
     path: PathBuf,
+    /// Bytes that were taken; as many must be in the file before it is published.
+    taken: u64,
     /// Publishing has begun: the file takes no more bytes.
     sealed: bool,
+    /// A write failed. The bytes on their way to the disk were lost with it, so that nothing that
+    /// is written later could make the file whole.
+    failed: Option<Error>,
 }
 
 /// The temporary name, removed when dropped.
@@ -118,8 +124,7 @@ impl PartFile {
             let folder = Folder::open(&path).map_err(Error::storage(Action::OpenFolder))?;
             let (file, temporary) =
                 create_temporary(folder).map_err(Error::storage(Action::Create))?;
-            let file = Unblock::with_capacity(WRITE_BEHIND, file);
-            Ok(Self { file, temporary: Arc::new(temporary), path, sealed: false })
+            Ok(Self::new(file, temporary, path))
         })
         .await
     }
@@ -138,7 +143,8 @@ impl PartFile {
     /// [`Error::Name`] when [`check_name`](Self::check_name) refuses the name, and
     /// [`Error::Collisions`]: another name may do. [`Error::Storage`], see
     /// [`Error::can_retry`]. After a failed [`Action::SyncFolder`] the file has its name, but may
-    /// lose it with the power. The bytes are kept until the `PartFile` is dropped.
+    /// lose it with the power. A write that failed, even one behind the writer's back, is final:
+    /// the file is never published, and every call repeats the error.
     ///
     /// # Cancel safety
     ///
@@ -147,9 +153,10 @@ impl PartFile {
     pub async fn publish(&mut self, name: &str) -> Result<PathBuf, Error> {
         Self::check_name(name)?;
         self.sealed = true;
-        self.file.flush().await.map_err(Error::storage(Action::Write))?;
-        let synced = self.file.with_mut(|file| file.sync_all()).await;
-        synced.map_err(Error::storage(Action::Sync))?;
+        poll_fn(|cx| self.poll_written(cx)).await?;
+        let taken = self.taken;
+        let synced = self.file.with_mut(move |file| sync(file, taken)).await;
+        synced.inspect_err(|error| self.failed = Some(error.clone()))?;
         let (temporary, path) = (Arc::clone(&self.temporary), self.path.clone());
         let name = name.to_owned();
         unblock(move || {
@@ -159,6 +166,38 @@ impl PartFile {
         })
         .await
     }
+}
+
+impl PartFile {
+    fn new(file: File, temporary: Temporary, path: PathBuf) -> Self {
+        let file = Unblock::with_capacity(WRITE_BEHIND, file);
+        let temporary = Arc::new(temporary);
+        Self { file, temporary, path, taken: 0, sealed: false, failed: None }
+    }
+
+    /// Waits until the system has taken all that was written.
+    fn poll_written(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        if let Some(error) = &self.failed {
+            return Poll::Ready(Err(error.clone()));
+        }
+        let flushed = ready!(Pin::new(&mut self.file).poll_flush(cx));
+        Poll::Ready(flushed.map_err(|error| self.fail(error)))
+    }
+
+    fn fail(&mut self, error: io::Error) -> Error {
+        let error = Error::storage(Action::Write)(error);
+        self.failed = Some(error.clone());
+        error
+    }
+}
+
+/// Writes the file through to the disk, if it holds the bytes it is said to hold.
+fn sync(file: &File, taken: u64) -> Result<(), Error> {
+    let metadata = file.metadata().map_err(Error::storage(Action::Sync))?;
+    if metadata.len() != taken {
+        return Err(Error::storage(Action::Write)(io::ErrorKind::WriteZero.into()));
+    }
+    file.sync_all().map_err(Error::storage(Action::Sync))
 }
 
 impl Temporary {
@@ -214,14 +253,28 @@ impl AsyncWrite for PartFile {
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
+        if let Some(error) = &self.failed {
+            return Poll::Ready(Err(error.clone().into()));
+        }
         if self.sealed {
             return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
         }
-        Pin::new(&mut self.file).poll_write(cx, buf)
+        match ready!(Pin::new(&mut self.file).poll_write(cx, buf)) {
+            // The thread that writes has stopped; flushing tells why.
+            Ok(0) if !buf.is_empty() => Poll::Ready(match ready!(self.poll_written(cx)) {
+                Ok(()) => Err(self.fail(io::ErrorKind::WriteZero.into()).into()),
+                Err(error) => Err(error.into()),
+            }),
+            Ok(n) => {
+                self.taken = self.taken.saturating_add(n as u64);
+                Poll::Ready(Ok(n))
+            }
+            Err(error) => Poll::Ready(Err(self.fail(error).into())),
+        }
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.file).poll_flush(cx)
+        self.poll_written(cx).map_err(Into::into)
     }
 
     /// Flushes; [`publish`](Self::publish) closes the file.
@@ -236,5 +289,69 @@ impl fmt::Debug for PartFile {
             .field("folder", &self.path)
             .field("temporary", &self.temporary.name)
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(all(test, target_os = "linux"))]
+#[allow(clippy::unwrap_used, clippy::indexing_slicing)]
+mod tests {
+    use futures::AsyncWriteExt;
+    use futures::executor::block_on;
+
+    use super::*;
+
+    /// A part file whose bytes go to a device that is always full.
+    fn on_a_full_disk(folder: &Path) -> PartFile {
+        let (_, temporary) = create_temporary(Folder::open(folder).unwrap()).unwrap();
+        let full = File::options().write(true).open("/dev/full").unwrap();
+        PartFile::new(full, temporary, folder.to_owned())
+    }
+
+    #[test]
+    fn a_full_disk_is_told_by_its_name_and_nothing_is_published() {
+        let folder = tempfile::tempdir().unwrap();
+        block_on(async {
+            let mut part = on_a_full_disk(folder.path());
+            // More than is written behind: some write learns of it.
+            let error = part.write_all(&std::vec![1; 4 << 20]).await.unwrap_err();
+            assert_eq!(error.kind(), io::ErrorKind::StorageFull);
+            for _ in 0..2 {
+                assert_eq!(part.write(b"x").await.unwrap_err().kind(), io::ErrorKind::StorageFull);
+                assert_eq!(part.flush().await.unwrap_err().kind(), io::ErrorKind::StorageFull);
+                let error = part.publish("x").await.unwrap_err();
+                let kind = io::ErrorKind::StorageFull;
+                assert_eq!(error, Error::Storage { action: Action::Write, kind, code: Some(28) });
+                assert!(!error.can_retry());
+            }
+        });
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn a_failure_behind_the_writers_back_is_final() {
+        let folder = tempfile::tempdir().unwrap();
+        block_on(async {
+            let mut part = on_a_full_disk(folder.path());
+            part.write_all(b"taken, but not written").await.unwrap();
+            assert_eq!(part.flush().await.unwrap_err().kind(), io::ErrorKind::StorageFull);
+            assert!(part.write_all(b"more").await.is_err());
+            assert!(matches!(
+                part.publish("x").await,
+                Err(Error::Storage { action: Action::Write, .. })
+            ));
+        });
+    }
+
+    #[test]
+    fn a_file_that_lost_bytes_is_not_published() {
+        let folder = tempfile::tempdir().unwrap();
+        block_on(async {
+            let mut part = PartFile::create(folder.path()).await.unwrap();
+            part.write_all(b"hello").await.unwrap();
+            part.file.with_mut(|file| file.set_len(3)).await.unwrap();
+            let error = part.publish("x").await.unwrap_err();
+            assert!(matches!(error, Error::Storage { action: Action::Write, .. }));
+        });
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
     }
 }

@@ -38,7 +38,20 @@ pub(super) struct MinimumRate {
     pub(super) window: Duration,
 }
 
+impl MinimumRate {
+    /// What a window has to bring, in bytes; at least one.
+    pub(super) fn bytes_per_window(self) -> u64 {
+        let bytes = self.window.as_micros().saturating_mul(u128::from(self.bytes_per_second));
+        u64::try_from(bytes.div_ceil(1_000_000)).unwrap_or(u64::MAX)
+    }
+}
+
 impl Limits {
+    /// Whether neither a deadline nor a rate is set.
+    pub(super) const fn is_idle_only(&self) -> bool {
+        self.deadline.is_none() && self.rate.is_none()
+    }
+
     /// The default idle limit: 20 seconds.
     pub const DEFAULT_IDLE: Duration = Duration::from_secs(20);
 
@@ -57,8 +70,8 @@ impl Limits {
         self
     }
 
-    /// The least average rate, in bytes a second, over each `window` of time; the first window
-    /// begins with the first wait.
+    /// The least average rate, in bytes per second, over each `window` of time; the first window
+    /// begins with the first wait, and the next one when the last was found to be fast enough.
     ///
     /// A rate of zero is no limit; a window of zero is taken as one microsecond.
     pub const fn minimum_rate(mut self, bytes_per_second: u64, window: Duration) -> Self {

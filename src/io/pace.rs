@@ -7,7 +7,7 @@ use core::time::Duration;
 use std::io;
 
 use super::TransportError;
-use super::limits::{Limits, MinimumRate};
+use super::limits::Limits;
 use crate::time::{Time, Timer};
 
 /// Most calls to the stream within one poll; 128 default chunks are 2 MiB.
@@ -113,11 +113,16 @@ impl Pace {
             }
         }
         // The stream has more, and other tasks have a right to their turn. No timer is needed to
-        // come back, but the limits hold here, too.
-        let now = timer.now();
-        if self.check(now).is_none() {
-            let end = self.expired(now);
-            return self.end(end);
+        // come back, but what is limited in all is limited here, too.
+        self.give_way(timer.now(), cx).map(Err)
+    }
+
+    /// Lets other tasks run, unless a limit has passed; of silence there can be none yet.
+    fn give_way<E>(&mut self, now: Time, cx: &mut Context<'_>) -> Poll<End<E>> {
+        self.note(now);
+        if let Some(end) = self.expired(now, [None, self.deadline_at(), self.window_at()]) {
+            self.restart();
+            return Poll::Ready(end);
         }
         cx.waker().wake_by_ref();
         Poll::Pending
@@ -146,19 +151,22 @@ impl Pace {
         // whether the other end is just about to move on. Once armed, the timer stays so.
         if self.armed.is_none() && self.yields {
             self.yields = false;
-            if self.clock.is_none() {
-                self.note(timer.now());
+            // The idle limit counts from the last byte, so just after one it needs no clock.
+            if self.clock.is_none() || !self.limits.is_idle_only() {
+                return self.give_way(timer.now(), cx);
             }
             cx.waker().wake_by_ref();
             return Poll::Pending;
         }
         let mut now = timer.now();
         loop {
-            let Some(next) = self.check(now) else {
-                let end = self.expired(now);
+            self.note(now);
+            let limits = [self.idle_at(), self.deadline_at(), self.window_at()];
+            if let Some(end) = self.expired(now, limits) {
                 self.restart();
                 return Poll::Ready(end);
-            };
+            }
+            let next = limits.into_iter().flatten().min().unwrap_or(Time::MAX);
             if next == Time::MAX {
                 return Poll::Pending;
             }
@@ -179,9 +187,9 @@ impl Pace {
         }
     }
 
-    /// Enters what has moved since the clock was last looked at.
-    #[inline]
-    fn note(&mut self, now: Time) -> &mut Clock {
+    /// Enters what has moved since the clock was last looked at, and opens a new window of the rate
+    /// when the last one was good.
+    fn note(&mut self, now: Time) {
         let moved = core::mem::take(&mut self.moved);
         let clock = self.clock.get_or_insert(Clock {
             started: now,
@@ -192,21 +200,12 @@ impl Pace {
             clock.last_byte = now;
         }
         clock.window.moved = clock.window.moved.saturating_add(moved);
-        clock
-    }
-
-    /// The next limit to pass, or `None` when one has.
-    fn check(&mut self, now: Time) -> Option<Time> {
-        let rate = self.limits.rate;
-        let clock = self.note(now);
-        if let Some(rate) = rate {
-            if now >= clock.window.opened.saturating_add(rate.window) && !is_slow(clock, rate, now)
-            {
+        if let Some(rate) = self.limits.rate {
+            let ends = clock.window.opened.saturating_add(rate.window);
+            if now >= ends && clock.window.moved >= rate.bytes_per_window() {
                 clock.window = Window { opened: now, moved: 0 };
             }
         }
-        let next = self.next_limit()?;
-        (now < next || next == Time::MAX).then_some(next)
     }
 
     fn idle_at(&self) -> Option<Time> {
@@ -221,26 +220,17 @@ impl Pace {
         Some(self.clock.as_ref()?.window.opened.saturating_add(self.limits.rate?.window))
     }
 
-    fn next_limit(&self) -> Option<Time> {
-        [self.idle_at(), self.deadline_at(), self.window_at()].into_iter().flatten().min()
-    }
-
-    /// Which limit passed first; the earlier one where several have.
-    fn expired<E>(&self, now: Time) -> End<E> {
-        let first = self.next_limit().unwrap_or(now);
-        if let Some(limit) = self.limits.deadline.filter(|_| self.deadline_at() == Some(first)) {
-            return End::Deadline(limit);
+    /// Which of the limits for idle, deadline and rate has passed; the earliest where several have.
+    fn expired<E>(&self, now: Time, limits: [Option<Time>; 3]) -> Option<End<E>> {
+        let first = limits.into_iter().flatten().min()?;
+        if now < first || first == Time::MAX {
+            return None;
         }
-        if self.idle_at() == Some(first) {
-            return End::Idle(self.limits.idle);
-        }
-        End::TooSlow(self.limits.rate.map_or(0, |rate| rate.bytes_per_second))
+        let [idle, deadline, _] = limits;
+        Some(match (self.limits.deadline, self.limits.rate) {
+            (Some(limit), _) if deadline == Some(first) => End::Deadline(limit),
+            (_, Some(rate)) if idle != Some(first) => End::TooSlow(rate.bytes_per_second),
+            _ => End::Idle(self.limits.idle),
+        })
     }
-}
-
-/// Whether fewer bytes moved since the window opened than the rate asks for.
-fn is_slow(clock: &Clock, rate: MinimumRate, now: Time) -> bool {
-    let open_for = now.saturating_duration_since(clock.window.opened);
-    let asked = open_for.as_micros().saturating_mul(u128::from(rate.bytes_per_second));
-    u128::from(clock.window.moved).saturating_mul(1_000_000) < asked
 }

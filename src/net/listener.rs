@@ -153,7 +153,12 @@ impl Listener {
                 Verdict::PassOver if passed_over < MOST_PASSED_OVER => {
                     passed_over = passed_over.saturating_add(1);
                 }
-                Verdict::PassOver | Verdict::TryLater => {
+                // Not a reason to wait: behind them in the queue may be an honest client.
+                Verdict::PassOver => {
+                    cx.waker().wake_by_ref();
+                    return Poll::Pending;
+                }
+                Verdict::TryLater => {
                     let again_in = self.backoff.failed();
                     self.observer.emit(|| Event::Error {
                         id: None,

@@ -10,7 +10,7 @@ use duologue::net::{
 };
 use futures::{AsyncReadExt, AsyncWriteExt, StreamExt};
 
-use crate::net_util::{closed_port, run, target_of};
+use crate::net_util::{closed_port, recorder, run, target_of};
 
 async fn exchange(listener: &mut Listener, target: &Target) {
     let connecting = connect(target);
@@ -220,6 +220,40 @@ fn dropping_accept_loses_no_connection() {
             let client = connect(&target).await.unwrap();
             assert_eq!(listener.accept().await.unwrap().peer(), client.local());
         }
+    });
+}
+
+#[test]
+fn clients_that_hang_up_before_they_are_accepted_keep_nobody_out() {
+    run(async {
+        let (observer, mut events) = recorder();
+        let options = ListenOptions::new().on_event(observer);
+        let mut listener = options.bind(&"127.0.0.1:0".parse().unwrap()).await.unwrap();
+        let target = target_of(listener.local_address());
+        let Address::Tcp(address) = *listener.local_address() else { panic!("a TCP address") };
+        for _ in 0..300 {
+            let client = std::net::TcpStream::connect(address).unwrap();
+            let socket = socket2::SockRef::from(&client);
+            socket.set_linger(Some(Duration::ZERO)).unwrap(); // a reset instead of an end
+        }
+        let client = connect(&target).await.unwrap();
+        while listener.accept().await.unwrap().peer() != client.local() {}
+        let failures = events.rest().into_iter().filter(|event| event.name() == "error").count();
+        assert_eq!(failures, 0, "the listener paused although it had descriptors");
+    });
+}
+
+#[test]
+fn dropping_bind_at_any_poll_leaves_the_address_free() {
+    run(async {
+        let (_socket, port) = closed_port();
+        drop(_socket);
+        let target: Target = format!("127.0.0.1:{port}").parse().unwrap();
+        drop_at_every_poll(6, || Listener::bind(&target));
+        drop_at_every_poll(6, || ListenOptions::new().bind(&target));
+        drop_at_every_poll(6, || Listener::any(port));
+        drop_at_every_poll(6, || duologue::net::service_port("no-such-service"));
+        Listener::bind(&target).await.unwrap();
     });
 }
 

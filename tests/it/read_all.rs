@@ -131,6 +131,105 @@ fn a_minimum_rate_lets_a_drip_pass_that_is_fast_enough() {
     assert_eq!((outcome, at), (Ok(100), Time::from_micros(90_000_000)));
 }
 
+/// Polls `read` once a second, each time with one more byte there: time passes between the polls
+/// and never within one.
+fn read_with_a_byte_before_each_poll(limits: Limits) -> (Result<usize, ReadError>, Time) {
+    let clock = VirtualClock::new();
+    let (mut near, mut far) = duplex(64);
+    let mut cursor = Cursor::new(vec![0; 1000]);
+    let mut read = read_all_with(&mut near, &mut cursor, clock.timer()).limits(limits);
+    loop {
+        write_now(&mut far, b"x");
+        if let std::task::Poll::Ready(outcome) = crate::support::poll_once(&mut read) {
+            return (outcome, clock.now());
+        }
+        clock.advance(Duration::from_secs(1));
+    }
+}
+
+#[test]
+fn a_deadline_and_a_rate_hold_when_every_poll_brings_a_byte() {
+    // A busy executor: each poll moves something, so the future never has to park.
+    let limit = Duration::from_secs(5);
+    let (outcome, at) = read_with_a_byte_before_each_poll(Limits::default().deadline(limit));
+    assert_eq!((outcome, at), (Err(ReadError::Deadline { filled: 6, limit }), seconds(5)));
+    let slow = Limits::default().minimum_rate(1000, limit);
+    let (outcome, at) = read_with_a_byte_before_each_poll(slow);
+    assert_eq!((outcome, at), (Err(ReadError::TooSlow { filled: 6, minimum: 1000 }), seconds(5)));
+    let (outcome, at) = read_with_a_byte_before_each_poll(Limits::default());
+    assert_eq!((outcome, at), (Ok(1000), seconds(999)));
+}
+
+#[test]
+fn a_good_window_is_followed_by_another_and_a_slow_one_ends_the_read() {
+    let clock = VirtualClock::new();
+    let (mut near, mut far) = duplex(64);
+    let mut cursor = Cursor::new(vec![0; 1000]);
+    let limits = Limits::default().minimum_rate(1, Duration::from_secs(10));
+    let read = read_all_with(&mut near, &mut cursor, clock.timer()).limits(limits);
+    let peer_clock = clock.clone();
+    let peer = async move {
+        for pause in [1, 8, 8, 8] {
+            crate::support::sleep(&peer_clock, Duration::from_secs(pause)).await;
+            far.write_all(&[1; 12]).await.unwrap();
+        }
+        std::future::pending::<()>().await
+    };
+    let both = futures::future::select(Box::pin(read), Box::pin(peer));
+    let futures::future::Either::Left((outcome, _)) = clock.block_on(both).unwrap() else {
+        unreachable!("the peer never ends")
+    };
+    // Windows end at 10, 20 and 30 s with 24, 12 and 12 bytes; the fourth has none.
+    assert_eq!(outcome, Err(ReadError::TooSlow { filled: 48, minimum: 1 }));
+    assert_eq!(clock.now(), seconds(40));
+}
+
+#[test]
+fn what_was_fast_enough_for_a_window_stays_so_when_nobody_looks_for_a_while() {
+    let clock = VirtualClock::new();
+    let (mut near, mut far) = duplex(4096);
+    let mut cursor = Cursor::new(vec![0; 10_000]);
+    let limits = Limits::default().idle(Duration::MAX).minimum_rate(100, Duration::from_secs(10));
+    let mut read = read_all_with(&mut near, &mut cursor, clock.timer()).limits(limits);
+    assert!(is_pending(&mut read));
+    write_now(&mut far, &[1; 4096]);
+    clock.advance(Duration::from_secs(60)); // our own absence, and not the peer's
+    assert!(is_pending(&mut read));
+}
+
+#[test]
+fn a_timer_that_goes_off_early_delays_nothing_and_ends_nothing() {
+    /// Ready at the first poll after each arming, whatever the deadline.
+    struct Hasty(VirtualClock, Option<duologue::time::VirtualTimer>, bool);
+    impl duologue::time::Timer for Hasty {
+        fn now(&self) -> Time {
+            self.0.now()
+        }
+        fn reset(mut self: std::pin::Pin<&mut Self>, deadline: Time) {
+            let mut timer = self.0.timer();
+            std::pin::Pin::new(&mut timer).reset(deadline);
+            self.1 = Some(timer);
+            self.2 = !self.2;
+        }
+        fn poll(
+            mut self: std::pin::Pin<&mut Self>,
+            cx: &mut std::task::Context<'_>,
+        ) -> std::task::Poll<()> {
+            if self.2 {
+                return std::task::Poll::Ready(());
+            }
+            std::pin::Pin::new(self.1.as_mut().unwrap()).poll(cx)
+        }
+    }
+    let clock = VirtualClock::new();
+    let (mut near, _silent) = duplex(64);
+    let mut cursor = Cursor::new([0; 1]);
+    let read = read_all_with(&mut near, &mut cursor, Hasty(clock.clone(), None, false));
+    let outcome = clock.block_on(read);
+    assert_eq!(outcome, Ok(Err(ReadError::Idle { filled: 0, limit: IDLE })));
+    assert_eq!(clock.now(), seconds(20));
+}
+
 #[test]
 fn a_minimum_rate_of_zero_is_no_limit_and_wakes_nobody() {
     // Found by fuzzing: windows of a microsecond that no silence could ever fail.
@@ -305,6 +404,11 @@ fn several_limits_that_have_passed_are_told_by_the_earliest() {
     clock.advance(Duration::from_secs(60));
     let limit = Duration::from_secs(5);
     assert_eq!(clock.block_on(read), Ok(Err(ReadError::Idle { filled: 0, limit })));
+
+    // At the same moment the deadline counts: more time would not have helped.
+    let limits = Limits::default().idle(limit).deadline(limit);
+    let read = read_all_with(&mut near, &mut cursor, clock.timer()).limits(limits);
+    assert_eq!(clock.block_on(read), Ok(Err(ReadError::Deadline { filled: 0, limit })));
 }
 
 #[test]
@@ -331,6 +435,12 @@ fn limits_of_zero_and_of_for_ever_do_not_overflow() {
     write_now(&mut far, b"x");
     let read = read_all_with(&mut near, &mut cursor, clock.timer()).limits(never_wait);
     assert_eq!(clock.block_on(read), Ok(Ok(1)));
+    // Bytes that are there always win, however many calls they take.
+    let script = Script::new().reads((0..1000).map(|_| Fault::Split(1)));
+    let mut stream = Faulty::new(futures::io::repeat(1), script, &clock);
+    let mut cursor = Cursor::new([0; 1000]);
+    let read = read_all_with(&mut stream, &mut cursor, clock.timer()).limits(never_wait);
+    assert_eq!(clock.block_on(read), Ok(Ok(1000)));
 }
 
 #[test]
