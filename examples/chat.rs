@@ -5,7 +5,7 @@
 
 mod support;
 
-use std::io::{BufRead, Write};
+use std::io::BufRead;
 use std::pin::pin;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -17,7 +17,7 @@ use duologue::net::{Listener, Stream, Target, connect};
 use futures::channel::mpsc;
 use futures::future::{Either, select};
 use futures::{AsyncReadExt, SinkExt, StreamExt};
-use support::programs::{Failure, Usage, printable, require_legacy, start};
+use support::programs::{Failure, Usage, printable, require_legacy, say, start, tell};
 
 const USAGE: &str = "\
 usage: chat --legacy [--encoding LABEL] --listen ADDR:PORT
@@ -25,12 +25,15 @@ usage: chat --legacy [--encoding LABEL] --listen ADDR:PORT
 
 Each line of standard input is a message; each message received is a line on
 standard output, control characters escaped. Status goes to standard error.
-When the peer leaves, --listen listens again; at the end of standard input what
-is left is sent, and the program ends.
+When the peer leaves, --listen listens again, and what is typed meanwhile waits
+for the next one; who connects during a chat is let go at once. At the end of
+standard input what is left is sent, and the program ends.
 
   --legacy          speak the chapter's format: bare text, no frames. Messages
                     that meet on the way become one; a pause of 30 ms between
-                    two of ours keeps them apart on most networks
+                    two of ours keeps them apart on most networks. A message of
+                    more than 4096 bytes arrives as several; an empty one does
+                    not exist
   --encoding LABEL  as the Encoding Standard names it: utf-8 (the default),
                     euc-kr (what the original spoke), windows-1252 ...";
 
@@ -83,30 +86,7 @@ fn main() -> ExitCode {
 async fn run(options: Options) -> Result<(), Failure> {
     let mut lines = Lines::new();
     match options.mode {
-        Mode::Listen(target) => {
-            let mut listener = Listener::bind(&target).await?;
-            let mut state = ChatState::Idle.next(ChatInput::Listen);
-            eprintln!("{}\nAddress: {}", state.status(), listener.local_address());
-            loop {
-                // Without a line to send and without more to come there is nobody to wait for.
-                let stream = {
-                    let accept = pin!(listener.accept());
-                    match select(accept, pin!(lines.ended())).await {
-                        Either::Left((stream, _)) => stream?,
-                        Either::Right(_) => return Ok(()),
-                    }
-                };
-                state = state.next(ChatInput::PeerJoined(stream.peer().to_string()));
-                eprintln!("{}", state.status());
-                match converse(stream, &options.encoding, &mut lines).await? {
-                    Over::Input => return Ok(()),
-                    Over::Peer => {}
-                    Over::Broken(error) => eprintln!("{}", printable(&error.to_string())),
-                }
-                state = state.next(ChatInput::PeerLeft);
-                eprintln!("{}", state.status());
-            }
-        }
+        Mode::Listen(target) => listen(&target, &options.encoding, &mut lines).await,
         Mode::Connect(target, text) => {
             let state = ChatState::Idle.next(ChatInput::Connect(text));
             let stream = connect(&target).await.map_err(|error| {
@@ -114,17 +94,66 @@ async fn run(options: Options) -> Result<(), Failure> {
                 format!("{failure} ({error})")
             })?;
             let state = state.next(ChatInput::Connected(stream.peer().to_string()));
-            eprintln!("{}", state.status());
+            tell(state.status());
             match converse(stream, &options.encoding, &mut lines).await? {
                 Over::Input => Ok(()),
                 Over::Peer => {
-                    eprintln!("The peer has left.");
-                    Ok(())
+                    tell("The peer has left.");
+                    lines.drop_unsent().map_or(Ok(()), |line| Err(not_sent(&line).into()))
                 }
                 Over::Broken(error) => Err(error),
             }
         }
     }
+}
+
+async fn listen(target: &Target, encoding: &str, lines: &mut Lines) -> Result<(), Failure> {
+    let mut listener = Listener::bind(target).await?;
+    let mut state = ChatState::Idle.next(ChatInput::Listen);
+    tell(format_args!("{}\nAddress: {}", state.status(), listener.local_address()));
+    loop {
+        // Without a line to send and without more to come there is nobody to wait for.
+        let stream = {
+            match select(pin!(listener.accept()), pin!(lines.ended())).await {
+                Either::Left((stream, _)) => stream?,
+                Either::Right(_) => return Ok(()),
+            }
+        };
+        state = state.next(ChatInput::PeerJoined(stream.peer().to_string()));
+        tell(state.status());
+        let over = {
+            let conversation = pin!(converse(stream, encoding, lines));
+            match select(conversation, pin!(refuse_others(&mut listener))).await {
+                Either::Left((over, _)) => over?,
+                Either::Right((error, _)) => return Err(error),
+            }
+        };
+        match over {
+            Over::Input => return Ok(()),
+            Over::Peer => {}
+            Over::Broken(error) => tell(printable(&error.to_string())),
+        }
+        // Meant for the one who has left, and for nobody else.
+        if let Some(line) = lines.drop_unsent() {
+            tell(not_sent(&line));
+        }
+        state = state.next(ChatInput::PeerLeft);
+        tell(state.status());
+    }
+}
+
+/// A chat is between two: who connects meanwhile is let go at once.
+async fn refuse_others(listener: &mut Listener) -> Failure {
+    loop {
+        match listener.accept().await {
+            Ok(stream) => tell(format_args!("Refused: {}", stream.peer())),
+            Err(error) => return error.into(),
+        }
+    }
+}
+
+fn not_sent(line: &str) -> String {
+    format!("Not sent: {}", printable(line))
 }
 
 /// Why a conversation ended.
@@ -141,33 +170,27 @@ enum Over {
 async fn converse(stream: Stream, encoding: &str, lines: &mut Lines) -> Result<Over, Failure> {
     let (mut incoming, mut outgoing) = stream.split();
     let mut reader = ChatReader::with_decoder(TextDecoder::for_label(encoding)?);
-    let mut writer = ChatWriter::with_encoder(TextEncoder::for_label(encoding)?);
+    // A peer may be silent for ever, but not refuse to read for ever.
+    let mut writer = ChatWriter::with_encoder(TextEncoder::for_label(encoding)?)
+        .limits(duologue::io::Limits::default());
     let receiving = async {
         loop {
             match reader.receive(&mut incoming).await {
-                Ok(Some(message)) => {
-                    // A reader of ours that is gone is no reason to keep on.
-                    if writeln!(std::io::stdout(), "{}", printable(&message)).is_err() {
-                        return Over::Input;
-                    }
-                }
-                Ok(None) => return Over::Peer,
-                Err(error) => return Over::Broken(error.into()),
+                Ok(Some(message)) => say(printable(&message))?,
+                Ok(None) => return Ok(Over::Peer),
+                Err(error) => return Ok(Over::Broken(error.into())),
             }
         }
     };
     let sending = async {
         while let Some(line) = lines.next().await {
             match writer.send(&mut outgoing, line).await {
-                Ok(()) => lines.sent(),
+                Ok(()) => {}
                 // Only this line cannot be said in this encoding.
-                Err(error @ ChatSendError::Unmappable(_)) => {
-                    eprintln!("{error}");
-                    lines.sent();
-                }
-                // The line goes to the next peer, if there is one.
+                Err(error @ ChatSendError::Unmappable(_)) => tell(error),
                 Err(error) => return Err(error),
             }
+            lines.sent();
             smol::Timer::after(PAUSE).await;
         }
         writer.close(&mut outgoing).await
@@ -176,11 +199,13 @@ async fn converse(stream: Stream, encoding: &str, lines: &mut Lines) -> Result<O
     match select(pin!(sending), receiving.as_mut()).await {
         Either::Left((Ok(()), _)) => {
             // Its last words would be lost with a connection that is closed over them.
-            select(receiving, pin!(smol::Timer::after(FAREWELL))).await;
-            Ok(Over::Input)
+            match select(receiving, pin!(smol::Timer::after(FAREWELL))).await {
+                Either::Left((over, _)) => over.map(|_| Over::Input),
+                Either::Right(_) => Ok(Over::Input),
+            }
         }
         Either::Left((Err(error), _)) => Ok(Over::Broken(error.into())),
-        Either::Right((over, _)) => Ok(over),
+        Either::Right((over, _)) => over,
     }
 }
 
@@ -217,6 +242,11 @@ impl Lines {
 
     fn sent(&mut self) {
         self.waiting = None;
+    }
+
+    /// Gives up the line that was being sent.
+    fn drop_unsent(&mut self) -> Option<String> {
+        self.waiting.take()
     }
 
     /// Waits until there is nothing to send and never will be.

@@ -4,17 +4,19 @@
 
 mod support;
 
+use std::fs::{File, Metadata};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use duologue::legacy::FileSender;
 use duologue::net::{Target, connect};
-use support::programs::{Failure, Usage, require_legacy, start, with_bar};
+use support::programs::{Failure, Usage, path_line, require_legacy, say, start, with_bar};
 
 const USAGE: &str = "\
 usage: send_file --legacy HOST:PORT FILE...
 
-Sends each FILE to HOST:PORT, over a connection of its own.
+Sends each FILE to HOST:PORT, over a connection of its own, and stops at the first
+that fails.
 
   --legacy  speak the chapter's format: a size, the bytes, the end; a file of
             2 GiB or more does not fit into it
@@ -67,28 +69,33 @@ async fn run(options: Options) -> Result<(), Failure> {
 
 async fn send(target: &Target, path: &Path) -> Result<(), Failure> {
     // What cannot be sent is told before anybody is bothered.
-    let (file, size) = open(path.to_owned()).await?;
+    let (file, before) = open(path.to_owned()).await?;
+    let size = before.len();
     let mut sender = FileSender::new(size)?;
     let mut source = smol::Unblock::with_capacity(READ_AHEAD, file);
 
     let mut stream = connect(target).await?;
-    println!("Connected to {}", stream.peer());
+    say(format!("Connected to {}", stream.peer()))?;
     with_bar(sender.progress(), sender.send(&mut source, &mut stream)).await?;
-    println!("Sent {} {size}", path.display());
+    // The format cannot say so, but the peer may have a mixture of old and new.
+    let after = source.with_mut(|file| file.metadata()).await?;
+    if (before.len(), before.modified()?) != (after.len(), after.modified()?) {
+        return Err("it was changed while it was being sent".into());
+    }
+    say(path_line("Sent ", path, format_args!(" {size}")))?;
     drop(stream);
-    println!("Disconnected");
-    Ok(())
+    say("Disconnected")
 }
 
-async fn open(path: PathBuf) -> Result<(std::fs::File, u64), Failure> {
+async fn open(path: PathBuf) -> Result<(File, Metadata), Failure> {
     smol::unblock(move || {
         // Asked by name first: to open a named pipe would wait for its other end.
         if !std::fs::metadata(&path)?.is_file() {
             return Err("it is not a regular file".into());
         }
-        let file = std::fs::File::open(&path)?;
-        let size = file.metadata()?.len();
-        Ok((file, size))
+        let file = File::open(&path)?;
+        let metadata = file.metadata()?;
+        Ok((file, metadata))
     })
     .await
 }

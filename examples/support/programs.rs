@@ -1,8 +1,10 @@
 //! What the programs share: how they end, how they show progress, what they let on a terminal.
 
 use std::error::Error;
+use std::fmt;
 use std::future::Future;
-use std::io::IsTerminal;
+use std::io::{IsTerminal, Write};
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -30,6 +32,48 @@ pub(crate) fn require_legacy(legacy: bool) -> Result<(), Usage> {
     Err(Usage("the modern protocol does not exist yet: give --legacy for the chapter's".into()))
 }
 
+/// Prints a line on standard output, at once.
+///
+/// # Errors
+///
+/// When nobody reads it any more: without its output a program that scripts drive is of no use.
+pub(crate) fn say(line: impl AsRef<[u8]>) -> Result<(), Failure> {
+    let mut output = std::io::stdout().lock();
+    let written = output.write_all(&[line.as_ref(), b"\n"].concat()).and_then(|()| output.flush());
+    written.map_err(|error| OutputClosed(error).into())
+}
+
+/// Prints a line on standard error, if anybody reads it.
+pub(crate) fn tell(line: impl fmt::Display) {
+    let _ = writeln!(std::io::stderr(), "{line}");
+}
+
+/// Nobody reads standard output any more.
+#[derive(Debug)]
+pub(crate) struct OutputClosed(std::io::Error);
+
+impl fmt::Display for OutputClosed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "standard output is closed: {}", self.0)
+    }
+}
+
+impl Error for OutputClosed {}
+
+/// A path as its bytes, so that scripts can use it; control characters are escaped.
+pub(crate) fn path_line(before: &str, path: &Path, after: impl fmt::Display) -> Vec<u8> {
+    let mut line = before.as_bytes().to_vec();
+    for byte in path.as_os_str().as_encoded_bytes() {
+        if byte.is_ascii_control() {
+            line.extend(byte.escape_ascii());
+        } else {
+            line.push(*byte);
+        }
+    }
+    line.extend(after.to_string().into_bytes());
+    line
+}
+
 /// Runs a program: exit code 0, or one clear line and 1, or the usage and 2. Without options it was
 /// asked for its usage.
 pub(crate) fn start<O, F>(
@@ -42,18 +86,21 @@ where
 {
     match options {
         Ok(None) => {
-            println!("{usage}");
-            ExitCode::SUCCESS
+            if say(usage).is_ok() {
+                ExitCode::SUCCESS
+            } else {
+                ExitCode::FAILURE
+            }
         }
         Ok(Some(options)) => match smol::block_on(run(options)) {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => {
-                eprintln!("{}", printable(&error.to_string()));
+                tell(printable(&error.to_string()));
                 ExitCode::FAILURE
             }
         },
         Err(Usage(error)) => {
-            eprintln!("{}\n{usage}", printable(&error));
+            tell(format_args!("{}\n{usage}", printable(&error)));
             ExitCode::from(2)
         }
     }
@@ -65,7 +112,7 @@ pub(crate) fn printable(text: &str) -> String {
     let mut line = String::with_capacity(text.len());
     for character in text.chars() {
         let turns = matches!(character,
-            '\u{200E}' | '\u{200F}' | '\u{2028}'..='\u{202E}' | '\u{2066}'..='\u{2069}');
+            '\u{061C}' | '\u{200B}' | '\u{FEFF}' | '\u{200E}' | '\u{200F}' | '\u{2028}'..='\u{202E}' | '\u{2066}'..='\u{2069}');
         if character.is_control() || turns {
             line.extend(character.escape_default());
         } else {

@@ -89,7 +89,7 @@ impl ChatWriter {
     /// # Errors
     ///
     /// [`ChatSendError::Unmappable`], [`ChatSendError::Backlog`] and [`ChatSendError::Closed`];
-    /// then none of the text is taken.
+    /// then none of the text is taken. After the first two the writer takes other texts.
     ///
     /// # Examples
     ///

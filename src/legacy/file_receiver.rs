@@ -7,7 +7,7 @@ use futures::io::{AsyncRead, AsyncWrite};
 use super::paced::Paced;
 use super::progress::{Counted, Progress};
 use super::{FileDecoder, FileError, FileReceiveError};
-use crate::io::{Cursor, Limits, ReadError, SizePrefix, SomeCursor, TransportError};
+use crate::io::{Cursor, Limits, ReadError, SizePrefix, SomeCursor, TransportError, WriteError};
 use crate::time::Timer;
 
 /// Most bytes of a file that are held at a time.
@@ -48,6 +48,8 @@ pub struct FileReceiver {
     step: Step,
     /// Set when the stream has ended too early.
     truncated: Option<FileError>,
+    /// Set when the sink has failed. It may have lost what it had taken, so there is no going on.
+    sink_failed: Option<FileReceiveError>,
     progress: Progress,
 }
 
@@ -87,6 +89,7 @@ impl FileReceiver {
             buffer: Cursor::default(),
             step: Step::Header,
             truncated: None,
+            sink_failed: None,
             progress: Progress::new(0),
         }
     }
@@ -197,8 +200,8 @@ impl FileReceiver {
     ///
     /// # Errors
     ///
-    /// [`FileReceiveError`]: a file that is refused, short or too long, which is final and repeated
-    /// by later calls; a stream that is silent, late, slow or broken; a sink that failed. After a
+    /// [`FileReceiveError`]: a file that is refused, short or too long, and a sink that failed, both
+    /// final and repeated by later calls; a stream that is silent, late, slow or broken. After a
     /// truncated file the sink has every byte that arrived.
     ///
     /// # Cancel safety
@@ -229,6 +232,9 @@ impl FileReceiver {
         W: AsyncWrite + Unpin + ?Sized,
         T: Timer,
     {
+        if let Some(error) = &self.sink_failed {
+            return Err(error.clone());
+        }
         let timer = pin!(timer);
         let mut peer = Paced::new(self.limits, timer);
         loop {
@@ -237,12 +243,13 @@ impl FileReceiver {
                 Step::Fill { size } => self.fill(size, stream, &mut peer).await?,
                 Step::Drain { size } => {
                     let written = peer.write_sink(sink, &mut self.buffer).await;
-                    written.map_err(FileReceiveError::sink)?;
+                    written.map_err(|error| self.fail_sink(error))?;
                     let more = self.truncated.is_none() && !self.decoder.is_complete();
                     self.step = if more { Step::Fill { size } } else { Step::Flush { size } };
                 }
                 Step::Flush { size } => {
-                    peer.flush_sink(sink).await.map_err(FileReceiveError::sink)?;
+                    let flushed = peer.flush_sink(sink).await;
+                    flushed.map_err(|error| self.fail_sink(error))?;
                     self.step = self.truncated.map_or(Step::AwaitClose { size }, Step::Failed);
                 }
                 Step::AwaitClose { size } => self.await_close(size, stream, &mut peer).await?,
@@ -352,6 +359,12 @@ impl FileReceiver {
         }
         self.step = Step::Done { size };
         Ok(())
+    }
+
+    fn fail_sink(&mut self, error: WriteError) -> FileReceiveError {
+        let error = FileReceiveError::sink(error);
+        self.sink_failed = Some(error.clone());
+        error
     }
 
     fn fail(&mut self, error: FileError) -> FileReceiveError {

@@ -119,6 +119,9 @@ impl FileSender {
 
     /// Sends the file, flushes the stream and closes it, waiting by `timer`.
     ///
+    /// The source must end where the file does: to notice one that has grown, it is read to its end
+    /// before the last bytes are sent. Reading it has no time limit.
+    ///
     /// Success means that the stream took every byte. The format has no reply, so whether the peer
     /// stored them stays unknown. Called again after success it does nothing.
     ///

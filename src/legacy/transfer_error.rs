@@ -12,7 +12,7 @@ pub enum FileReceiveError {
     Format(FileError),
     /// The peer or the transport: silent, late, slow or broken. Counts are bytes of the file.
     Stream(ReadError),
-    /// Our side: the sink failed.
+    /// Our side: the sink failed. Final, as a sink may lose what it had taken before it failed.
     Sink(TransportError),
 }
 

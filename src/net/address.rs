@@ -2,6 +2,8 @@ use core::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
+use super::printable::Printable;
+
 /// The address of one end of a connection.
 ///
 /// # Examples
@@ -67,7 +69,9 @@ impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Tcp(address) => write!(f, "{address}"),
-            Self::Unix(Some(path)) => write!(f, "unix:{}", path.to_string_lossy().escape_debug()),
+            Self::Unix(Some(path)) => {
+                write!(f, "unix:{}", Printable(&path.to_string_lossy()))
+            }
             Self::Unix(None) => f.write_str("unix:(unnamed)"),
         }
     }

@@ -10,6 +10,7 @@ use futures::FutureExt;
 use futures::channel::oneshot;
 use futures::future::{self, MapErr, Ready, Shared, TryFutureExt};
 
+use super::printable::Printable;
 use super::{Address, PeerId, Stream};
 
 /// Any error of a program's own.
@@ -123,14 +124,7 @@ impl fmt::Display for HandlerError {
                 return write!(f, "replacing the stream took more than {limit:?}");
             }
         };
-        for character in cause.to_string().chars() {
-            if character.is_control() {
-                write!(f, "{}", character.escape_debug())?;
-            } else {
-                write!(f, "{character}")?;
-            }
-        }
-        Ok(())
+        write!(f, "{}", Printable(&cause.to_string()))
     }
 }
 

@@ -56,6 +56,7 @@ mod listen_options;
 mod listener;
 mod network;
 mod peers;
+mod printable;
 mod race;
 mod rate_limit;
 mod server;

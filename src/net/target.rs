@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::string::{String, ToString};
 
 use super::TargetError;
+use super::printable::Printable;
 use super::service::well_known_port;
 
 /// Longest host name, in bytes ([RFC 1035, section 2.3.4](https://www.rfc-editor.org/rfc/rfc1035)).
@@ -191,11 +192,11 @@ impl FromStr for Target {
     }
 }
 
-/// Writes what counts, in the form that can be read back.
+/// Writes what counts, in the form that can be read back; only control characters are escaped.
 impl fmt::Display for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let Some(path) = &self.path {
-            return write!(f, "unix:{}", path.to_string_lossy().escape_debug());
+            return write!(f, "unix:{}", Printable(&path.to_string_lossy()));
         }
         match (self.host.as_str(), self.address) {
             ("", None) => {}

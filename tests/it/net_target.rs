@@ -163,6 +163,16 @@ fn a_socket_address_is_a_target() {
 }
 
 #[test]
+fn the_path_of_a_unix_socket_is_written_as_it_is_read() {
+    for path in ["/tmp/it's.sock", "a\"b", "a\\b", "a\u{AD}b", "소켓", "a b"] {
+        let target = Target::unix(path);
+        assert_eq!(target.to_string(), format!("unix:{path}"));
+        assert_eq!(target.to_string().parse::<Target>().unwrap(), target);
+    }
+    assert_eq!(Target::unix("a\nb\u{202E}").to_string(), "unix:a\\nb\\u{202e}");
+}
+
+#[test]
 fn no_text_makes_the_parser_panic_and_what_it_takes_it_takes_again() {
     let pieces = [
         ":",

@@ -307,6 +307,99 @@ fn a_chat_goes_both_ways_and_the_listener_listens_again() {
 }
 
 #[test]
+fn a_chat_is_between_two() {
+    // B21: in the chapter a second client is shown, answered to the first, and ends both.
+    let (mut server, address) = listening_chat(&[]);
+    let mut first = TcpStream::connect(&address).unwrap();
+    assert!(server.status().starts_with("Connected to: "));
+    let mut second = TcpStream::connect(&address).unwrap();
+    let second_address = second.local_addr().unwrap();
+    assert_eq!(second.read(&mut [0; 1]).unwrap(), 0, "let go at once");
+    assert_eq!(server.status(), format!("Refused: {second_address}"));
+    server.say("only for the first\n");
+    let mut received = [0; 18];
+    first.read_exact(&mut received).unwrap();
+    assert_eq!(&received, b"only for the first");
+    server.kill();
+}
+
+#[test]
+fn a_line_that_a_peer_did_not_take_goes_to_nobody_else() {
+    let (mut server, address) = listening_chat(&[]);
+    let first = TcpStream::connect(&address).unwrap();
+    assert!(server.status().starts_with("Connected to: "));
+    // Far more than the buffers of two sockets hold: it is on its way when the peer leaves.
+    let secret = "secret ".repeat(5 << 20);
+    server.say(&secret);
+    server.say("\n");
+    let mut start = [0; 6];
+    (&first).read_exact(&mut start).unwrap();
+    drop(first);
+    while !server.status().starts_with("Not sent: secret") {}
+    assert_eq!(server.status(), "Listening...");
+    let mut second = TcpStream::connect(&address).unwrap();
+    server.say("for the second\n");
+    let mut received = [0; 14];
+    second.read_exact(&mut received).unwrap();
+    assert_eq!(&received, b"for the second");
+    server.kill();
+}
+
+#[test]
+fn a_connection_that_breaks_is_exit_code_1() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let client = Program::start("chat", &["--legacy", "--connect", &address]);
+    let (stream, _) = listener.accept().unwrap();
+    assert_eq!(client.status(), format!("Connected to: {address}"));
+    socket2::SockRef::from(&stream).set_linger(Some(Duration::ZERO)).unwrap();
+    drop(stream);
+    let line = client.status();
+    assert!(line.contains("reset"), "{line}");
+    let (status, output, errors) = client.end();
+    assert_eq!((status.code(), output, errors), (Some(1), vec![], vec![]));
+}
+
+#[test]
+fn a_program_whose_output_nobody_reads_ends_with_exit_code_1() {
+    let (from, to) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let (path, _) = source(from.path(), "x", 1000);
+    // A receiver whose output is closed after its first line.
+    let mut receiver = example("recv_file")
+        .args(["--legacy", "--dir", to.path().to_str().unwrap(), "127.0.0.1:0"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut line = String::new();
+    BufReader::with_capacity(1, receiver.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    let address = line.trim().strip_prefix("Listening ... ").unwrap();
+    // Whether the sender notices is up to the network; the receiver stores nothing in silence.
+    run("send_file", &["--legacy", address, path.to_str().unwrap()]);
+    let ended = receiver.wait_with_output().unwrap();
+    assert_eq!(ended.status.code(), Some(1));
+    let errors = String::from_utf8(ended.stderr).unwrap();
+    assert!(errors.starts_with("standard output is closed") && errors.lines().count() == 1);
+    assert_eq!(names(to.path()), [""; 0]);
+
+    // A chat: at the first message that nobody would see.
+    let mut chat = example("chat")
+        .args(["--legacy", "--listen", "127.0.0.1:0"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(chat.stdout.take());
+    let status = lines(chat.stderr.take().unwrap());
+    assert_eq!(status.recv_timeout(PATIENCE).unwrap(), "Listening...");
+    let address = status.recv_timeout(PATIENCE).unwrap();
+    let mut peer = TcpStream::connect(address.strip_prefix("Address: ").unwrap()).unwrap();
+    peer.write_all(b"hello").unwrap();
+    assert_eq!(chat.wait().unwrap().code(), Some(1));
+}
+
+#[test]
 fn a_listener_at_the_end_of_its_input_sends_what_is_left_to_the_next_peer() {
     let (mut server, address) = listening_chat(&[]);
     server.say("kept for you\n");
