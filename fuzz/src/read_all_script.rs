@@ -1,24 +1,28 @@
 //! `io::read_all` over a scripted transport equals a synchronous model of it.
 
+use std::time::Duration;
+
 use arbitrary::{Arbitrary, Unstructured};
-use duologue::io::{Cursor, ReadError, SizePrefix, SizedCursor, TransportError, read_all_with};
-use duologue::testing::Faulty;
+use duologue::io::{Cursor, ReadError, SizePrefix, SizedCursor, read_all_with};
+use duologue::testing::{Fault, Faulty};
 use duologue::time::VirtualClock;
 
 use super::script::{Plan, Run, run as run_future};
 
-/// What the model says must be true of an outcome that ended a read with `filled` bytes.
-fn check(error: &ReadError, filled: usize, len: usize) {
+/// What the model says must be true of an outcome that ended a read with `filled` of `len` bytes.
+fn check(plan: &Plan, error: &ReadError, filled: usize, len: usize, took: Duration) {
     assert_eq!(error.filled(), filled, "the error tells the position");
     assert!(filled <= len);
     match error {
-        ReadError::Transport { error: TransportError::Overrun { claimed, offered }, .. } => {
-            assert_eq!(*claimed, offered + 1);
+        ReadError::EndOfStream { .. } => {
+            let ends = plan.count(|fault| matches!(fault, Fault::Zero | Fault::Cut));
+            assert!(ends > 0, "the stream had more");
         }
-        ReadError::Transport { error: TransportError::WriteZero, .. } => {
-            panic!("a reader cannot refuse a write")
-        }
-        _ => {}
+        ReadError::Idle { limit, .. } => plan.check_idle(*limit, took),
+        ReadError::Deadline { limit, .. } => plan.check_deadline(*limit, took),
+        ReadError::TooSlow { minimum, .. } => plan.check_rate(*minimum, took),
+        ReadError::Transport { error, .. } => plan.check_transport(error),
+        other => panic!("an error the model does not know: {other}"),
     }
 }
 
@@ -41,6 +45,8 @@ fn read_exactly(plan: &Plan) {
         let read = read_all_with(&mut stream, &mut cursor, clock.timer()).limits(plan.limits());
         let before = clock.now();
         let ended = run_future(read, &clock, drops.next());
+        let took = clock.now().saturating_duration_since(before);
+        plan.check_time(took);
         // Whatever happened: what the cursor shows is what the stream has lost, in order.
         let taken = bytes.len() - stream.get_ref().len();
         assert_eq!(cursor.position(), taken, "no byte is lost or made up");
@@ -52,20 +58,13 @@ fn read_exactly(plan: &Plan) {
                 return;
             }
             Run::Ended(Err(error)) => {
-                check(&error, taken, bytes.len());
-                if error.can_retry() {
-                    assert!(clock.now() > before || plan.idle_millis == 0 || is_zero(plan));
-                }
+                check(plan, &error, taken, bytes.len(), took);
             }
             Run::Dropped => {}
             Run::Stuck => panic!("waits although the idle limit is finite"),
         }
     }
     assert!(!plan.always_goes_on(), "an end was due");
-}
-
-fn is_zero(plan: &Plan) -> bool {
-    plan.deadline_millis == Some(0) || plan.rate.is_some_and(|(_, window)| window == 0)
 }
 
 /// The same with a size before the bytes, which may be over the limit.
@@ -80,7 +79,10 @@ fn read_sized(plan: &Plan) {
     let mut drops = plan.drops.iter().copied();
     for _ in 0..plan.rounds() {
         let read = read_all_with(&mut stream, &mut cursor, clock.timer()).limits(plan.limits());
+        let before = clock.now();
         let ended = run_future(read, &clock, drops.next());
+        let took = clock.now().saturating_duration_since(before);
+        plan.check_time(took);
         let taken = bytes.len() - stream.get_ref().len();
         assert_eq!(cursor.body(), &body[..taken.saturating_sub(SizePrefix::LEN)]);
         assert!(cursor.clone().into_body().capacity() <= (2 * taken).max(16 * 1024));
@@ -94,7 +96,9 @@ fn read_sized(plan: &Plan) {
                 assert!(body.len() as u64 > limit && cursor.body().is_empty());
                 return;
             }
-            Run::Ended(Err(error)) => check(&error, cursor.body().len(), body.len()),
+            Run::Ended(Err(error)) => {
+                check(plan, &error, cursor.body().len(), body.len(), took);
+            }
             Run::Dropped => {}
             Run::Stuck => panic!("waits although the idle limit is finite"),
         }

@@ -1,6 +1,7 @@
 //! What the two script targets share: a scripted stream, and a task that drops its futures.
 
 use std::future::Future;
+use std::io::ErrorKind;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -8,7 +9,7 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
 use arbitrary::Arbitrary;
-use duologue::io::Limits;
+use duologue::io::{Limits, TransportError};
 use duologue::testing::{Fault, Script};
 use duologue::time::{Time, VirtualClock};
 
@@ -40,6 +41,60 @@ impl Plan {
     /// dropped, one for each fault that ends a future, and one for each 128 calls without a wait.
     pub fn rounds(&self) -> usize {
         self.drops.len() + self.faults.len() + usize::from(self.len) / 128 + 8
+    }
+
+    /// How many of the faults are like this one.
+    pub fn count(&self, like: impl Fn(&Fault) -> bool) -> usize {
+        self.faults.iter().filter(|fault| like(fault)).count()
+    }
+
+    /// Panics when `error` cannot come from a stream with these faults.
+    pub fn check_transport(&self, error: &TransportError) {
+        match error {
+            TransportError::Io { kind, .. } => {
+                assert_ne!(*kind, ErrorKind::Interrupted, "interruptions are retried");
+                let reset = *kind == ErrorKind::ConnectionReset;
+                let like =
+                    |fault: &Fault| *fault == Fault::Fail(*kind) || (reset && *fault == Fault::Cut);
+                assert!(self.count(like) > 0, "nobody failed with {kind}");
+            }
+            TransportError::Interrupted => {
+                let interruptions = self.count(|f| *f == Fault::Fail(ErrorKind::Interrupted));
+                assert!(interruptions >= TransportError::MAX_INTERRUPTIONS as usize);
+            }
+            TransportError::Overrun { claimed, offered } => {
+                assert_eq!(*claimed, offered + 1);
+                assert!(self.count(|fault| *fault == Fault::Overrun) > 0);
+            }
+            TransportError::WriteZero => assert!(self.count(|fault| *fault == Fault::Zero) > 0),
+            other => panic!("an error the model does not know: {other}"),
+        }
+    }
+
+    /// Panics when a future that took this long should have ended before.
+    pub fn check_time(&self, took: Duration) {
+        if let Some(deadline) = self.deadline_millis {
+            assert!(took <= millis(deadline), "took {took:?}");
+        }
+    }
+
+    /// Panics when a future of a silent stream cannot have ended so after this long.
+    pub fn check_idle(&self, limit: Duration, took: Duration) {
+        assert_eq!(limit, millis(self.idle_millis));
+        assert!(took >= limit, "idle after {took:?}");
+    }
+
+    /// As [`check_idle`](Self::check_idle), for the deadline: the clock stops at every timer.
+    pub fn check_deadline(&self, limit: Duration, took: Duration) {
+        assert_eq!(Some(limit), self.deadline_millis.map(millis));
+        assert_eq!(took, limit);
+    }
+
+    /// As [`check_idle`](Self::check_idle), for the rate: a window has to be over.
+    pub fn check_rate(&self, minimum: u64, took: Duration) {
+        let (rate, window) = self.rate.expect("a rate is set");
+        assert!(minimum > 0 && minimum == u64::from(rate));
+        assert!(took >= millis(window), "too slow after {took:?}");
     }
 
     /// Whether the stream gets going again after every fault without time passing.

@@ -5,7 +5,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use arbitrary::{Arbitrary, Unstructured};
-use duologue::io::{ChunkSize, Cursor, TransportError, WriteError, write_all_chunked_with};
+use duologue::io::{ChunkSize, Cursor, WriteError, write_all_chunked_with};
 use duologue::testing::Faulty;
 use duologue::time::VirtualClock;
 use futures::io::AsyncWrite;
@@ -60,7 +60,10 @@ pub fn run(data: &[u8]) {
         let write = write_all_chunked_with(&mut stream, &mut cursor, clock.timer())
             .chunk(size)
             .limits(plan.limits());
+        let before = clock.now();
         let ended = run_future(write, &clock, drops.next());
+        let took = clock.now().saturating_duration_since(before);
+        plan.check_time(took);
         let taken = &stream.get_ref().taken;
         assert_eq!(cursor.position(), taken.len(), "no byte is left out or written twice");
         assert_eq!(&bytes[..taken.len()], &taken[..]);
@@ -71,13 +74,12 @@ pub fn run(data: &[u8]) {
             }
             Run::Ended(Err(error)) => {
                 assert_eq!(error.written(), taken.len());
-                if let WriteError::Transport {
-                    error: TransportError::Overrun { claimed, offered },
-                    ..
-                } = error
-                {
-                    assert_eq!(claimed, offered + 1);
-                    assert!(offered <= chunk);
+                match &error {
+                    WriteError::Stalled { limit, .. } => plan.check_idle(*limit, took),
+                    WriteError::Deadline { limit, .. } => plan.check_deadline(*limit, took),
+                    WriteError::TooSlow { minimum, .. } => plan.check_rate(*minimum, took),
+                    WriteError::Transport { error, .. } => plan.check_transport(error),
+                    other => panic!("an error the model does not know: {other}"),
                 }
             }
             Run::Dropped => {}

@@ -31,4 +31,5 @@ mod sized;
 mod support;
 mod tidy;
 mod time;
+mod tracing_events;
 mod write_all;
