@@ -8,7 +8,8 @@ use std::string::ToString;
 
 use futures::FutureExt;
 use futures::channel::oneshot;
-use futures::future::{self, MapErr, Ready, Shared, TryFutureExt};
+use futures::future::Shared;
+use pin_project_lite::pin_project;
 
 use super::printable::Printable;
 use super::{Address, PeerId, Stream};
@@ -163,10 +164,10 @@ pub struct ReplaceWith<F>(pub(super) F);
 
 impl ReplaceStream for KeepStream {
     type Stream = Stream;
-    type Future = Ready<Result<Stream, Cause>>;
+    type Future = core::future::Ready<Result<Stream, Cause>>;
 
     fn replace(&self, stream: Stream) -> Self::Future {
-        future::ready(Ok(stream))
+        core::future::ready(Ok(stream))
     }
 }
 
@@ -177,10 +178,37 @@ where
     E: Into<Cause>,
 {
     type Stream = S;
-    type Future = MapErr<Fut, fn(E) -> Cause>;
+    type Future = Replacing<Fut>;
 
     fn replace(&self, stream: Stream) -> Self::Future {
-        (self.0)(stream).map_err(E::into)
+        Replacing { inner: (self.0)(stream) }
+    }
+}
+
+pin_project! {
+    /// The work of a [`ReplaceWith`].
+    #[must_use = "futures do nothing unless you `.await` or poll them"]
+    pub struct Replacing<Fut> {
+        #[pin]
+        inner: Fut,
+    }
+}
+
+impl<Fut, S, E> Future for Replacing<Fut>
+where
+    Fut: Future<Output = Result<S, E>>,
+    E: Into<Cause>,
+{
+    type Output = Result<S, Cause>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        self.project().inner.poll(cx).map_err(E::into)
+    }
+}
+
+impl<Fut> fmt::Debug for Replacing<Fut> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Replacing(..)")
     }
 }
 

@@ -74,7 +74,8 @@ pub use connect::{Connector, connect};
 pub use connect_error::{Attempt, ConnectError};
 pub use event::{End, Event, Failure};
 pub use handler::{
-    Accepted, HandlerError, HandlerErrorKind, KeepStream, ReplaceStream, ReplaceWith, Stopping,
+    Accepted, HandlerError, HandlerErrorKind, KeepStream, ReplaceStream, ReplaceWith, Replacing,
+    Stopping,
 };
 pub use listen_error::ListenError;
 pub use listen_options::{BeforeBind, ListenOptions};
