@@ -4,10 +4,10 @@
 //! gives it the final name only when the caller says that it is whole. Until then nobody sees it;
 //! what is dropped is removed; what stands under the wanted name is never overwritten.
 //!
-//! All calls that may block run on the `blocking` crate's threads, so any executor will do. On Unix
-//! the folder is held by descriptor, and every call is relative to it: renaming the folder, or
-//! putting a link in its place, changes nothing for a file on its way. Other systems go by path, and
-//! are not tested.
+//! Calls that may block run on the threads of the `blocking` crate, so any executor will do; only the
+//! removal of a dropped file is done where it is dropped. On Unix the folder is held by descriptor,
+//! and every call is relative to it: renaming the folder, or putting a link in its place, changes
+//! nothing for a file on its way. Other systems go by path, and are not tested.
 
 mod error;
 #[cfg(unix)]
