@@ -2,6 +2,8 @@
 //! two of either are an error.
 #![no_std]
 
+extern crate alloc;
+
 use core::alloc::{GlobalAlloc, Layout};
 
 struct NoMemory;
@@ -25,8 +27,12 @@ fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
 
 /// Uses what works without `std`, so that it is linked.
 #[unsafe(no_mangle)]
-pub extern "C" fn duologue_smoke() -> u8 {
+pub extern "C" fn duologue_smoke() -> usize {
     let later = duologue::time::Time::ZERO.saturating_add(core::time::Duration::from_secs(1));
-    let prefix = duologue::io::SizePrefix::I32Le.encode(later.as_micros());
-    prefix.map_or(0, |bytes| bytes[0])
+    let prefix = duologue::io::SizePrefix::I32Le.encode(later.as_micros()).unwrap_or_default();
+    let mut decoder = duologue::legacy::FileDecoder::new(1 << 20);
+    let used = decoder.decode(&prefix).map_or(0, |(used, _)| used);
+    let mut text = alloc::string::String::new();
+    duologue::legacy::TextDecoder::new().decode(&prefix, &mut text);
+    used + text.len()
 }
