@@ -99,7 +99,10 @@ async fn run(options: Options) -> Result<(), Failure> {
                 Over::Input => Ok(()),
                 Over::Peer => {
                     tell("The peer has left.");
-                    lines.drop_unsent().map_or(Ok(()), |line| Err(not_sent(&line).into()))
+                    match lines.left_over().await {
+                        Some(line) => Err(not_sent(&line).into()),
+                        None => Ok(()),
+                    }
                 }
                 Over::Broken(error) => Err(error),
             }
@@ -110,13 +113,15 @@ async fn run(options: Options) -> Result<(), Failure> {
 async fn listen(target: &Target, encoding: &str, lines: &mut Lines) -> Result<(), Failure> {
     let mut listener = Listener::bind(target).await?;
     let mut state = ChatState::Idle.next(ChatInput::Listen);
+    let mut broken = None;
     tell(format_args!("{}\nAddress: {}", state.status(), listener.local_address()));
     loop {
         // Without a line to send and without more to come there is nobody to wait for.
         let stream = {
             match select(pin!(listener.accept()), pin!(lines.ended())).await {
                 Either::Left((stream, _)) => stream?,
-                Either::Right(_) => return Ok(()),
+                // If the last conversation broke, the last words may have been lost with it.
+                Either::Right(_) => return broken.map_or(Ok(()), Err),
             }
         };
         state = state.next(ChatInput::PeerJoined(stream.peer().to_string()));
@@ -128,11 +133,14 @@ async fn listen(target: &Target, encoding: &str, lines: &mut Lines) -> Result<()
                 Either::Right((error, _)) => return Err(error),
             }
         };
-        match over {
+        broken = match over {
             Over::Input => return Ok(()),
-            Over::Peer => {}
-            Over::Broken(error) => tell(printable(&error.to_string())),
-        }
+            Over::Peer => None,
+            Over::Broken(error) => {
+                tell(printable(&error.to_string()));
+                Some(error)
+            }
+        };
         // Meant for the one who has left, and for nobody else.
         if let Some(line) = lines.drop_unsent() {
             tell(not_sent(&line));
@@ -200,7 +208,8 @@ async fn converse(stream: Stream, encoding: &str, lines: &mut Lines) -> Result<O
         Either::Left((Ok(()), _)) => {
             // Its last words would be lost with a connection that is closed over them.
             match select(receiving, pin!(smol::Timer::after(FAREWELL))).await {
-                Either::Left((over, _)) => over.map(|_| Over::Input),
+                Either::Left((Ok(Over::Peer), _)) => Ok(Over::Input),
+                Either::Left((over, _)) => over,
                 Either::Right(_) => Ok(Over::Input),
             }
         }
@@ -242,6 +251,16 @@ impl Lines {
 
     fn sent(&mut self) {
         self.waiting = None;
+    }
+
+    /// The line that was being sent, or the next one if there is one already; with it all that
+    /// follows is left over.
+    async fn left_over(&mut self) -> Option<String> {
+        let ready = smol::Timer::after(PAUSE);
+        match select(pin!(self.next()), ready).await {
+            Either::Left((line, _)) => line.map(str::to_owned),
+            Either::Right(_) => None,
+        }
     }
 
     /// Gives up the line that was being sent.

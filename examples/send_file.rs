@@ -10,7 +10,9 @@ use std::process::ExitCode;
 
 use duologue::legacy::FileSender;
 use duologue::net::{Target, connect};
-use support::programs::{Failure, Usage, path_line, require_legacy, say, start, with_bar};
+use support::programs::{
+    Failure, OutputClosed, Usage, path_line, require_legacy, say, start, with_bar,
+};
 
 const USAGE: &str = "\
 usage: send_file --legacy HOST:PORT FILE...
@@ -60,9 +62,13 @@ fn main() -> ExitCode {
 
 async fn run(options: Options) -> Result<(), Failure> {
     for path in &options.files {
-        send(&options.target, path)
-            .await
-            .map_err(|error| format!("{} was not sent: {error}", path.display()))?;
+        send(&options.target, path).await.map_err(|error| {
+            // Without our output nobody can be told of a file at all.
+            if error.is::<OutputClosed>() {
+                return error;
+            }
+            format!("{}: {error}", path.display()).into()
+        })?;
     }
     Ok(())
 }
@@ -80,7 +86,9 @@ async fn send(target: &Target, path: &Path) -> Result<(), Failure> {
     // The format cannot say so, but the peer may have a mixture of old and new.
     let after = source.with_mut(|file| file.metadata()).await?;
     if (before.len(), before.modified()?) != (after.len(), after.modified()?) {
-        return Err("it was changed while it was being sent".into());
+        return Err(
+            "it was changed while it was being sent, and may have arrived as a mixture".into()
+        );
     }
     say(path_line("Sent ", path, format_args!(" {size}")))?;
     drop(stream);

@@ -44,6 +44,11 @@ impl Error {
         move |error| Self::Storage { action, kind: error.kind(), code: error.raw_os_error() }
     }
 
+    /// Whether another name, or the same one later, may do for a file that is whole.
+    pub(super) fn can_choose_again(&self) -> bool {
+        matches!(self, Self::Name | Self::Collisions) || self.can_retry()
+    }
+
     /// Whether the same call can succeed later, once there is room on the disk, say.
     ///
     /// Not after a failed [`Action::Write`], [`Action::Sync`] or [`Action::SyncFolder`]: the system

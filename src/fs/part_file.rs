@@ -9,7 +9,7 @@ use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::string::String;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use blocking::{Unblock, unblock};
 use futures::io::AsyncWrite;
@@ -63,20 +63,32 @@ pub struct PartFile {
     /// A write failed. The bytes on their way to the disk were lost with it, so that nothing that
     /// is written later could make the file whole.
     failed: Option<Error>,
+    /// How publishing ended, once it has.
+    published: Option<Result<PathBuf, Error>>,
 }
 
 /// The temporary name, removed when dropped.
 struct Temporary {
     folder: Folder,
     name: String,
+    done: Mutex<Done>,
+}
+
+/// What the threads that do it have done, even if nobody waits for them any more. It is locked on
+/// those threads only, as they hold it while they wait for the disk.
+#[derive(Default)]
+struct Done {
+    /// A disk that failed once may say yes the second time, having dropped the bytes.
+    synced: Option<Result<(), Error>>,
     /// The final name, once the file has it.
-    published: Mutex<Option<String>>,
+    name: Option<String>,
+    folder_synced: Option<Result<(), Error>>,
 }
 
 impl Drop for Temporary {
     fn drop(&mut self) {
-        let published = self.published.get_mut().unwrap_or_else(PoisonError::into_inner);
-        if published.is_none() {
+        let done = self.done.get_mut().unwrap_or_else(PoisonError::into_inner);
+        if done.name.is_none() {
             // Nobody is left who could be told that it did not work.
             let _ = self.folder.remove(&self.name);
         }
@@ -135,8 +147,8 @@ impl PartFile {
     /// `name (2).ext`, up to [`MAX_NUMBER`](Self::MAX_NUMBER). When this returns, file and name
     /// survive a loss of power (as far as the disk keeps its word).
     ///
-    /// From the first call on no more bytes are taken. Called again after success it returns the
-    /// same path.
+    /// From the first call with a good name on no more bytes are taken. Called again after success
+    /// it returns the same path.
     ///
     /// # Errors
     ///
@@ -151,20 +163,25 @@ impl PartFile {
     /// Cancel safe: the file is either whole under its final name or not there, and another call
     /// goes on.
     pub async fn publish(&mut self, name: &str) -> Result<PathBuf, Error> {
+        if let Some(published) = &self.published {
+            return published.clone();
+        }
+        if let Some(error) = &self.failed {
+            return Err(error.clone());
+        }
         Self::check_name(name)?;
         self.sealed = true;
         poll_fn(|cx| self.poll_written(cx)).await?;
-        let taken = self.taken;
-        let synced = self.file.with_mut(move |file| sync(file, taken)).await;
+        let (temporary, taken) = (Arc::clone(&self.temporary), self.taken);
+        let synced = self.file.with_mut(move |file| temporary.sync(file, taken)).await;
         synced.inspect_err(|error| self.failed = Some(error.clone()))?;
-        let (temporary, path) = (Arc::clone(&self.temporary), self.path.clone());
-        let name = name.to_owned();
-        unblock(move || {
-            let name = temporary.publish(&name)?;
-            temporary.folder.sync().map_err(Error::storage(Action::SyncFolder))?;
-            Ok(path.join(name))
-        })
-        .await
+        let (temporary, name) = (Arc::clone(&self.temporary), name.to_owned());
+        let published = unblock(move || temporary.publish(&name)).await;
+        let published = published.map(|name| self.path.join(name));
+        if published.as_ref().map_or_else(|error| !error.can_choose_again(), |_| true) {
+            self.published = Some(published.clone());
+        }
+        published
     }
 }
 
@@ -172,7 +189,7 @@ impl PartFile {
     fn new(file: File, temporary: Temporary, path: PathBuf) -> Self {
         let file = Unblock::with_capacity(WRITE_BEHIND, file);
         let temporary = Arc::new(temporary);
-        Self { file, temporary, path, taken: 0, sealed: false, failed: None }
+        Self { file, temporary, path, taken: 0, sealed: false, failed: None, published: None }
     }
 
     /// Waits until the system has taken all that was written.
@@ -191,29 +208,34 @@ impl PartFile {
     }
 }
 
-/// Writes the file through to the disk, if it holds the bytes it is said to hold.
-fn sync(file: &File, taken: u64) -> Result<(), Error> {
-    let metadata = file.metadata().map_err(Error::storage(Action::Sync))?;
-    if metadata.len() != taken {
-        return Err(Error::storage(Action::Write)(io::ErrorKind::WriteZero.into()));
-    }
-    file.sync_all().map_err(Error::storage(Action::Sync))
-}
-
 impl Temporary {
-    /// Gives the file the first free one of its numbered names, once.
+    fn lock(&self) -> MutexGuard<'_, Done> {
+        self.done.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Writes the file through to the disk, once, if it holds the bytes it is said to hold.
+    fn sync(&self, file: &File, taken: u64) -> Result<(), Error> {
+        let mut done = self.lock();
+        done.synced.get_or_insert_with(|| sync(file, taken)).clone()
+    }
+
+    /// Gives the file the first free one of its numbered names, once, and makes it last.
     fn publish(&self, name: &str) -> Result<String, Error> {
-        let mut published = self.published.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(name) = &*published {
-            return Ok(name.clone());
-        }
+        let mut done = self.lock();
+        let name = match &done.name {
+            Some(name) => name.clone(),
+            None => done.name.insert(self.rename(name)?).clone(),
+        };
+        let sync = || self.folder.sync().map_err(Error::storage(Action::SyncFolder));
+        done.folder_synced.get_or_insert_with(sync).clone()?;
+        Ok(name)
+    }
+
+    fn rename(&self, name: &str) -> Result<String, Error> {
         for number in 0..=PartFile::MAX_NUMBER {
             let candidate = numbered(name, number);
             match self.folder.rename_no_replace(&self.name, &candidate) {
-                Ok(()) => {
-                    *published = Some(candidate.clone());
-                    return Ok(candidate);
-                }
+                Ok(()) => return Ok(candidate),
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
                 Err(error) => return Err(Error::storage(Action::Publish)(error)),
             }
@@ -222,13 +244,21 @@ impl Temporary {
     }
 }
 
+fn sync(file: &File, taken: u64) -> Result<(), Error> {
+    let metadata = file.metadata().map_err(Error::storage(Action::Sync))?;
+    if metadata.len() != taken {
+        return Err(Error::storage(Action::Write)(io::ErrorKind::WriteZero.into()));
+    }
+    file.sync_all().map_err(Error::storage(Action::Sync))
+}
+
 fn create_temporary(folder: Folder) -> io::Result<(File, Temporary)> {
     static NEXT: AtomicU64 = AtomicU64::new(0);
     loop {
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let name = format!(".duologue-{}-{number}.part", std::process::id());
         match folder.create_new(&name) {
-            Ok(file) => return Ok((file, Temporary { folder, name, published: Mutex::new(None) })),
+            Ok(file) => return Ok((file, Temporary { folder, name, done: Mutex::default() })),
             // Left behind by a process that had the same id.
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
             Err(error) => return Err(error),
@@ -339,6 +369,31 @@ mod tests {
                 part.publish("x").await,
                 Err(Error::Storage { action: Action::Write, .. })
             ));
+        });
+    }
+
+    #[test]
+    fn a_failed_sync_is_remembered_though_nobody_waited_for_it() {
+        // A disk tells of a failed write once; asked again it may say yes.
+        let folder = tempfile::tempdir().unwrap();
+        block_on(async {
+            let mut part = PartFile::create(folder.path()).await.unwrap();
+            part.write_all(b"hello").await.unwrap();
+            let error = Error::storage(Action::Sync)(io::ErrorKind::Other.into());
+            part.temporary.lock().synced = Some(Err(error.clone()));
+            for _ in 0..2 {
+                assert_eq!(part.publish("x").await, Err(error.clone()));
+            }
+        });
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+
+        block_on(async {
+            let mut part = PartFile::create(folder.path()).await.unwrap();
+            let error = Error::storage(Action::SyncFolder)(io::ErrorKind::Other.into());
+            part.temporary.lock().folder_synced = Some(Err(error.clone()));
+            for _ in 0..2 {
+                assert_eq!(part.publish("x").await, Err(error.clone()));
+            }
         });
     }
 

@@ -73,9 +73,9 @@ impl Limits {
     /// The least average rate, in bytes per second, over each `window` of time; the first window
     /// begins with the first wait, and the next one when the last was found to be fast enough.
     ///
-    /// A rate of zero is no limit; a window of zero is taken as one microsecond.
+    /// A rate of zero is no limit; a window of less than a microsecond is taken as one.
     pub const fn minimum_rate(mut self, bytes_per_second: u64, window: Duration) -> Self {
-        let window = if window.is_zero() { Duration::from_micros(1) } else { window };
+        let window = if window.as_micros() == 0 { Duration::from_micros(1) } else { window };
         // Zero would never be missed, and yet wake the task at the end of every window.
         self.rate = if bytes_per_second == 0 {
             None

@@ -48,6 +48,9 @@ pub(crate) struct Pace {
     armed: Option<Time>,
     /// Whether to give way once before the timer is armed; set again by every byte.
     yields: bool,
+    /// Taken over from the last future of the same transfer, which may have completed without a
+    /// look at the clock.
+    taken_over: bool,
 }
 
 #[derive(Debug)]
@@ -74,7 +77,12 @@ pub(super) fn checked(claimed: usize, offered: usize) -> Result<usize, Transport
 
 impl Pace {
     pub(crate) const fn new(limits: Limits) -> Self {
-        Self { limits, moved: 0, clock: None, armed: None, yields: true }
+        Self { limits, moved: 0, clock: None, armed: None, yields: true, taken_over: false }
+    }
+
+    /// Goes on with the next part of the same transfer.
+    pub(super) fn take_over(&mut self, earlier: Self) {
+        *self = Self { taken_over: true, ..earlier };
     }
 
     pub(super) fn set_limits(&mut self, limits: Limits) {
@@ -89,6 +97,13 @@ impl Pace {
         cx: &mut Context<'_>,
         mut step: impl FnMut(&mut Context<'_>) -> Poll<Step<E>>,
     ) -> Poll<Result<(), End<E>>> {
+        if core::mem::take(&mut self.taken_over) && !self.limits.is_idle_only() {
+            let now = timer.now();
+            self.note(now);
+            if let Some(end) = self.expired(now, self.limits_in_all()) {
+                return self.end(end);
+            }
+        }
         let mut interruptions = 0_u32;
         for _ in 0..CALLS_PER_POLL {
             match step(cx) {
@@ -120,7 +135,7 @@ impl Pace {
     /// Lets other tasks run, unless a limit has passed; of silence there can be none yet.
     fn give_way<E>(&mut self, now: Time, cx: &mut Context<'_>) -> Poll<End<E>> {
         self.note(now);
-        if let Some(end) = self.expired(now, [None, self.deadline_at(), self.window_at()]) {
+        if let Some(end) = self.expired(now, self.limits_in_all()) {
             self.restart();
             return Poll::Ready(end);
         }
@@ -206,6 +221,11 @@ impl Pace {
                 clock.window = Window { opened: now, moved: 0 };
             }
         }
+    }
+
+    /// The limits that bytes do not move.
+    fn limits_in_all(&self) -> [Option<Time>; 3] {
+        [None, self.deadline_at(), self.window_at()]
     }
 
     fn idle_at(&self) -> Option<Time> {

@@ -115,7 +115,7 @@ impl<R: ?Sized, C: ?Sized, T> ReadAll<'_, R, C, T> {
 
     /// Takes over the countdowns of an earlier future of the same transfer.
     pub(crate) fn pace(mut self, pace: Pace) -> Self {
-        self.pace = pace;
+        self.pace.take_over(pace);
         self
     }
 

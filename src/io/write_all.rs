@@ -119,7 +119,7 @@ impl<W: ?Sized, B, T> WriteAllChunked<'_, W, B, T> {
 
     /// Takes over the countdowns of an earlier future of the same transfer.
     pub(crate) fn pace(mut self, pace: Pace) -> Self {
-        self.pace = pace;
+        self.pace.take_over(pace);
         self
     }
 

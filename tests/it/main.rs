@@ -11,6 +11,7 @@ mod legacy_chat_state;
 mod legacy_drops;
 mod legacy_file;
 mod legacy_hazards;
+mod legacy_limits;
 mod legacy_sockets;
 mod legacy_text;
 mod legacy_transfer;

@@ -109,6 +109,10 @@ fn a_refused_name_costs_no_byte_and_a_published_file_takes_none() {
         assert_eq!(fs::read(&path).unwrap(), b"kept on");
         // Again: the same file, and not a second name for it.
         assert_eq!(part.publish("other").await.unwrap(), path);
+        assert_eq!(part.publish("../refused").await.unwrap(), path);
+        fs::write(&path, "changed by its owner").unwrap();
+        assert_eq!(part.publish("other").await.unwrap(), path);
+        fs::write(&path, "kept on").unwrap();
         let error = part.write_all(b"more").await.unwrap_err();
         assert_eq!(error.kind(), std::io::ErrorKind::BrokenPipe);
     });

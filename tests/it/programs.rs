@@ -346,6 +346,38 @@ fn a_line_that_a_peer_did_not_take_goes_to_nobody_else() {
 }
 
 #[test]
+fn lines_that_the_peer_did_not_wait_for_are_exit_code_1() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let mut client = Program::start("chat", &["--legacy", "--connect", &address]);
+    // Far more than are sent, one in 30 ms, before the peer's end is noticed.
+    client.say(&format!("one\n{}", "two\n".repeat(500)));
+    let (mut stream, _) = listener.accept().unwrap();
+    stream.read_exact(&mut [0; 3]).unwrap();
+    stream.shutdown(std::net::Shutdown::Write).unwrap();
+    assert_eq!(client.status(), format!("Connected to: {address}"));
+    assert_eq!(client.status(), "The peer has left.");
+    let left = client.status();
+    assert_eq!(left, "Not sent: two");
+    assert_eq!(client.end().0.code(), Some(1));
+}
+
+#[test]
+fn a_connection_that_breaks_during_the_farewell_is_exit_code_1() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let mut client = Program::start("chat", &["--legacy", "--connect", &address]);
+    client.say("hello\n");
+    client.end_input();
+    let (stream, _) = listener.accept().unwrap();
+    // All of it has been sent: the end of the bytes is there, and unread.
+    while stream.peek(&mut [0; 16]).unwrap() < 5 {}
+    socket2::SockRef::from(&stream).set_linger(Some(Duration::ZERO)).unwrap();
+    drop(stream);
+    assert_eq!(client.end().0.code(), Some(1));
+}
+
+#[test]
 fn a_connection_that_breaks_is_exit_code_1() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap().to_string();

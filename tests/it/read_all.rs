@@ -185,6 +185,18 @@ fn a_good_window_is_followed_by_another_and_a_slow_one_ends_the_read() {
 }
 
 #[test]
+fn a_window_of_nanoseconds_is_one_of_a_microsecond() {
+    let clock = VirtualClock::new();
+    let (mut near, _silent) = duplex(64);
+    let mut cursor = Cursor::new([0; 1]);
+    let limits = Limits::default().minimum_rate(1_000_000, Duration::from_nanos(1));
+    let read = read_all_with(&mut near, &mut cursor, clock.timer()).limits(limits);
+    let minimum = 1_000_000;
+    assert_eq!(clock.block_on(read), Ok(Err(ReadError::TooSlow { filled: 0, minimum })));
+    assert_eq!((clock.now(), clock.resets()), (Time::from_micros(1), 1));
+}
+
+#[test]
 fn what_was_fast_enough_for_a_window_stays_so_when_nobody_looks_for_a_while() {
     let clock = VirtualClock::new();
     let (mut near, mut far) = duplex(4096);
