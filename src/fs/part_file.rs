@@ -323,7 +323,6 @@ impl fmt::Debug for PartFile {
 }
 
 #[cfg(all(test, target_os = "linux"))]
-#[allow(clippy::unwrap_used, clippy::indexing_slicing)]
 mod tests {
     use futures::AsyncWriteExt;
     use futures::executor::block_on;

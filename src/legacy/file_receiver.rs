@@ -374,7 +374,6 @@ impl FileReceiver {
 }
 
 #[cfg(all(test, feature = "testing"))]
-#[allow(clippy::unwrap_used, clippy::arithmetic_side_effects)]
 mod tests {
     use super::*;
     use crate::time::VirtualClock;

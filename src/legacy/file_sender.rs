@@ -251,7 +251,6 @@ fn transport(error: ReadError) -> TransportError {
 }
 
 #[cfg(all(test, feature = "testing"))]
-#[allow(clippy::unwrap_used, clippy::arithmetic_side_effects)]
 mod tests {
     use super::*;
     use crate::time::VirtualClock;

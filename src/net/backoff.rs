@@ -54,7 +54,6 @@ impl<T: Timer + Unpin> Backoff<T> {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod tests {
     use core::future::poll_fn;
 

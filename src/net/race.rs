@@ -140,7 +140,6 @@ pub(super) async fn within<F: Future, T: Timer + Unpin>(
 }
 
 #[cfg(test)]
-#[allow(clippy::arithmetic_side_effects, clippy::indexing_slicing, clippy::unwrap_used)]
 mod tests {
     use std::sync::{Arc, Mutex};
 
