@@ -20,13 +20,14 @@
 //!
 //! # When the countdown runs
 //!
-//! Data is looked at before the clock: bytes that are there always win. The countdown starts when
-//! the stream first has nothing (or takes nothing), or at the first yield (see below); until then
-//! no clock is read. Arming a timer costs a system call, so a future first gives way once to see
-//! whether the other end moves on, and arms only when that brought nothing. A deadline that has
-//! moved because bytes arrived is not re-armed before the old one goes off. A future polled again
-//! after a time-out, or after any other error, goes on with a fresh countdown. To keep one
-//! countdown running across a `select!`, keep the future and poll `&mut future`.
+//! Data is looked at before the clock: bytes that are there always win. The countdown starts with the
+//! first wait: when the stream has nothing (or takes nothing). Arming a timer costs a system call, so
+//! a future that finds the stream so first gives way once, to see whether the other end moves on, and
+//! begins to wait when it is polled again at once and that brought nothing. With a deadline or a rate
+//! the countdown starts before it gives way. A timer whose deadline has moved because bytes arrived is
+//! not re-armed before the old one goes off. A future polled again after a time-out, or after any other
+//! error, goes on with a fresh countdown. To keep one countdown running across a `select!`, keep the
+//! future and poll `&mut future`.
 //!
 //! # Fairness
 //!

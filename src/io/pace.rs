@@ -166,8 +166,8 @@ impl Pace {
         // whether the other end is just about to move on. Once armed, the timer stays so.
         if self.armed.is_none() && self.yields {
             self.yields = false;
-            // The idle limit counts from the last byte, so just after one it needs no clock.
-            if self.clock.is_none() || !self.limits.is_idle_only() {
+            // The idle limit begins when that brings nothing; the others count from here.
+            if !self.limits.is_idle_only() {
                 return self.give_way(timer.now(), cx);
             }
             cx.waker().wake_by_ref();
