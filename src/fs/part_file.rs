@@ -178,7 +178,7 @@ impl PartFile {
         let (temporary, name) = (Arc::clone(&self.temporary), name.to_owned());
         let published = unblock(move || temporary.publish(&name)).await;
         let published = published.map(|name| self.path.join(name));
-        if published.as_ref().map_or_else(|error| !error.can_choose_again(), |_| true) {
+        if !matches!(&published, Err(error) if error.can_choose_again()) {
             self.published = Some(published.clone());
         }
         published

@@ -47,11 +47,6 @@ impl MinimumRate {
 }
 
 impl Limits {
-    /// Whether neither a deadline nor a rate is set.
-    pub(super) const fn is_idle_only(&self) -> bool {
-        self.deadline.is_none() && self.rate.is_none()
-    }
-
     /// The default idle limit: 20 seconds.
     pub const DEFAULT_IDLE: Duration = Duration::from_secs(20);
 
@@ -83,6 +78,11 @@ impl Limits {
             Some(MinimumRate { bytes_per_second, window })
         };
         self
+    }
+
+    /// Whether neither a deadline nor a rate is set.
+    pub(super) const fn is_idle_only(&self) -> bool {
+        self.deadline.is_none() && self.rate.is_none()
     }
 }
 

@@ -22,12 +22,12 @@
 //!
 //! Data is looked at before the clock: bytes that are there always win. The countdown starts with the
 //! first wait: when the stream has nothing (or takes nothing). Arming a timer costs a system call, so
-//! a future that finds the stream so first gives way once, to see whether the other end moves on, and
-//! begins to wait when it is polled again at once and that brought nothing. With a deadline or a rate
-//! the countdown starts before it gives way. A timer whose deadline has moved because bytes arrived is
-//! not re-armed before the old one goes off. A future polled again after a time-out, or after any other
-//! error, goes on with a fresh countdown. To keep one countdown running across a `select!`, keep the
-//! future and poll `&mut future`.
+//! a future that finds the stream so first gives way: it asks to be polled again at once, and waits
+//! when that brings nothing. A deadline and a rate count from before it gives way, the idle limit from
+//! after it. A timer whose deadline has moved because bytes arrived is not re-armed before the old one
+//! goes off. A future polled again after a time-out, or after any other error, goes on with a fresh
+//! countdown. To keep one countdown running across a `select!`, keep the future and poll
+//! `&mut future`.
 //!
 //! # Fairness
 //!
