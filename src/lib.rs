@@ -22,7 +22,9 @@ extern crate alloc;
 
 pub mod io;
 pub mod legacy;
+pub mod proto;
 pub mod time;
+pub mod wire;
 
 #[cfg(feature = "fs")]
 #[cfg_attr(docsrs, doc(cfg(feature = "fs")))]

@@ -1,0 +1,1 @@
+//! Bytes to frames and back: the wire format of `PROTOCOL.md`.
