@@ -1,0 +1,187 @@
+//! What the application does: messages, and taking what came.
+
+use alloc::vec::Vec;
+use core::ops::Range;
+
+use bytes::Bytes;
+
+use super::connection::Connection;
+use super::error::ActionError;
+use super::event::{Event, ItemId, Lane, Receipt};
+use crate::time::Time;
+use crate::wire::{Chat, EncodeError, Kind, Message, Signal, TransferId};
+
+/// Signals that wait at most; of more the oldest are dropped.
+const SIGNALS: usize = 16;
+
+impl Connection {
+    /// Queues a line of chat. Its receipt will name the number.
+    ///
+    /// # Errors
+    ///
+    /// [`ActionError::Blocked`] while the lane's queue is full, [`TooLarge`](ActionError::TooLarge)
+    /// for more than the peer accepts, [`Invalid`](ActionError::Invalid), and
+    /// [`NotOpen`](ActionError::NotOpen) or [`Closed`](ActionError::Closed). Nothing is queued then.
+    pub fn send_chat(&mut self, chat: &Chat<'_>) -> Result<ItemId, ActionError> {
+        self.push_message(Lane::Chat, Kind::CHAT, |out| chat.encode(out))
+    }
+
+    /// Queues an application message, as [`send_chat`](Self::send_chat) does a line of chat.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`send_chat`](Self::send_chat).
+    pub fn send_message(&mut self, message: &Message<'_>) -> Result<ItemId, ActionError> {
+        self.push_message(Lane::Control, Kind::MESSAGE, |out| message.encode(out))
+    }
+
+    fn push_message(
+        &mut self,
+        lane: Lane,
+        kind: Kind,
+        encode: impl FnOnce(&mut Vec<u8>) -> Result<(), EncodeError>,
+    ) -> Result<ItemId, ActionError> {
+        self.check_open()?;
+        let mut scratch = core::mem::take(&mut self.scratch);
+        scratch.clear();
+        let result = encode(&mut scratch)
+            .map_err(ActionError::from)
+            .and_then(|()| self.push_checked(lane, kind, 0, &scratch));
+        scratch.shrink_to(4096);
+        self.scratch = scratch;
+        result
+    }
+
+    /// Queues an item if there is room for it, and if it can ever be sent.
+    pub(super) fn push_checked(
+        &mut self,
+        lane: Lane,
+        kind: Kind,
+        id: u32,
+        payload: &[u8],
+    ) -> Result<ItemId, ActionError> {
+        let queue = self.send.get(lane);
+        if !queue.fits(payload.len()) {
+            return Err(ActionError::TooLarge { max: queue.largest() });
+        }
+        if !queue.has_room(payload.len()) {
+            *self.is_blocked.get_mut(lane) = true;
+            return Err(ActionError::Blocked);
+        }
+        Ok(self.push_item(lane, kind, id, payload))
+    }
+
+    /// Queues an item that must go, whatever waits before it.
+    pub(super) fn push_item(&mut self, lane: Lane, kind: Kind, id: u32, payload: &[u8]) -> ItemId {
+        if self.link.as_ref().is_some_and(|link| link.plan.has_less_urgent(lane)) {
+            self.unplan();
+        }
+        ItemId { lane, number: self.send.get_mut(lane).push(kind, id, payload) }
+    }
+
+    /// Sends a signal, if it can go soon: it is not numbered, may be dropped, and never comes
+    /// twice. Of more than 16 that wait the oldest are dropped; without a stream all are.
+    ///
+    /// # Errors
+    ///
+    /// [`ActionError::Invalid`] for a payload over 1024 bytes, [`NotOpen`](ActionError::NotOpen)
+    /// or [`Closed`](ActionError::Closed).
+    pub fn send_signal(&mut self, signal: &Signal<'_>) -> Result<(), ActionError> {
+        self.check_open()?;
+        signal.encode(&mut Vec::new())?;
+        if !self.is_detached() {
+            while self.signals.len() >= SIGNALS {
+                self.signals.pop_front();
+            }
+            let payload = Bytes::copy_from_slice(&signal.payload);
+            self.signals.push_back((signal.signal_type, payload));
+            self.unplan();
+        }
+        Ok(())
+    }
+
+    /// The application has taken an item and all before it in its lane: they are acknowledged,
+    /// and the peer may send as many more. A number that was not handed out takes what was.
+    pub fn take(&mut self, now: Time, item: ItemId) {
+        if self.receive.get_mut(item.lane).take(item.number) {
+            self.owe_ack(now);
+        }
+    }
+
+    pub(super) fn check_open(&self) -> Result<(), ActionError> {
+        if self.closed.is_some() || self.closing.is_some() {
+            Err(ActionError::Closed)
+        } else if !self.is_open {
+            Err(ActionError::NotOpen)
+        } else {
+            Ok(())
+        }
+    }
+
+    /// The peer has taken items of ours.
+    pub(super) fn on_delivered(&mut self, lane: Lane, numbers: Range<u64>) {
+        let delivered = self.delivered.get_mut(lane);
+        if delivered.is_empty() {
+            *delivered = numbers;
+        } else {
+            delivered.end = numbers.end;
+        }
+        if *self.is_blocked.get(lane) && self.send.get(lane).has_room(0) {
+            *self.is_blocked.get_mut(lane) = false;
+            self.events.push_back(Event::LaneWritable(lane));
+        }
+    }
+
+    pub(super) fn take_delivered(&mut self, lane: Lane) -> Option<Event<'static>> {
+        let delivered = self.delivered.get_mut(lane);
+        if delivered.is_empty() {
+            return None;
+        }
+        let numbers = core::mem::replace(delivered, 0..0);
+        Some(Event::Receipts { lane, numbers, receipt: Receipt::Delivered })
+    }
+
+    /// A transfer of ours has events to poll.
+    pub(super) fn queue_news(&mut self, transfer: TransferId) {
+        if let Some(t) = self.outgoing.get_mut(&transfer) {
+            if !t.news.is_queued {
+                t.news.is_queued = true;
+                self.news.push_back(transfer);
+            }
+        }
+    }
+
+    /// Tells the application that there is room, if it was waiting for some.
+    pub(super) fn tell_writable(&mut self, transfer: TransferId) {
+        let send_buffer = u64::from(self.config.send_buffer);
+        let Some(t) = self.outgoing.get_mut(&transfer) else { return };
+        let capacity = t.capacity(send_buffer);
+        // Room for little is not worth a call while more is on its way.
+        let is_worth_it = capacity >= send_buffer / 4 || t.buffer.unsent() == 0;
+        if t.is_blocked && capacity > 0 && is_worth_it {
+            t.is_blocked = false;
+            t.news.writable = true;
+            self.queue_news(transfer);
+        }
+    }
+
+    pub(super) fn poll_news(&mut self) -> Option<Event<'static>> {
+        while let Some(&transfer) = self.news.front() {
+            if let Some(t) = self.outgoing.get_mut(&transfer) {
+                if let Some(offset) = t.news.rewind.take() {
+                    return Some(Event::Rewind { transfer, offset });
+                }
+                if core::mem::take(&mut t.news.progress) {
+                    let (received, durable) = (t.credit.received, t.credit.durable);
+                    return Some(Event::Progress { transfer, received, durable });
+                }
+                if core::mem::take(&mut t.news.writable) {
+                    return Some(Event::Writable { transfer, offset: t.buffer.end() });
+                }
+                t.news.is_queued = false;
+            }
+            self.news.pop_front();
+        }
+        None
+    }
+}

@@ -1,0 +1,90 @@
+use core::time::Duration;
+
+use crate::time::Time;
+
+/// Frames without progress that a peer may send before it has earned any more.
+pub(super) const FULL: u32 = 1000;
+
+/// What a peer may spend on frames that make no progress.
+///
+/// Each KiB of payload and each second give one back, up to the size of the budget. So a flood
+/// ends the conversation, while no honest use comes near the limit.
+#[derive(Debug)]
+pub(super) struct Budget {
+    size: u32,
+    left: u32,
+    /// Payload bytes that do not make a KiB yet.
+    bytes: usize,
+    refilled: Time,
+}
+
+impl Budget {
+    pub(super) fn new(size: u32, now: Time) -> Self {
+        Self { size, left: size, bytes: 0, refilled: now }
+    }
+
+    /// Spends one, or says that none is left.
+    #[must_use]
+    pub(super) fn spend(&mut self, now: Time) -> bool {
+        self.refill(now);
+        match self.left.checked_sub(1) {
+            Some(left) => {
+                self.left = left;
+                true
+            }
+            None => false,
+        }
+    }
+
+    /// Whether one could be spent.
+    pub(super) fn has_some(&mut self, now: Time) -> bool {
+        self.refill(now);
+        self.left > 0
+    }
+
+    /// Counts payload that made progress.
+    pub(super) fn earn(&mut self, bytes: usize) {
+        self.bytes = self.bytes.saturating_add(bytes);
+        if self.bytes >= 1024 {
+            let whole = u32::try_from(self.bytes / 1024).unwrap_or(u32::MAX);
+            self.bytes %= 1024;
+            self.left = self.left.saturating_add(whole).min(self.size);
+        }
+    }
+
+    fn refill(&mut self, now: Time) {
+        let seconds = now.saturating_duration_since(self.refilled).as_secs();
+        if seconds > 0 {
+            self.refilled = self.refilled.saturating_add(Duration::from_secs(seconds));
+            let seconds = u32::try_from(seconds).unwrap_or(u32::MAX);
+            self.left = self.left.saturating_add(seconds).min(self.size);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_budget_is_spent_and_earned_back_by_bytes_and_by_time() {
+        let mut budget = Budget::new(3, Time::ZERO);
+        assert!((0..3).all(|_| budget.spend(Time::ZERO)));
+        assert!(!budget.spend(Time::ZERO));
+        budget.earn(1023);
+        assert!(!budget.spend(Time::ZERO));
+        budget.earn(1);
+        assert!(budget.spend(Time::ZERO));
+        assert!(!budget.spend(Time::from_micros(999_999)));
+        assert!(budget.spend(Time::from_micros(1_000_000)));
+        assert!(!budget.spend(Time::from_micros(1_999_999)));
+    }
+
+    #[test]
+    fn it_never_holds_more_than_its_size() {
+        let mut budget = Budget::new(2, Time::ZERO);
+        budget.earn(1 << 30);
+        assert!(budget.has_some(Time::MAX));
+        assert!(budget.spend(Time::MAX) && budget.spend(Time::MAX) && !budget.spend(Time::MAX));
+    }
+}

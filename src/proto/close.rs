@@ -1,0 +1,122 @@
+//! The end of a conversation.
+
+use alloc::borrow::Cow;
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use super::connection::{Closing, Connection};
+use super::error::ActionError;
+use super::event::{CloseReason, Event, Lane, Receipt};
+use super::link::Phase;
+use super::receive_lane::ReceiveLane;
+use crate::time::Time;
+use crate::wire::{CloseCode, Goodbye};
+
+impl Connection {
+    /// Closes gracefully: no more is taken from the application; what is queued goes, and when it
+    /// is acknowledged, or after the close time-out, GOODBYE with this code and text. Transfers are
+    /// not waited for. A conversation that is not open, or has no stream, ends at once.
+    ///
+    /// # Errors
+    ///
+    /// [`ActionError::Closed`] the second time, [`Invalid`](ActionError::Invalid) for a text over
+    /// 255 bytes.
+    pub fn close(&mut self, code: CloseCode, text: &str, now: Time) -> Result<(), ActionError> {
+        if self.closed.is_some() || self.closing.is_some() {
+            return Err(ActionError::Closed);
+        }
+        Goodbye { code, text: Cow::Borrowed(text) }.encode(&mut Vec::new())?;
+        if self.phase() == Some(Phase::Open) {
+            let deadline = now.saturating_add(self.config.close_timeout);
+            let text = String::from(text);
+            self.closing = Some(Closing { code, text, deadline, is_sent: false });
+            return Ok(());
+        }
+        if let Some(link) = &mut self.link {
+            if link.phase != Phase::Closed {
+                link.abort();
+                link.send_goodbye(code, text)?;
+            }
+        }
+        self.conclude_conversation(CloseReason::Local { code, is_answered: false });
+        Ok(())
+    }
+
+    /// Says goodbye once everything queued is acknowledged, or the time is over.
+    pub(super) fn end_closing_if_due(&mut self, now: Time) {
+        let Some(closing) = &self.closing else { return };
+        let is_done = self.send.chat.is_empty() && self.send.control.is_empty();
+        if closing.is_sent || (!is_done && closing.deadline > now) {
+            return;
+        }
+        self.unplan();
+        self.plan_last_ack(now);
+        let timeout = self.config.close_timeout;
+        let (Some(closing), Some(link)) = (&mut self.closing, &mut self.link) else { return };
+        closing.is_sent = true;
+        closing.deadline = now.saturating_add(timeout);
+        // The text was tried before.
+        let _ = link.send_goodbye(closing.code, &closing.text);
+        link.phase = Phase::Closing;
+    }
+
+    /// The peer says goodbye: answers it.
+    pub(super) fn handle_goodbye(&mut self, now: Time, code: CloseCode) {
+        self.unplan();
+        self.plan_last_ack(now);
+        if let Some(link) = &mut self.link {
+            let _ = link.send_goodbye(CloseCode::DONE, "");
+            link.abort();
+        }
+        self.conclude_conversation(CloseReason::Peer(code));
+    }
+
+    /// Our goodbye was answered, or will not be.
+    pub(super) fn finish_closing(&mut self, is_answered: bool) {
+        if let Some(closing) = &self.closing {
+            let code = closing.code;
+            self.conclude_conversation(CloseReason::Local { code, is_answered });
+        }
+    }
+
+    /// Nothing more will happen: resolves what is open, and says so.
+    pub(super) fn conclude_conversation(&mut self, reason: CloseReason) {
+        if self.closed.is_some() {
+            return;
+        }
+        self.closed = Some(reason);
+        self.forget();
+        self.events.push_back(Event::Closed(reason));
+    }
+
+    /// Resolves all receipts and gives up all transfers.
+    pub(super) fn forget(&mut self) {
+        for lane in Lane::ALL {
+            if let Some(delivered) = self.take_delivered(lane) {
+                self.events.push_back(delivered);
+            }
+            let (begun, queued) = self.send.get_mut(lane).clear();
+            for (numbers, receipt) in [(begun, Receipt::Unknown), (queued, Receipt::NotSent)] {
+                if !numbers.is_empty() {
+                    self.events.push_back(Event::Receipts { lane, numbers, receipt });
+                }
+            }
+            *self.receive.get_mut(lane) = ReceiveLane::default();
+            *self.is_blocked.get_mut(lane) = false;
+        }
+        let outgoing = core::mem::take(&mut self.outgoing).into_keys();
+        let incoming = core::mem::take(&mut self.incoming).into_keys();
+        for transfer in outgoing.chain(incoming) {
+            self.events.push_back(Event::Abandoned { transfer });
+        }
+        self.next_outgoing = 1;
+        self.next_incoming = 1;
+        self.late_allowance = 0;
+        self.ring.clear();
+        self.credits.clear();
+        self.news.clear();
+        self.signals.clear();
+        self.credit_due = None;
+        self.transfers_due = Time::MAX;
+    }
+}

@@ -1,0 +1,357 @@
+use alloc::collections::{BTreeMap, VecDeque};
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::ops::Range;
+use core::time::Duration;
+
+use bytes::Bytes;
+
+use super::budget::{self, Budget};
+use super::config::Config;
+use super::error::Error;
+use super::event::{CloseReason, Event, Lane};
+use super::incoming::Incoming;
+use super::lanes::Lanes;
+use super::link::{Link, Phase, VERSION};
+use super::outgoing::Outgoing;
+use super::receive_lane::{Accepts, ReceiveLane};
+use super::send_lane::{LaneLimits, SendLane};
+use super::statistics::Statistics;
+use crate::time::Time;
+use crate::wire::{ConversationId, Hello, Limits, Side, TransferId};
+
+/// One conversation with one peer: a state machine without I/O.
+///
+/// See the [module](super) for how it is driven. Time, input and random seeds come in as arguments;
+/// bytes to send and events come out. Any order of calls is legal, and a call too many does nothing.
+#[derive(Debug)]
+pub struct Connection {
+    pub(super) side: Side,
+    pub(super) config: Config,
+    pub(super) conversation: ConversationId,
+    /// The highest counter this conversation was attached with.
+    pub(super) attach: u64,
+    pub(super) secret: Option<[u8; 32]>,
+    /// The peer's HELLO of the first handshake; later ones have to agree with it.
+    pub(super) peer: Option<Hello>,
+    /// Both sides accepted once.
+    pub(super) is_open: bool,
+    /// The peer is known to have the secret, so it can come back.
+    pub(super) is_confirmed: bool,
+    /// Something of the peer's came since the last attach.
+    pub(super) has_received: bool,
+    pub(super) link: Option<Link>,
+    pub(super) detached_since: Option<Time>,
+    /// Attaches in a row that brought nothing on.
+    pub(super) idle_attaches: u32,
+    pub(super) closing: Option<Closing>,
+    pub(super) closed: Option<CloseReason>,
+    pub(super) error: Option<Error>,
+
+    pub(super) send: Lanes<SendLane>,
+    pub(super) receive: Lanes<ReceiveLane>,
+    pub(super) outgoing: BTreeMap<TransferId, Outgoing>,
+    pub(super) incoming: BTreeMap<TransferId, Incoming>,
+    /// The number of the next offer of either side.
+    pub(super) next_outgoing: u32,
+    pub(super) next_incoming: u32,
+    /// Late DATA of ended transfers that is still forgiven.
+    pub(super) late_allowance: u64,
+
+    /// Transfers with data to send, in turn; with credit to tell; with events to poll.
+    pub(super) ring: VecDeque<TransferId>,
+    pub(super) credits: VecDeque<TransferId>,
+    pub(super) news: VecDeque<TransferId>,
+    pub(super) signals: VecDeque<(u16, Bytes)>,
+    pub(super) events: VecDeque<Event<'static>>,
+    pub(super) delivered: Lanes<Range<u64>>,
+    pub(super) is_blocked: Lanes<bool>,
+
+    pub(super) schedule: Schedule,
+    pub(super) budget: Budget,
+    /// What we may spend of the peer's budget: half of it, as time on the way can bunch frames.
+    pub(super) own_budget: Budget,
+    /// CREDIT that is not urgent goes at this time; transfers are looked over at that.
+    pub(super) credit_due: Option<Time>,
+    pub(super) transfers_due: Time,
+    pub(super) now: Time,
+    pub(super) statistics: Statistics,
+    pub(super) scratch: Vec<u8>,
+}
+
+/// A graceful close under way.
+#[derive(Debug)]
+pub(super) struct Closing {
+    pub(super) code: crate::wire::CloseCode,
+    pub(super) text: String,
+    /// Until then the last items may be acknowledged; later, the peer may answer.
+    pub(super) deadline: Time,
+    pub(super) is_sent: bool,
+}
+
+/// What went last, which decides what goes next.
+#[derive(Debug, Default)]
+pub(super) struct Schedule {
+    /// Control bytes since the last frame of an item.
+    pub(super) control_run: usize,
+    /// The lane whose turn it is.
+    pub(super) is_control_lane_next: bool,
+    /// Bytes of items since the last bulk frame.
+    pub(super) items_since_bulk: usize,
+}
+
+/// What a new stream needs from outside: randomness, and what it is bound to.
+///
+/// # Examples
+///
+/// ```
+/// use duologue::proto::StreamParameters;
+///
+/// let seed = [7; 32]; // from the operating system's random numbers, in earnest
+/// let stream = StreamParameters::new(seed).channel_binding(b"TLS exporter of the stream");
+/// ```
+#[derive(Debug, Clone, Copy)]
+pub struct StreamParameters<'a> {
+    pub(super) seed: [u8; 32],
+    pub(super) channel_binding: &'a [u8],
+}
+
+impl<'a> StreamParameters<'a> {
+    /// A stream that is bound to nothing. The seed is 32 random bytes, used for this stream only:
+    /// whoever knows it can take over the conversation.
+    pub fn new(seed: [u8; 32]) -> Self {
+        Self { seed, channel_binding: &[] }
+    }
+
+    /// Binds the handshake to the channel below: with different bytes at both ends the handshake
+    /// hashes differ. By default there are none.
+    #[must_use]
+    pub fn channel_binding(mut self, bytes: &'a [u8]) -> Self {
+        self.channel_binding = bytes;
+        self
+    }
+
+    pub(super) fn derive(&self, context: &str) -> [u8; 32] {
+        blake3::derive_key(context, &self.seed)
+    }
+
+    /// What makes a handshake unlike any other.
+    pub(super) fn nonce(&self) -> [u8; 32] {
+        self.derive("duologue 1 nonce")
+    }
+}
+
+impl Connection {
+    /// Begins a conversation as the client. The first bytes to send are ready at once.
+    pub fn client(config: Config, stream: StreamParameters<'_>, now: Time) -> Self {
+        let mut id = [0; 16];
+        for (place, byte) in id.iter_mut().zip(stream.derive("duologue 1 conversation")) {
+            *place = byte;
+        }
+        let mut connection = Self::new(Side::Client, config, ConversationId::new(id), now);
+        connection.connect(stream, now);
+        connection
+    }
+
+    pub(super) fn new(side: Side, config: Config, conversation: ConversationId, now: Time) -> Self {
+        let limits = lane_limits(&config, &Limits::default());
+        Self {
+            side,
+            config,
+            conversation,
+            attach: 0,
+            secret: None,
+            peer: None,
+            is_open: false,
+            is_confirmed: false,
+            has_received: false,
+            link: None,
+            detached_since: None,
+            idle_attaches: 0,
+            closing: None,
+            closed: None,
+            error: None,
+            send: Lanes::from_fn(|_| SendLane::new(limits)),
+            receive: Lanes::default(),
+            outgoing: BTreeMap::new(),
+            incoming: BTreeMap::new(),
+            next_outgoing: 1,
+            next_incoming: 1,
+            late_allowance: 0,
+            ring: VecDeque::new(),
+            credits: VecDeque::new(),
+            news: VecDeque::new(),
+            signals: VecDeque::new(),
+            events: VecDeque::new(),
+            delivered: Lanes::from_fn(|_| 0..0),
+            is_blocked: Lanes::default(),
+            schedule: Schedule::default(),
+            budget: Budget::new(budget::FULL, now),
+            own_budget: Budget::new(budget::FULL / 2, now),
+            credit_due: None,
+            transfers_due: Time::MAX,
+            now,
+            statistics: Statistics::default(),
+            scratch: Vec::new(),
+        }
+    }
+
+    /// Which end of the conversation this is.
+    pub fn side(&self) -> Side {
+        self.side
+    }
+
+    /// The limits and time-outs in use.
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// The name of the conversation, under which the server finds it again.
+    pub fn conversation(&self) -> ConversationId {
+        self.conversation
+    }
+
+    /// Whether both sides have accepted each other and nobody has said goodbye: messages and
+    /// offers are taken, though there may be no stream to send them at the moment.
+    pub fn is_open(&self) -> bool {
+        self.is_open && self.closed.is_none() && self.closing.is_none()
+    }
+
+    /// Whether the conversation is open but has no stream, or one that is not ready yet.
+    pub fn is_detached(&self) -> bool {
+        self.is_open && self.closed.is_none() && self.phase() != Some(Phase::Open)
+    }
+
+    /// Whether the conversation has ended. There may still be last words to transmit.
+    pub fn is_closed(&self) -> bool {
+        self.closed.is_some()
+    }
+
+    /// Whether nothing more will ever be sent on this stream: its sending half can be closed.
+    pub fn is_write_closed(&self) -> bool {
+        match &self.link {
+            None => true,
+            Some(link) => {
+                let is_last = matches!(link.phase, Phase::Closing | Phase::Closed);
+                is_last && link.plan.is_empty()
+            }
+        }
+    }
+
+    /// The violation or failure that ended the conversation.
+    pub fn error(&self) -> Option<&Error> {
+        self.error.as_ref()
+    }
+
+    /// BLAKE3 over both sides' HELLO and the channel binding, once both are known.
+    pub fn handshake_hash(&self) -> Option<[u8; 32]> {
+        self.link.as_ref().and_then(|link| link.handshake.hash)
+    }
+
+    /// What the peer accepts, once its HELLO has come.
+    pub fn peer_limits(&self) -> Option<&Limits> {
+        self.peer.as_ref().map(|hello| &hello.limits)
+    }
+
+    /// The counts so far, and the present state of the stream.
+    pub fn statistics(&self) -> Statistics {
+        let mut statistics = self.statistics;
+        if let Some(link) = &self.link {
+            statistics.round_trip = link.pacer.round_trip();
+            statistics.min_round_trip = link.pacer.min_round_trip();
+            statistics.delivery_rate = link.pacer.rate();
+            statistics.in_flight = link.pacer.in_flight();
+            statistics.flight_allowance = link.pacer.allowance();
+        }
+        statistics.receive_window = self
+            .incoming
+            .values()
+            .map(|t| t.sent_credit.limit.saturating_sub(t.received))
+            .fold(0, u64::saturating_add);
+        statistics
+    }
+
+    /// The round trip of the present stream, smoothed.
+    pub fn round_trip(&self) -> Option<Duration> {
+        self.link.as_ref().and_then(|link| link.pacer.round_trip())
+    }
+
+    /// Bytes of memory that the conversation holds now. Bytes handed out in events are not among
+    /// them.
+    pub fn memory_usage(&self) -> usize {
+        const TABLE: usize = size_of::<(TransferId, Incoming)>() * 2;
+        const SENDER: usize = size_of::<(TransferId, Outgoing)>() * 2;
+        let ids = [&self.ring, &self.credits, &self.news]
+            .into_iter()
+            .map(|queue| queue.capacity().saturating_mul(size_of::<TransferId>()));
+        let parts = [
+            size_of::<Self>(),
+            self.link.as_ref().map_or(0, Link::memory_usage),
+            self.incoming.len().saturating_mul(TABLE),
+            self.outgoing.len().saturating_mul(SENDER),
+            self.events.capacity().saturating_mul(size_of::<Event<'_>>()),
+            self.signals.iter().map(|(_, payload)| payload.len()).sum(),
+            self.scratch.capacity(),
+        ];
+        parts
+            .into_iter()
+            .chain(ids)
+            .chain(self.send.iter().map(SendLane::memory_usage))
+            .chain(self.receive.iter().map(ReceiveLane::memory_usage))
+            .chain(self.outgoing.values().map(|t| t.buffer.memory_usage()))
+            .fold(0, usize::saturating_add)
+    }
+
+    pub(super) fn phase(&self) -> Option<Phase> {
+        self.link.as_ref().map(|link| link.phase)
+    }
+
+    /// Our HELLO for a new stream.
+    pub(super) fn hello(&self, nonce: [u8; 32], attach: u64) -> Hello {
+        Hello {
+            lowest_version: VERSION,
+            highest_version: VERSION,
+            side: self.side,
+            nonce,
+            conversation: self.conversation,
+            attach,
+            stream: 0,
+            features: 0,
+            limits: self.config.limits,
+            unknown_critical: None,
+        }
+    }
+
+    /// What we accept of a lane.
+    pub(super) fn accepts(&self) -> Accepts {
+        let limits = &self.config.limits;
+        Accepts {
+            item: usize_from(limits.item),
+            items: usize_from(limits.items),
+            bytes: usize_from(limits.item_bytes),
+        }
+    }
+
+    /// The peer's terms are known.
+    pub(super) fn set_peer(&mut self, hello: Hello) {
+        let limits = lane_limits(&self.config, &hello.limits);
+        for lane in Lane::ALL {
+            self.send.get_mut(lane).set_limits(limits);
+        }
+        self.peer = Some(hello);
+    }
+}
+
+fn lane_limits(config: &Config, peer: &Limits) -> LaneLimits {
+    LaneLimits {
+        peer_items: usize_from(peer.items),
+        peer_bytes: usize_from(peer.item_bytes),
+        peer_item: usize_from(peer.item),
+        queued_items: usize_from(config.queued_items),
+        queued_bytes: usize_from(config.queued_bytes),
+    }
+}
+
+pub(super) fn usize_from(number: u32) -> usize {
+    usize::try_from(number).unwrap_or(usize::MAX)
+}

@@ -1,0 +1,151 @@
+//! A conversation between two streams.
+
+use alloc::boxed::Box;
+
+use super::connection::{Connection, StreamParameters};
+use super::error::{ActionError, Error};
+use super::event::{CloseReason, DetachReason, Event, Lane};
+use super::handshake::has_same_terms;
+use super::link::Phase;
+use super::resuming::Resuming;
+use crate::time::Time;
+use crate::wire::{CloseCode, ConversationId, Hello, Kind, Side};
+
+impl Connection {
+    /// The stream broke, or is given up: the conversation is detached.
+    ///
+    /// What was not acknowledged is kept and sent again on the next stream. A conversation that was
+    /// not open yet has failed; one that was closing has ended.
+    pub fn handle_disconnect(&mut self, now: Time) {
+        match self.phase() {
+            Some(Phase::Open) => self.detach(now, DetachReason::Transport),
+            _ => self.handle_eof(now),
+        }
+    }
+
+    pub(super) fn detach(&mut self, now: Time, reason: DetachReason) {
+        self.link = None;
+        if let Some(closing) = &self.closing {
+            let code = closing.code;
+            self.conclude_conversation(CloseReason::Local { code, is_answered: false });
+            return;
+        }
+        if !self.is_confirmed {
+            // The client may not have the secret, so it could never come back.
+            self.error = Some(Error::Incomplete);
+            self.conclude_conversation(CloseReason::Failed(Error::Incomplete));
+            return;
+        }
+        for lane in Lane::ALL {
+            self.receive.get_mut(lane).detach();
+        }
+        self.outgoing.values_mut().for_each(super::outgoing::Outgoing::detach);
+        self.incoming.values_mut().for_each(super::incoming::Incoming::detach);
+        self.ring.clear();
+        self.credits.clear();
+        self.signals.clear();
+        self.credit_due = None;
+        self.late_allowance = 0;
+        self.detached_since = Some(now);
+        self.events.push_back(Event::Detached(reason));
+    }
+
+    /// Goes on over another stream, as the client: the first bytes to send are ready at once. A
+    /// stream that the conversation still has is given up.
+    ///
+    /// # Errors
+    ///
+    /// [`ActionError::NotOpen`] if the conversation was never open,
+    /// [`Closed`](ActionError::Closed), and [`PeerLimit`](ActionError::PeerLimit) for a server,
+    /// which is [resumed](Self::resume).
+    pub fn attach(&mut self, stream: StreamParameters<'_>, now: Time) -> Result<(), ActionError> {
+        self.check_open()?;
+        if self.side == Side::Server {
+            return Err(ActionError::NotOpen);
+        }
+        if self.phase() == Some(Phase::Open) {
+            self.detach(now, DetachReason::Transport);
+        }
+        self.attach = self.attach.saturating_add(1);
+        self.connect(stream, now);
+        Ok(())
+    }
+
+    /// Goes on over the stream of a client that came back and proved that it is the same one, as
+    /// the server. A stream that the conversation still has is superseded.
+    ///
+    /// # Errors
+    ///
+    /// The handshake is given back, with the last words for that stream planned, if it is not
+    /// [ready](Resuming::is_ready), of another conversation, or no newer than a stream that the
+    /// conversation had since; or if the conversation has ended. Nothing has changed then.
+    pub fn resume(&mut self, mut resuming: Resuming, now: Time) -> Result<(), Box<Resuming>> {
+        if let Err(error) = self.check_resuming(&resuming) {
+            resuming.fail(error);
+            return Err(Box::new(resuming));
+        }
+        if self.phase() == Some(Phase::Open) {
+            self.detach(now, DetachReason::Superseded);
+        }
+        self.attach = resuming.attach();
+        self.link = Some(resuming.into_link());
+        // From here on a violation ends the conversation: the peer is who it claims to be.
+        self.is_confirmed = true;
+        let resume = self.resume_frame();
+        if let Some(link) = &mut self.link {
+            // As many transfers as HELLO allows fit into it.
+            let _ = link.send_resume(&resume);
+        }
+        let opened = self.open_if_ready(now);
+        if let Err(error) = opened {
+            if let Some(link) = &mut self.link {
+                link.fail(error);
+            }
+            self.error = Some(error);
+            self.conclude_conversation(CloseReason::Failed(error));
+        }
+        Ok(())
+    }
+
+    /// Why a client may not resume this conversation, by its HELLO.
+    pub(super) fn judge_resumption(
+        &self,
+        conversation: ConversationId,
+        attach: u64,
+        hello: Option<&Hello>,
+    ) -> Option<Error> {
+        let violation = |code, rule| Some(Error::violation(code, Kind::HELLO, rule));
+        if self.check_open().is_err() || self.side == Side::Client {
+            return Some(Error::Closed);
+        }
+        if conversation != self.conversation {
+            return violation(CloseCode::PROTOCOL, "another conversation");
+        }
+        if attach <= self.attach {
+            return violation(CloseCode::STALE, "the attach counter did not rise");
+        }
+        let has_same_terms = self
+            .peer
+            .as_ref()
+            .zip(hello)
+            .is_some_and(|(first, later)| has_same_terms(first, later));
+        if !has_same_terms {
+            return violation(CloseCode::PROTOCOL, "other terms than at first");
+        }
+        None
+    }
+
+    fn check_resuming(&self, resuming: &Resuming) -> Result<(), Error> {
+        if self.closed.is_some() || self.closing.is_some() || !resuming.is_ready() {
+            return Err(Error::Closed);
+        }
+        let violation = |code, rule| Err(Error::violation(code, Kind::HELLO, rule));
+        if resuming.conversation() != self.conversation {
+            return violation(CloseCode::PROTOCOL, "another conversation");
+        }
+        if resuming.attach() <= self.attach {
+            return violation(CloseCode::STALE, "the attach counter did not rise");
+        }
+        Ok(())
+    }
+}

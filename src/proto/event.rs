@@ -1,0 +1,376 @@
+use alloc::borrow::{Cow, ToOwned};
+use core::ops::Range;
+
+use super::Error;
+use crate::wire::{
+    Accept, Batch, CloseCode, Digest, Finish, Message, Offer, Signal, TransferCode, TransferId,
+};
+
+/// Something that the application should know.
+///
+/// File data borrows from the input it came in; so do messages that came in one piece. Events that
+/// carry an [`ItemId`] are to be [taken](super::Connection::take): the peer counts them until then.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Event<'a> {
+    /// The peer's HELLO came: decide, after any authentication, with
+    /// [`accept_peer`](super::Connection::accept_peer) or
+    /// [`refuse_peer`](super::Connection::refuse_peer).
+    PeerHello {
+        /// BLAKE3 over both sides' HELLO and the channel binding, for authentication to sign.
+        handshake_hash: [u8; 32],
+        /// Whether the conversation is to be resumed.
+        is_resuming: bool,
+    },
+    /// The peer sent authentication bytes.
+    Authentication(Cow<'a, [u8]>),
+    /// Both sides have accepted: the conversation is open.
+    Open(Opening),
+    /// The peer says something.
+    Chat {
+        /// To be taken.
+        item: ItemId,
+        /// What it says.
+        chat: crate::wire::Chat<'a>,
+    },
+    /// An application message.
+    Message {
+        /// To be taken.
+        item: ItemId,
+        /// The message.
+        message: Message<'a>,
+    },
+    /// A signal, which is not numbered and may get lost.
+    Signal(Signal<'a>),
+    /// Items of ours ended: their numbers in their lane, and how.
+    Receipts {
+        /// The lane.
+        lane: Lane,
+        /// The numbers, as [`ItemId::number`] counts them.
+        numbers: Range<u64>,
+        /// What became of them.
+        receipt: Receipt,
+    },
+    /// A lane that was full has room again.
+    LaneWritable(Lane),
+    /// The peer offers a file. In a batch it is accepted already: begin to receive.
+    Offered {
+        /// To be taken.
+        item: ItemId,
+        /// Its id.
+        transfer: TransferId,
+        /// What is offered.
+        offer: Offer<'a>,
+    },
+    /// The peer offers many files at once.
+    BatchOffered {
+        /// To be taken.
+        item: ItemId,
+        /// Its id.
+        transfer: TransferId,
+        /// What is offered.
+        batch: Batch<'a>,
+    },
+    /// The peer accepted an offer, from an offset on.
+    ///
+    /// If that is not 0, compute the digest of what comes before and call
+    /// [`confirm_prefix`](super::Connection::confirm_prefix) or
+    /// [`restart`](super::Connection::restart); data can flow meanwhile.
+    Accepted {
+        /// To be taken.
+        item: ItemId,
+        /// Our offer.
+        transfer: TransferId,
+        /// The offset and the digest of what comes before it.
+        accept: Accept,
+    },
+    /// The peer does not want what was offered. The transfer has ended.
+    Rejected {
+        /// To be taken.
+        item: ItemId,
+        /// Our offer.
+        transfer: TransferId,
+        /// Why.
+        code: TransferCode,
+        /// Why, in the peer's words: escape them before showing them.
+        text: Cow<'a, str>,
+    },
+    /// There is room for data: send from this offset on.
+    Writable {
+        /// Our offer.
+        transfer: TransferId,
+        /// The offset of the next byte that is wanted.
+        offset: u64,
+    },
+    /// After a break the data has to come once more from this offset on.
+    Rewind {
+        /// Our offer.
+        transfer: TransferId,
+        /// The offset of the next byte that is wanted.
+        offset: u64,
+    },
+    /// The peer reports how far it got with a transfer of ours.
+    Progress {
+        /// Our offer.
+        transfer: TransferId,
+        /// Bytes it received.
+        received: u64,
+        /// Bytes of these that survive a loss of power there.
+        durable: u64,
+    },
+    /// The peer begins to send data at this offset. It is 0 when it could not go on from where it
+    /// was asked to: what is there of the file is void then.
+    Started {
+        /// The peer's offer.
+        transfer: TransferId,
+        /// Where it begins.
+        offset: u64,
+    },
+    /// Bytes of a file. [Release](super::Connection::release) them once they are dealt with.
+    Data {
+        /// The peer's offer.
+        transfer: TransferId,
+        /// Where they belong.
+        offset: u64,
+        /// The bytes.
+        data: Cow<'a, [u8]>,
+    },
+    /// The peer asks to pause a transfer, or to go on.
+    Paused {
+        /// To be taken.
+        item: ItemId,
+        /// The transfer.
+        transfer: TransferId,
+        /// Whether it is paused by the peer now.
+        is_paused: bool,
+    },
+    /// The peer says how many bytes there are in all, and their digest. The data may still be on
+    /// its way; when all is there and stored, or not, [conclude](super::Connection::conclude).
+    Finished {
+        /// To be taken.
+        item: ItemId,
+        /// The peer's offer.
+        transfer: TransferId,
+        /// The total and the digest.
+        finish: Finish,
+    },
+    /// The peer asks to end a transfer: [conclude](super::Connection::conclude) it.
+    CancelAsked {
+        /// To be taken.
+        item: ItemId,
+        /// The peer's offer.
+        transfer: TransferId,
+        /// Why.
+        code: TransferCode,
+        /// Why, in the peer's words: escape them before showing them.
+        text: Cow<'a, str>,
+    },
+    /// The peer's verdict on a transfer of ours, which has ended.
+    Verdict {
+        /// To be taken.
+        item: ItemId,
+        /// Our offer.
+        transfer: TransferId,
+        /// [`STORED`](TransferCode::STORED), or why not.
+        code: TransferCode,
+        /// Bytes stored or received; files stored, of a batch.
+        total: u64,
+        /// The name under which it is stored, or why not, in the peer's words: escape them before
+        /// showing them.
+        text: Cow<'a, str>,
+    },
+    /// A transfer took too long or made no progress, and was cancelled or concluded for that.
+    Expired {
+        /// The transfer. One of ours ends with the peer's verdict; one of the peer's has ended.
+        transfer: TransferId,
+    },
+    /// A transfer ended with its conversation, or because a later one was begun anew: what became
+    /// of it at the peer is unknown.
+    Abandoned {
+        /// The transfer.
+        transfer: TransferId,
+    },
+    /// The stream broke. The conversation can go on over another one.
+    Detached(DetachReason),
+    /// The peer says goodbye. The conversation ends when the last words are exchanged.
+    Goodbye {
+        /// Why.
+        code: CloseCode,
+        /// Why, in the peer's words: escape them before showing them.
+        text: Cow<'a, str>,
+    },
+    /// The conversation has ended. It is the last event.
+    Closed(CloseReason),
+}
+
+/// How a conversation came to be open.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Opening {
+    /// It is new.
+    New,
+    /// It goes on where it broke.
+    Resumed,
+    /// The server had forgotten it, so it began anew: receipts of before are resolved, and
+    /// transfers abandoned.
+    Fresh,
+}
+
+/// The two sequences of a conversation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Lane {
+    /// Chat.
+    Chat,
+    /// Application messages, and all that changes the fate of a transfer.
+    Control,
+}
+
+impl Lane {
+    pub(super) const ALL: [Self; 2] = [Self::Chat, Self::Control];
+
+    /// The id of its PART frames.
+    pub(super) fn id(self) -> u32 {
+        match self {
+            Self::Chat => 0,
+            Self::Control => 1,
+        }
+    }
+}
+
+/// The number of an item in its lane, for one direction of one conversation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ItemId {
+    /// The lane.
+    pub lane: Lane,
+    /// Its number, from 0.
+    pub number: u64,
+}
+
+/// What became of an item that was sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Receipt {
+    /// The peer's application took it.
+    Delivered,
+    /// It never left.
+    NotSent,
+    /// It left, and the conversation ended before an answer: nobody can know.
+    Unknown,
+}
+
+/// Why a conversation is without a stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum DetachReason {
+    /// The stream ended without a goodbye.
+    StreamEnded,
+    /// The peer was silent for too long.
+    Idle,
+    /// The caller says that the stream is broken.
+    Transport,
+    /// The client came back over another stream before this one was known to be broken.
+    Superseded,
+    /// An attempt to resume it failed before it took effect.
+    AttachFailed(Error),
+    /// The peer said goodbye for now while the conversation was being resumed.
+    Goodbye(CloseCode),
+}
+
+/// Why a conversation has ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum CloseReason {
+    /// This side closed it, with this code; whether the peer answered.
+    Local {
+        /// Our code.
+        code: CloseCode,
+        /// Whether the peer said goodbye, too.
+        is_answered: bool,
+    },
+    /// The peer closed it, with this code.
+    Peer(CloseCode),
+    /// It failed.
+    Failed(Error),
+    /// Nobody resumed it in time.
+    DetachedTimedOut,
+}
+
+/// How the receiver ends a transfer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Conclusion<'a> {
+    /// It is stored under this name, whole: all bytes came, and their digest is right.
+    Stored {
+        /// The name, which the sender is told.
+        name: &'a str,
+    },
+    /// It is not.
+    Failed {
+        /// Why.
+        code: TransferCode,
+        /// Why, in words: 0 to 4096 bytes.
+        text: &'a str,
+    },
+}
+
+/// How the receiver begins a transfer.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Acceptance {
+    /// What is there already: its length, which is not 0, and its digest.
+    pub prefix: Option<(u64, Digest)>,
+}
+
+impl Event<'_> {
+    /// The same event, owning all that it borrowed.
+    pub fn into_owned(self) -> Event<'static> {
+        match self {
+            Self::PeerHello { handshake_hash, is_resuming } => {
+                Event::PeerHello { handshake_hash, is_resuming }
+            }
+            Self::Authentication(bytes) => Event::Authentication(own(bytes)),
+            Self::Open(opening) => Event::Open(opening),
+            Self::Chat { item, chat } => Event::Chat { item, chat: chat.into_owned() },
+            Self::Message { item, message } => {
+                Event::Message { item, message: message.into_owned() }
+            }
+            Self::Signal(signal) => Event::Signal(signal.into_owned()),
+            Self::Receipts { lane, numbers, receipt } => Event::Receipts { lane, numbers, receipt },
+            Self::LaneWritable(lane) => Event::LaneWritable(lane),
+            Self::Offered { item, transfer, offer } => {
+                Event::Offered { item, transfer, offer: offer.into_owned() }
+            }
+            Self::BatchOffered { item, transfer, batch } => {
+                Event::BatchOffered { item, transfer, batch: batch.into_owned() }
+            }
+            Self::Accepted { item, transfer, accept } => Event::Accepted { item, transfer, accept },
+            Self::Rejected { item, transfer, code, text } => {
+                Event::Rejected { item, transfer, code, text: own(text) }
+            }
+            Self::Writable { transfer, offset } => Event::Writable { transfer, offset },
+            Self::Rewind { transfer, offset } => Event::Rewind { transfer, offset },
+            Self::Progress { transfer, received, durable } => {
+                Event::Progress { transfer, received, durable }
+            }
+            Self::Started { transfer, offset } => Event::Started { transfer, offset },
+            Self::Data { transfer, offset, data } => {
+                Event::Data { transfer, offset, data: own(data) }
+            }
+            Self::Paused { item, transfer, is_paused } => {
+                Event::Paused { item, transfer, is_paused }
+            }
+            Self::Finished { item, transfer, finish } => Event::Finished { item, transfer, finish },
+            Self::CancelAsked { item, transfer, code, text } => {
+                Event::CancelAsked { item, transfer, code, text: own(text) }
+            }
+            Self::Verdict { item, transfer, code, total, text } => {
+                Event::Verdict { item, transfer, code, total, text: own(text) }
+            }
+            Self::Expired { transfer } => Event::Expired { transfer },
+            Self::Abandoned { transfer } => Event::Abandoned { transfer },
+            Self::Detached(reason) => Event::Detached(reason),
+            Self::Goodbye { code, text } => Event::Goodbye { code, text: own(text) },
+            Self::Closed(reason) => Event::Closed(reason),
+        }
+    }
+}
+
+fn own<T: ToOwned + ?Sized>(value: Cow<'_, T>) -> Cow<'static, T> {
+    Cow::Owned(value.into_owned())
+}

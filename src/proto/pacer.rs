@@ -1,0 +1,287 @@
+//! How much may be under way, and how large a frame may be.
+//!
+//! The method is that of BBR (Cardwell et al., "BBR: Congestion-Based Congestion Control", 2016)
+//! turned to another end: not to fill a path, but to keep every queue below us short, so that chat
+//! never waits in one. The delivery rate is the largest of the last rounds, the round trip the
+//! smallest of the last seconds.
+
+use alloc::collections::VecDeque;
+use core::time::Duration;
+
+use crate::time::Time;
+
+/// Payload of a bulk frame until a rate is known, and at most.
+pub(super) const MAX_FRAME: usize = 16 * 1024;
+/// Payload of a bulk frame at least.
+pub(super) const MIN_FRAME: usize = 1024;
+/// What a bulk frame may take of the link.
+const FRAME_TIME: Duration = Duration::from_millis(10);
+/// What may wait below us beside what the path itself holds.
+const SLACK_MIN: Duration = Duration::from_micros(250);
+const SLACK_MAX: Duration = Duration::from_millis(10);
+/// Slack while the rate still grows; the queue it makes lasts for one round trip.
+const SLACK_STARTUP_MAX: Duration = Duration::from_millis(100);
+/// One round in this many asks whether the path carries more by now.
+const PROBE_EVERY: u32 = 8;
+/// Rounds for which the largest rate counts.
+const RATE_ROUNDS: usize = 10;
+/// For how long the smallest round trip counts, at least; twice this at most.
+const ROUND_TRIP_WINDOW: Duration = Duration::from_secs(10);
+/// Frames handed to the transport at the same moment share a record up to this size.
+const RECORD: u64 = MAX_FRAME as u64;
+
+/// What was handed to the transport and is not reported as received.
+#[derive(Debug)]
+struct Record {
+    /// The place in the stream after it, and the counted bytes up to there.
+    end: u64,
+    counted_end: u64,
+    sent: Time,
+    /// When and how much the peer had reported when this was sent, and when the flight it belongs
+    /// to began.
+    delivered: u64,
+    delivered_at: Time,
+    first_sent: Time,
+    /// Nothing more was there to send, so the rate says little.
+    is_app_limited: bool,
+}
+
+/// Measures the stream, and says how much bulk it may hold.
+#[derive(Debug)]
+pub(super) struct Pacer {
+    records: VecDeque<Record>,
+    /// Counted bytes handed over, and of these reported as received.
+    counted: u64,
+    delivered: u64,
+    delivered_at: Time,
+    first_sent: Time,
+    /// Largest rates of the last rounds, in bytes a second, the current round first.
+    rates: [u64; RATE_ROUNDS],
+    /// A round ends when what was sent at its beginning has arrived.
+    round_end: u64,
+    rounds: u32,
+    /// The rate that startup has to surpass by a quarter in each round.
+    plateau: u64,
+    is_starting: bool,
+    round_trip: MinFilter,
+    smoothed: Option<Duration>,
+    is_app_limited: bool,
+}
+
+#[derive(Debug, Default)]
+struct MinFilter {
+    current: Option<Duration>,
+    previous: Option<Duration>,
+    since: Time,
+}
+
+impl MinFilter {
+    fn add(&mut self, now: Time, sample: Duration) {
+        if now.saturating_duration_since(self.since) >= ROUND_TRIP_WINDOW {
+            self.previous = self.current.take();
+            self.since = now;
+        }
+        self.current = Some(self.current.map_or(sample, |least| least.min(sample)));
+    }
+
+    fn get(&self) -> Option<Duration> {
+        match (self.current, self.previous) {
+            (Some(a), Some(b)) => Some(a.min(b)),
+            (a, b) => a.or(b),
+        }
+    }
+}
+
+impl Pacer {
+    pub(super) fn new(now: Time) -> Self {
+        Self {
+            records: VecDeque::new(),
+            counted: 0,
+            delivered: 0,
+            delivered_at: now,
+            first_sent: now,
+            rates: [0; RATE_ROUNDS],
+            round_end: 0,
+            rounds: 0,
+            plateau: 0,
+            is_starting: true,
+            round_trip: MinFilter { since: now, ..MinFilter::default() },
+            smoothed: None,
+            is_app_limited: false,
+        }
+    }
+
+    /// Bytes a second that the peer received at best lately; 0 until it is known.
+    pub(super) fn rate(&self) -> u64 {
+        self.rates.iter().copied().max().unwrap_or(0)
+    }
+
+    /// The smallest round trip of the last ten to twenty seconds.
+    pub(super) fn min_round_trip(&self) -> Option<Duration> {
+        self.round_trip.get()
+    }
+
+    /// The round trip, smoothed as in RFC 6298.
+    pub(super) fn round_trip(&self) -> Option<Duration> {
+        self.smoothed
+    }
+
+    /// Counted bytes handed to the transport and not reported as received.
+    pub(super) fn in_flight(&self) -> u64 {
+        self.counted.saturating_sub(self.delivered)
+    }
+
+    /// How much may be in flight before one more bulk frame is handed over.
+    pub(super) fn allowance(&self) -> u64 {
+        let rate = self.rate();
+        let Some(round_trip) = self.round_trip.get().filter(|_| rate > 0) else { return 0 };
+        let path = bytes_in(rate, round_trip.saturating_add(self.slack(round_trip)));
+        // Two frames at least: one on its way, one being received.
+        path.max(self.frame_len() as u64)
+    }
+
+    fn slack(&self, round_trip: Duration) -> Duration {
+        if self.is_starting {
+            return round_trip.clamp(SLACK_MIN, SLACK_STARTUP_MAX);
+        }
+        let slack = part(round_trip, 8).clamp(SLACK_MIN, SLACK_MAX);
+        if self.rounds % PROBE_EVERY == 0 {
+            slack.saturating_add(part(round_trip, 4).min(SLACK_MAX))
+        } else {
+            slack
+        }
+    }
+
+    /// Payload of the next bulk frame.
+    pub(super) fn frame_len(&self) -> usize {
+        match self.rate() {
+            0 => MAX_FRAME,
+            rate => usize::try_from(bytes_in(rate, FRAME_TIME))
+                .unwrap_or(usize::MAX)
+                .clamp(MIN_FRAME, MAX_FRAME),
+        }
+    }
+
+    /// Whether a bulk frame may go, with `planned` counted bytes before it in the plan.
+    pub(super) fn may_send(&self, planned: u64) -> bool {
+        let in_flight = self.in_flight().saturating_add(planned);
+        in_flight == 0 || in_flight <= self.allowance()
+    }
+
+    /// Nothing is left that could be sent.
+    pub(super) fn set_app_limited(&mut self) {
+        self.is_app_limited = true;
+    }
+
+    /// A counted frame of `len` bytes goes to the transport, and will end at `end`.
+    pub(super) fn on_sent(&mut self, now: Time, end: u64, len: u64) {
+        if self.in_flight() == 0 {
+            // A new flight: the silence before it is no part of the rate.
+            self.first_sent = now;
+            self.delivered_at = now;
+        }
+        self.counted = self.counted.saturating_add(len);
+        if let Some(last) = self.records.back_mut() {
+            let first = last.delivered;
+            let size = self.counted.saturating_sub(first);
+            if last.sent == now && size <= RECORD && last.delivered == self.delivered {
+                last.end = end;
+                last.counted_end = self.counted;
+                return;
+            }
+        }
+        self.records.push_back(Record {
+            end,
+            counted_end: self.counted,
+            sent: now,
+            delivered: self.delivered,
+            delivered_at: self.delivered_at,
+            first_sent: self.first_sent,
+            is_app_limited: self.is_app_limited,
+        });
+        self.is_app_limited = false;
+    }
+
+    /// The peer has received the stream up to `received`.
+    pub(super) fn on_received(&mut self, now: Time, received: u64) {
+        let mut newest = None;
+        while self.records.front().is_some_and(|record| record.end <= received) {
+            newest = self.records.pop_front();
+        }
+        let Some(record) = newest else { return };
+        self.delivered = record.counted_end;
+        self.delivered_at = now;
+        self.first_sent = record.sent;
+        self.add_round_trip(now, now.saturating_duration_since(record.sent));
+        let acknowledging = now.saturating_duration_since(record.delivered_at);
+        let sending = record.sent.saturating_duration_since(record.first_sent);
+        let interval = acknowledging.max(sending).max(Duration::from_micros(1));
+        let bytes = self.delivered.saturating_sub(record.delivered);
+        self.add_rate(rate(bytes, interval), record.is_app_limited);
+        if self.delivered >= self.round_end {
+            self.end_round(record.is_app_limited);
+        }
+        if self.records.is_empty() {
+            self.records.shrink_to(16);
+        }
+    }
+
+    /// Another measure of the round trip, from a ping or the handshake.
+    pub(super) fn add_round_trip(&mut self, now: Time, sample: Duration) {
+        let sample = sample.max(Duration::from_micros(1));
+        self.round_trip.add(now, sample);
+        self.smoothed = Some(match self.smoothed {
+            None => sample,
+            Some(old) => part(old.saturating_mul(7).saturating_add(sample), 8),
+        });
+    }
+
+    fn add_rate(&mut self, sample: u64, is_app_limited: bool) {
+        if is_app_limited && sample <= self.rate() {
+            return;
+        }
+        if let Some(current) = self.rates.first_mut() {
+            *current = sample.max(*current);
+        }
+    }
+
+    fn end_round(&mut self, is_app_limited: bool) {
+        self.round_end = self.counted;
+        if is_app_limited {
+            // Nothing was learned: the rates of busier rounds go on counting.
+            return;
+        }
+        self.rounds = self.rounds.wrapping_add(1);
+        let rate = self.rate();
+        let has_grown = rate >= self.plateau.saturating_add(self.plateau / 4);
+        if has_grown {
+            self.plateau = rate;
+            self.is_starting = true;
+        } else {
+            self.is_starting = false;
+        }
+        self.rates.rotate_right(1);
+        if let Some(current) = self.rates.first_mut() {
+            *current = 0;
+        }
+        self.plateau = self.plateau.min(self.rate()).max(1);
+    }
+
+    pub(super) fn memory_usage(&self) -> usize {
+        self.records.capacity().saturating_mul(size_of::<Record>())
+    }
+}
+
+fn rate(bytes: u64, interval: Duration) -> u64 {
+    let micros = u64::try_from(interval.as_micros()).unwrap_or(u64::MAX).max(1);
+    bytes.saturating_mul(1_000_000).checked_div(micros).unwrap_or(0)
+}
+
+fn part(duration: Duration, divisor: u32) -> Duration {
+    duration.checked_div(divisor).unwrap_or_default()
+}
+
+fn bytes_in(rate: u64, duration: Duration) -> u64 {
+    let micros = u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
+    rate.saturating_mul(micros) / 1_000_000
+}

@@ -1,0 +1,245 @@
+//! What the application does with the transfers that the peer offers, and their flow control.
+
+use alloc::borrow::Cow;
+use alloc::vec::Vec;
+use core::time::Duration;
+
+use super::connection::Connection;
+use super::error::ActionError;
+use super::event::{Acceptance, Conclusion, ItemId, Lane};
+use super::incoming::Incoming;
+use super::outgoing::Shape;
+use crate::time::Time;
+use crate::wire::{Accept, Kind, Reject, TransferCode, TransferId, Verdict};
+
+/// CREDIT that is not urgent waits for this long.
+const CREDIT_DELAY: Duration = Duration::from_millis(25);
+/// A transfer's first window, if the common window has that much left.
+const FIRST_WINDOW: u64 = 256 * 1024;
+/// The round trip that is assumed until one is measured.
+const ROUND_TRIP: Duration = Duration::from_millis(10);
+
+impl Connection {
+    /// Accepts an offer: its data will come.
+    ///
+    /// # Errors
+    ///
+    /// [`ActionError::UnknownTransfer`]; [`WrongState`](ActionError::WrongState) when it was
+    /// decided already or its sender asked to cancel, or for a prefix of anything but a file;
+    /// [`TooLarge`](ActionError::TooLarge) for a prefix beyond the offered size.
+    pub fn accept(
+        &mut self,
+        transfer: TransferId,
+        acceptance: Acceptance,
+        now: Time,
+    ) -> Result<ItemId, ActionError> {
+        self.check_open()?;
+        let window = self.initial_window(0);
+        let t = self.undecided(transfer)?;
+        if t.is_cancel_asked || (acceptance.prefix.is_some() && !t.is_file()) {
+            return Err(ActionError::WrongState(transfer));
+        }
+        let offset = acceptance.prefix.map_or(0, |(offset, _)| offset);
+        if let Some(max) = t.size.filter(|&size| offset > size) {
+            return Err(ActionError::TooLarge { max });
+        }
+        let accept = Accept { offset, prefix: acceptance.prefix.map(|(_, digest)| digest) };
+        let mut payload = Vec::new();
+        accept.encode(&mut payload)?;
+        t.open(offset, window, now);
+        let item = self.push_item(Lane::Control, Kind::ACCEPT, transfer.to_wire(), &payload);
+        if let Some(t) = self.incoming.get_mut(&transfer) {
+            t.accept_item = Some(item.number);
+        }
+        self.force_credit(transfer);
+        self.watch(transfer);
+        Ok(item)
+    }
+
+    /// Rejects an offer. The transfer has ended.
+    ///
+    /// # Errors
+    ///
+    /// [`ActionError::UnknownTransfer`]; [`WrongState`](ActionError::WrongState) when it was
+    /// decided already; [`Invalid`](ActionError::Invalid) for a text over 255 bytes.
+    pub fn reject(
+        &mut self,
+        transfer: TransferId,
+        code: TransferCode,
+        text: &str,
+    ) -> Result<ItemId, ActionError> {
+        self.check_open()?;
+        self.undecided(transfer)?;
+        let mut payload = Vec::new();
+        Reject { code, text: Cow::Borrowed(text) }.encode(&mut payload)?;
+        self.incoming.remove(&transfer);
+        Ok(self.push_item(Lane::Control, Kind::REJECT, transfer.to_wire(), &payload))
+    }
+
+    /// The application is done with `len` bytes of a transfer's data: as many more may come. For a
+    /// transfer that has ended it does nothing.
+    pub fn release(&mut self, transfer: TransferId, len: usize, now: Time) {
+        let round_trip =
+            self.link.as_ref().and_then(|link| link.pacer.min_round_trip()).unwrap_or(ROUND_TRIP);
+        let quick = round_trip.saturating_mul(2).saturating_add(Duration::from_millis(2));
+        let Some(t) = self.incoming.get_mut(&transfer) else { return };
+        if t.release(len as u64, now, quick) {
+            self.grow_window(transfer);
+        }
+        self.queue_credit(transfer, now);
+    }
+
+    /// Bytes before `offset` survive a loss of power: the sender is told. Never goes back; beyond
+    /// what came it counts as what came.
+    pub fn set_durable(&mut self, transfer: TransferId, offset: u64, now: Time) {
+        let Some(t) = self.incoming.get_mut(&transfer) else { return };
+        t.durable = offset.min(t.received).max(t.durable);
+        self.queue_credit(transfer, now);
+    }
+
+    /// Ends a transfer of the peer's: the verdict, which the sender is told.
+    ///
+    /// # Errors
+    ///
+    /// [`ActionError::UnknownTransfer`]; [`WrongState`](ActionError::WrongState) before it is
+    /// accepted (except that its sender asked to cancel), as *stored* when bytes are missing, or
+    /// for a batch of which members are open; [`Invalid`](ActionError::Invalid) for a text that
+    /// is too long.
+    pub fn conclude(
+        &mut self,
+        transfer: TransferId,
+        conclusion: &Conclusion<'_>,
+    ) -> Result<ItemId, ActionError> {
+        self.check_open()?;
+        let unknown = ActionError::UnknownTransfer(transfer);
+        let t = self.incoming.get(&transfer).ok_or(unknown)?;
+        let (code, text) = match *conclusion {
+            Conclusion::Stored { name } => (TransferCode::STORED, name),
+            Conclusion::Failed { code, text } => (code, text),
+        };
+        let is_stored = code == TransferCode::STORED;
+        let has_open_members = matches!(t.shape, Shape::Batch { open: 1.., .. });
+        let is_early = !t.is_accepted && !t.is_cancel_asked;
+        let is_unfinished = is_stored && (!t.is_complete() || !t.is_accepted);
+        if is_early || is_unfinished || has_open_members {
+            return Err(ActionError::WrongState(transfer));
+        }
+        let total = match t.shape {
+            Shape::Batch { .. } => u64::from(t.stored),
+            Shape::File | Shape::Directory => t.received,
+        };
+        let verdict = Verdict { code, total, text: Cow::Borrowed(text) };
+        verdict.encode(&mut Vec::new())?;
+        self.end_incoming(transfer, is_stored);
+        Ok(self.push_verdict(transfer, code, total, text))
+    }
+
+    /// Queues a verdict that was checked.
+    pub(super) fn push_verdict(
+        &mut self,
+        transfer: TransferId,
+        code: TransferCode,
+        total: u64,
+        text: &str,
+    ) -> ItemId {
+        let mut payload = Vec::new();
+        // Our own texts fit, and those of the caller were tried.
+        let _ = Verdict { code, total, text: Cow::Borrowed(text) }.encode(&mut payload);
+        self.push_item(Lane::Control, Kind::VERDICT, transfer.to_wire(), &payload)
+    }
+
+    /// Forgets a transfer of the peer's but for what may still be on its way.
+    pub(super) fn end_incoming(&mut self, transfer: TransferId, is_stored: bool) {
+        let Some(ended) = self.incoming.remove(&transfer) else { return };
+        let on_the_way = ended.sent_credit.limit.saturating_sub(ended.received);
+        self.late_allowance = self.late_allowance.saturating_add(on_the_way);
+        let batch = ended.batch.and_then(|id| self.incoming.get_mut(&id));
+        if let Some(Incoming { shape: Shape::Batch { open, .. }, stored, .. }) = batch {
+            *open = open.saturating_sub(1);
+            *stored = stored.saturating_add(u32::from(is_stored));
+        }
+    }
+
+    fn undecided(&mut self, transfer: TransferId) -> Result<&mut Incoming, ActionError> {
+        match self.incoming.get_mut(&transfer) {
+            None => Err(ActionError::UnknownTransfer(transfer)),
+            Some(t) if t.is_accepted => Err(ActionError::WrongState(transfer)),
+            Some(t) => Ok(t),
+        }
+    }
+
+    /// The window of a transfer that begins: what is reserved for it, and more while there is some.
+    pub(super) fn initial_window(&self, gift: u64) -> u64 {
+        let reserved = u64::from(self.config.reserved_window).max(gift);
+        let pool = u64::from(self.config.receive_window);
+        let free = pool.saturating_sub(self.pool_used());
+        FIRST_WINDOW.min(pool / 4).min(reserved.saturating_add(free)).max(reserved)
+    }
+
+    /// Bytes of the common window that are granted beyond what is reserved for each transfer.
+    fn pool_used(&self) -> u64 {
+        let reserved = u64::from(self.config.reserved_window);
+        self.incoming
+            .values()
+            .filter(|t| t.is_flowing())
+            .map(|t| t.charge().saturating_sub(reserved))
+            .fold(0, u64::saturating_add)
+    }
+
+    /// A whole window was consumed within two round trips: doubles it, as far as the common window
+    /// goes. When that is used up, whoever has more than a fair share gives back.
+    fn grow_window(&mut self, transfer: TransferId) {
+        let pool = u64::from(self.config.receive_window);
+        let reserved = u64::from(self.config.reserved_window);
+        let free = pool.saturating_sub(self.pool_used());
+        let flowing = self.incoming.values().filter(|t| t.is_flowing()).count().max(1) as u64;
+        let fair = reserved.saturating_add(pool.checked_div(flowing).unwrap_or(0));
+        let Some(t) = self.incoming.get_mut(&transfer) else { return };
+        let growth = t.window.min(free);
+        let is_starved = growth < t.window && t.window < fair;
+        t.window = t.window.saturating_add(growth);
+        if is_starved {
+            for other in self.incoming.values_mut().filter(|other| other.window > fair) {
+                // Its limit stays where it is until it has been used up so far.
+                other.window = fair;
+            }
+        }
+    }
+
+    /// Tells the sender its new limit: at once if that matters, or soon.
+    pub(super) fn queue_credit(&mut self, transfer: TransferId, now: Time) {
+        let Some(t) = self.incoming.get_mut(&transfer) else { return };
+        if !t.is_flowing() || t.is_credit_queued {
+            return;
+        }
+        if t.is_credit_urgent() {
+            t.is_credit_queued = true;
+            self.credits.push_back(transfer);
+        } else if self.credit_due.is_none() && t.has_credit_news() {
+            self.credit_due = Some(now.saturating_add(CREDIT_DELAY));
+        }
+    }
+
+    /// Tells the sender its limit, changed or not.
+    pub(super) fn force_credit(&mut self, transfer: TransferId) {
+        let Some(t) = self.incoming.get_mut(&transfer) else { return };
+        if t.is_flowing() && !t.is_credit_queued {
+            t.is_credit_queued = true;
+            self.credits.push_back(transfer);
+        }
+    }
+
+    /// Time has passed: tells all senders what they have not been told.
+    pub(super) fn tell_credits(&mut self, now: Time) {
+        if self.credit_due.is_none_or(|due| due > now) {
+            return;
+        }
+        self.credit_due = None;
+        for (&transfer, t) in &mut self.incoming {
+            if t.is_flowing() && !t.is_credit_queued && t.has_credit_news() {
+                t.is_credit_queued = true;
+                self.credits.push_back(transfer);
+            }
+        }
+    }
+}

@@ -1,0 +1,292 @@
+//! What the application does with the transfers that it offers.
+
+use alloc::borrow::Cow;
+use alloc::vec::Vec;
+
+use bytes::Bytes;
+
+use super::connection::{Connection, usize_from};
+use super::error::ActionError;
+use super::event::{ItemId, Lane};
+use super::outgoing::{Outgoing, Shape, State, may_finish};
+use crate::time::Time;
+use crate::wire::{Batch, Cancel, Digest, Finish, Kind, Offer, Pause, TransferCode, TransferId};
+
+impl Connection {
+    /// Offers a file, or an entry of a batch that the peer accepted.
+    ///
+    /// A member of a batch is accepted by implication: its data can be sent at once.
+    ///
+    /// # Errors
+    ///
+    /// [`ActionError::PeerLimit`] when the peer, or our own configuration, allows no more open or
+    /// undecided offers for now; [`UnknownTransfer`](ActionError::UnknownTransfer) or
+    /// [`WrongState`](ActionError::WrongState) for its batch;
+    /// [`Exhausted`](ActionError::Exhausted); and those of [`send_chat`](Self::send_chat).
+    pub fn offer(&mut self, offer: &Offer<'_>, now: Time) -> Result<TransferId, ActionError> {
+        self.check_open()?;
+        let mut payload = Vec::new();
+        offer.encode(&mut payload)?;
+        if let Some(batch) = offer.batch {
+            let t = self.outgoing.get(&batch).ok_or(ActionError::UnknownTransfer(batch))?;
+            match t.shape {
+                Shape::Batch { count, offered, .. } if t.is_open() && offered < count => {}
+                _ => return Err(ActionError::WrongState(batch)),
+            }
+        }
+        let transfer = self.next_transfer(offer.batch.is_none())?;
+        let item = self.push_checked(Lane::Control, Kind::OFFER, transfer.to_wire(), &payload)?;
+        let shape = if offer.is_directory { Shape::Directory } else { Shape::File };
+        let mut outgoing = Outgoing::new(shape, Some(offer), item.number, now);
+        if let Some(batch) = offer.batch {
+            outgoing.state = State::Open;
+            outgoing.credit.limit =
+                self.peer.as_ref().map_or(0, |hello| u64::from(hello.limits.member_credit));
+            if let Some(Shape::Batch { offered, open, .. }) =
+                self.outgoing.get_mut(&batch).map(|batch| &mut batch.shape)
+            {
+                *offered = offered.saturating_add(1);
+                *open = open.saturating_add(1);
+            }
+        }
+        self.insert_outgoing(transfer, outgoing);
+        Ok(transfer)
+    }
+
+    /// Offers many files at once. When the peer has accepted, its members are
+    /// [offered](Self::offer), at most as many as `count` says.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`offer`](Self::offer).
+    pub fn offer_batch(&mut self, batch: &Batch<'_>, now: Time) -> Result<TransferId, ActionError> {
+        self.check_open()?;
+        let mut payload = Vec::new();
+        batch.encode(&mut payload)?;
+        let transfer = self.next_transfer(true)?;
+        let item = self.push_checked(Lane::Control, Kind::BATCH, transfer.to_wire(), &payload)?;
+        let shape = Shape::Batch { count: batch.count, offered: 0, open: 0 };
+        self.insert_outgoing(transfer, Outgoing::new(shape, None, item.number, now));
+        Ok(transfer)
+    }
+
+    /// The id of the next offer, if one more is allowed.
+    fn next_transfer(&self, needs_decision: bool) -> Result<TransferId, ActionError> {
+        let limits = self.peer_limits().copied().unwrap_or_default();
+        let most = limits.transfers.min(self.config.outgoing_transfers);
+        if self.outgoing.len() >= usize_from(most) {
+            return Err(ActionError::PeerLimit);
+        }
+        let undecided = self.outgoing.values().filter(|t| t.is_undecided()).count();
+        if needs_decision && undecided >= usize_from(limits.undecided) {
+            return Err(ActionError::PeerLimit);
+        }
+        TransferId::new(self.side, self.next_outgoing).ok_or(ActionError::Exhausted)
+    }
+
+    fn insert_outgoing(&mut self, transfer: TransferId, outgoing: Outgoing) {
+        self.next_outgoing = self.next_outgoing.saturating_add(1);
+        self.outgoing.insert(transfer, outgoing);
+        self.watch(transfer);
+    }
+
+    /// Bytes that [`send_data`](Self::send_data) would take of this transfer now.
+    pub fn capacity(&self, transfer: TransferId) -> usize {
+        let capacity = self
+            .outgoing
+            .get(&transfer)
+            .map_or(0, |t| t.capacity(u64::from(self.config.send_buffer)));
+        usize::try_from(capacity).unwrap_or(usize::MAX)
+    }
+
+    /// Queues bytes of a file that the peer accepted. They begin at `offset`, which is where the
+    /// last ended, or where an event told to go on.
+    ///
+    /// Chunks of 16 KiB and more leave without being copied. Any number of bytes fits as soon as
+    /// the capacity is not 0.
+    ///
+    /// # Errors
+    ///
+    /// [`ActionError::Blocked`] while there is no room: an event tells when there is. For data at
+    /// another offset [`WrongOffset`](ActionError::WrongOffset), as after a break; beyond the
+    /// offered size [`TooLarge`](ActionError::TooLarge);
+    /// [`UnknownTransfer`](ActionError::UnknownTransfer) and
+    /// [`WrongState`](ActionError::WrongState). Nothing is queued then.
+    pub fn send_data(
+        &mut self,
+        transfer: TransferId,
+        offset: u64,
+        data: Bytes,
+    ) -> Result<(), ActionError> {
+        self.check_open()?;
+        let send_buffer = u64::from(self.config.send_buffer);
+        let t = self.own_open(transfer)?;
+        if !t.is_file() || !t.is_open() {
+            return Err(ActionError::WrongState(transfer));
+        }
+        let expected = t.buffer.end();
+        if offset != expected {
+            return Err(ActionError::WrongOffset { expected });
+        }
+        let end = offset.saturating_add(data.len() as u64);
+        if let Some(max) = t.total.or(t.size).filter(|&size| end > size) {
+            return Err(ActionError::TooLarge { max });
+        }
+        if data.is_empty() {
+            return Ok(());
+        }
+        if t.capacity(send_buffer) == 0 {
+            t.is_blocked = true;
+            return Err(ActionError::Blocked);
+        }
+        t.buffer.push(data);
+        self.queue_data(transfer);
+        Ok(())
+    }
+
+    /// The digest of the prefix that the peer named is the one of ours: its bytes count.
+    ///
+    /// # Errors
+    ///
+    /// [`ActionError::UnknownTransfer`], or [`WrongState`](ActionError::WrongState) when no digest
+    /// is in question.
+    pub fn confirm_prefix(&mut self, transfer: TransferId) -> Result<(), ActionError> {
+        let t = self.own_open(transfer)?;
+        if !t.is_prefix_open {
+            return Err(ActionError::WrongState(transfer));
+        }
+        t.is_prefix_open = false;
+        Ok(())
+    }
+
+    /// The digest of the prefix is another one, or the source cannot go there: all bytes are sent,
+    /// from offset 0 on.
+    ///
+    /// # Errors
+    ///
+    /// [`ActionError::UnknownTransfer`], or [`WrongState`](ActionError::WrongState) when the peer
+    /// named no offset or the transfer is finished.
+    pub fn restart(&mut self, transfer: TransferId) -> Result<(), ActionError> {
+        let t = self.own_open(transfer)?;
+        if t.named == 0 || t.total.is_some() || t.restarted || !t.is_open() {
+            return Err(ActionError::WrongState(transfer));
+        }
+        self.unplan();
+        let t = self.own_open(transfer)?;
+        t.restart();
+        Ok(())
+    }
+
+    /// Says that all bytes are queued, and their digest over the whole file.
+    ///
+    /// # Errors
+    ///
+    /// [`ActionError::UnknownTransfer`]; [`WrongState`](ActionError::WrongState) before it is
+    /// accepted, when bytes of the offered size are missing, while the digest of the prefix is
+    /// not [confirmed](Self::confirm_prefix), a second time, or for a digest of another
+    /// algorithm than the offer's (BLAKE3 if that has none).
+    pub fn finish(
+        &mut self,
+        transfer: TransferId,
+        digest: Option<Digest>,
+    ) -> Result<ItemId, ActionError> {
+        self.check_open()?;
+        let t = self.own_open(transfer)?;
+        let total = t.buffer.end();
+        let is_whole = t.size.is_none_or(|size| size == total);
+        let is_begun =
+            t.is_file() && t.is_open() && t.total.is_none() && may_finish(t.digest, digest);
+        if !is_begun || !is_whole || t.is_prefix_open {
+            return Err(ActionError::WrongState(transfer));
+        }
+        let mut payload = Vec::new();
+        Finish { total, digest }.encode(&mut payload)?;
+        let item = self.push_item(Lane::Control, Kind::FINISH, transfer.to_wire(), &payload);
+        let t = self.own_open(transfer)?;
+        t.total = Some(total);
+        t.finish_item = Some(item.number);
+        self.queue_data(transfer);
+        Ok(item)
+    }
+
+    /// Asks the peer to end a transfer; nothing more of it is sent. Its verdict is the end, and
+    /// may be that everything was stored.
+    ///
+    /// # Errors
+    ///
+    /// [`ActionError::UnknownTransfer`]; [`WrongState`](ActionError::WrongState) the second time;
+    /// [`Invalid`](ActionError::Invalid) for a text over 255 bytes.
+    pub fn cancel(
+        &mut self,
+        transfer: TransferId,
+        code: TransferCode,
+        text: &str,
+    ) -> Result<ItemId, ActionError> {
+        self.check_open()?;
+        let t = self.own_open(transfer)?;
+        if matches!(t.state, State::CancelAsked { .. }) {
+            return Err(ActionError::WrongState(transfer));
+        }
+        let mut payload = Vec::new();
+        Cancel { code, text: Cow::Borrowed(text) }.encode(&mut payload)?;
+        // Frames of it that have not begun do not leave any more.
+        self.unplan();
+        let t = self.own_open(transfer)?;
+        t.state = State::CancelAsked { was_offered: t.state == State::Offered };
+        t.news = super::outgoing::News { is_queued: t.news.is_queued, ..Default::default() };
+        t.begin_at(t.sent);
+        Ok(self.push_item(Lane::Control, Kind::CANCEL, transfer.to_wire(), &payload))
+    }
+
+    /// Pauses a transfer of either side, or lets it go on, as far as this side is concerned.
+    ///
+    /// # Errors
+    ///
+    /// [`ActionError::UnknownTransfer`]; [`WrongState`](ActionError::WrongState) for a batch, or
+    /// once a cancel was asked.
+    pub fn pause(&mut self, transfer: TransferId, is_paused: bool) -> Result<(), ActionError> {
+        self.check_open()?;
+        let now = self.now;
+        let unknown = ActionError::UnknownTransfer(transfer);
+        let flag = if transfer.side() == self.side {
+            let t = self.outgoing.get_mut(&transfer).ok_or(unknown)?;
+            if matches!(t.state, State::CancelAsked { .. }) || t.is_silent || t.is_batch() {
+                return Err(ActionError::WrongState(transfer));
+            }
+            t.progressed = now;
+            &mut t.is_paused
+        } else {
+            let t = self.incoming.get_mut(&transfer).ok_or(unknown)?;
+            if t.is_cancel_asked || matches!(t.shape, Shape::Batch { .. }) {
+                return Err(ActionError::WrongState(transfer));
+            }
+            t.progressed = now;
+            &mut t.is_paused
+        };
+        if *flag == is_paused {
+            return Ok(());
+        }
+        *flag = is_paused;
+        let mut payload = Vec::new();
+        Pause { is_paused }.encode(&mut payload)?;
+        self.unplan();
+        self.push_item(Lane::Control, Kind::PAUSE, transfer.to_wire(), &payload);
+        self.queue_data(transfer);
+        self.watch(transfer);
+        Ok(())
+    }
+
+    fn own_open(&mut self, transfer: TransferId) -> Result<&mut Outgoing, ActionError> {
+        self.outgoing.get_mut(&transfer).ok_or(ActionError::UnknownTransfer(transfer))
+    }
+
+    /// Puts a transfer with data to send into the ring.
+    pub(super) fn queue_data(&mut self, transfer: TransferId) {
+        if let Some(t) = self.outgoing.get_mut(&transfer) {
+            if !t.is_in_ring && t.is_ready() {
+                t.is_in_ring = true;
+                self.ring.push_back(transfer);
+            }
+        }
+    }
+}

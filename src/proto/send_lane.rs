@@ -1,0 +1,338 @@
+use alloc::collections::VecDeque;
+use core::ops::Range;
+
+use bytes::{Bytes, BytesMut};
+
+use crate::wire::{HEADER_LEN, Header, Kind};
+
+/// Items up to this size share an allocation; larger ones have their own.
+const SHARED: usize = 1024;
+/// The size of a shared allocation.
+const ARENA: usize = 16 * 1024;
+
+/// The sending half of a lane: items that are queued, under way, or not acknowledged yet.
+///
+/// A number belongs to an item from the moment it is queued, as the order never changes; on the
+/// wire it counts from its first frame on.
+#[derive(Debug)]
+pub(super) struct SendLane {
+    items: VecDeque<Item>,
+    arena: BytesMut,
+    /// The number of the first item held: all below are acknowledged.
+    first: u64,
+    /// The item whose next frame is sent next on this stream, and how much of it is in frames.
+    cursor: u64,
+    offset: usize,
+    /// The number after the last item that was ever begun.
+    begun: u64,
+    /// The number after the last item that ended on this stream, or that the peer had before it.
+    ended: u64,
+    /// Bytes of all items held, and of those from `first` to the cursor.
+    held: usize,
+    unacknowledged: usize,
+    /// Items below this number were begun before the last break.
+    replayed: u64,
+    /// The item that was queued into an empty lane.
+    run: u64,
+    limits: LaneLimits,
+}
+
+#[derive(Debug)]
+struct Item {
+    kind: Kind,
+    id: u32,
+    payload: Bytes,
+}
+
+/// What the peer takes of a lane, and what we queue of it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct LaneLimits {
+    pub(super) peer_items: usize,
+    pub(super) peer_bytes: usize,
+    pub(super) peer_item: usize,
+    pub(super) queued_items: usize,
+    pub(super) queued_bytes: usize,
+}
+
+/// A frame of a lane, not yet committed.
+#[derive(Debug)]
+pub(super) struct LaneFrame {
+    pub(super) header: Header,
+    pub(super) payload: Bytes,
+    pub(super) number: u64,
+}
+
+impl SendLane {
+    pub(super) fn new(limits: LaneLimits) -> Self {
+        Self {
+            items: VecDeque::new(),
+            arena: BytesMut::new(),
+            first: 0,
+            cursor: 0,
+            offset: 0,
+            begun: 0,
+            ended: 0,
+            held: 0,
+            unacknowledged: 0,
+            replayed: 0,
+            run: 0,
+            limits,
+        }
+    }
+
+    pub(super) fn set_limits(&mut self, limits: LaneLimits) {
+        self.limits = limits;
+    }
+
+    /// Whether an item of `len` bytes could ever be sent.
+    pub(super) fn fits(&self, len: usize) -> bool {
+        len <= self.limits.peer_item
+    }
+
+    /// The largest item that the peer accepts.
+    pub(super) fn largest(&self) -> u64 {
+        self.limits.peer_item as u64
+    }
+
+    /// Whether there is room to queue an item of `len` bytes now.
+    pub(super) fn has_room(&self, len: usize) -> bool {
+        self.items.is_empty()
+            || (self.items.len() < self.limits.queued_items
+                && self.held.saturating_add(len) <= self.limits.queued_bytes)
+    }
+
+    /// Queues an item; returns its number.
+    pub(super) fn push(&mut self, kind: Kind, id: u32, payload: &[u8]) -> u64 {
+        let number = self.end();
+        if self.cursor == number {
+            self.run = number;
+        }
+        let payload = if payload.len() <= SHARED {
+            if self.arena.capacity() < payload.len() {
+                self.arena = BytesMut::with_capacity(ARENA);
+            }
+            self.arena.extend_from_slice(payload);
+            self.arena.split().freeze()
+        } else {
+            Bytes::copy_from_slice(payload)
+        };
+        self.held = self.held.saturating_add(payload.len());
+        self.items.push_back(Item { kind, id, payload });
+        number
+    }
+
+    /// The number after the last item queued.
+    pub(super) fn end(&self) -> u64 {
+        self.first.saturating_add(self.items.len() as u64)
+    }
+
+    pub(super) fn first(&self) -> u64 {
+        self.first
+    }
+
+    pub(super) fn begun(&self) -> u64 {
+        self.begun
+    }
+
+    /// The number after the last item that is wholly in frames of this stream.
+    pub(super) fn framed(&self) -> u64 {
+        self.cursor
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.items.is_empty()
+    }
+
+    pub(super) fn memory_usage(&self) -> usize {
+        let slots = self.items.capacity().saturating_mul(size_of::<Item>());
+        self.held.saturating_add(slots).saturating_add(self.arena.capacity())
+    }
+
+    /// Whether a frame could be sent as far as the peer's limits go.
+    pub(super) fn is_ready(&self) -> bool {
+        let Some(item) = self.current() else { return false };
+        // An item counts with all its bytes from its first frame on.
+        self.offset > 0
+            || self.cursor == self.first
+            || (self.cursor.saturating_sub(self.first) < self.limits.peer_items as u64
+                && self.unacknowledged.saturating_add(item.payload.len()) <= self.limits.peer_bytes)
+    }
+
+    /// Whether the next frame is the first of an item that was queued into an empty lane.
+    pub(super) fn starts_a_run(&self) -> bool {
+        self.cursor == self.run && self.offset == 0
+    }
+
+    /// Cuts the next frame, with at most `max` bytes of payload.
+    pub(super) fn next_frame(&mut self, part_id: u32, max: usize) -> Option<LaneFrame> {
+        if !self.is_ready() {
+            return None;
+        }
+        let offset = self.offset;
+        let number = self.cursor;
+        let item = self.current()?;
+        let rest = item.payload.len().saturating_sub(offset);
+        let len = rest.min(max);
+        let payload = item.payload.slice(offset..offset.saturating_add(len));
+        let (kind, id) = if len == rest { (item.kind, item.id) } else { (Kind::PART, part_id) };
+        let whole = item.payload.len();
+        if offset == 0 {
+            self.unacknowledged = self.unacknowledged.saturating_add(whole);
+        }
+        if len == rest {
+            self.cursor = self.cursor.saturating_add(1);
+            self.offset = 0;
+        } else {
+            self.offset = offset.saturating_add(len);
+        }
+        let length = u32::try_from(len).unwrap_or(u32::MAX);
+        Some(LaneFrame { header: Header { length, kind, id }, payload, number })
+    }
+
+    /// Takes back the last frame that was cut, as none of its bytes has left.
+    pub(super) fn undo(&mut self, number: u64, len: usize) {
+        if self.cursor > number {
+            self.cursor = number;
+            self.offset = self.current().map_or(0, |item| item.payload.len());
+        }
+        self.offset = self.offset.saturating_sub(len);
+        if self.offset == 0 {
+            let whole = self.current().map_or(0, |item| item.payload.len());
+            self.unacknowledged = self.unacknowledged.saturating_sub(whole);
+        }
+    }
+
+    /// Counts a frame whose first byte leaves; says whether its item had been sent before.
+    pub(super) fn commit(&mut self, number: u64, ends: bool) -> bool {
+        let next = number.saturating_add(1);
+        self.begun = self.begun.max(next);
+        if ends {
+            self.ended = self.ended.max(next);
+        }
+        number < self.replayed
+    }
+
+    /// Drops what the peer has taken; `None` if it cannot have.
+    pub(super) fn acknowledge(&mut self, next: u64) -> Option<Range<u64>> {
+        if next > self.ended || next < self.first {
+            return None;
+        }
+        let delivered = self.first..next;
+        while self.first < next {
+            let Some(item) = self.items.pop_front() else { break };
+            self.held = self.held.saturating_sub(item.payload.len());
+            self.unacknowledged = self.unacknowledged.saturating_sub(item.payload.len());
+            self.first = self.first.saturating_add(1);
+        }
+        if self.items.is_empty() {
+            self.items.shrink_to(64);
+            self.arena = BytesMut::new();
+        }
+        Some(delivered)
+    }
+
+    /// Whether the peer can have received just the items below `next`.
+    pub(super) fn can_resume(&self, next: u64) -> bool {
+        next >= self.first && next <= self.begun
+    }
+
+    /// Goes back to the first item that the peer has not received whole.
+    pub(super) fn resume(&mut self, next: u64) {
+        self.cursor = next;
+        self.offset = 0;
+        self.ended = next;
+        self.replayed = self.begun;
+        let arrived = usize::try_from(next.saturating_sub(self.first)).unwrap_or(usize::MAX);
+        self.unacknowledged =
+            self.items.iter().take(arrived).fold(0, |sum, i| sum.saturating_add(i.payload.len()));
+    }
+
+    /// Forgets all items: the numbers of those begun, and of those never sent.
+    pub(super) fn clear(&mut self) -> (Range<u64>, Range<u64>) {
+        let end = self.end();
+        let begun = self.begun.clamp(self.first, end);
+        let ranges = (self.first..begun, begun..end);
+        *self = Self::new(self.limits);
+        ranges
+    }
+
+    fn current(&self) -> Option<&Item> {
+        let index = usize::try_from(self.cursor.checked_sub(self.first)?).ok()?;
+        self.items.get(index)
+    }
+}
+
+/// Bytes of a frame with its header.
+pub(super) fn framed_len(payload: usize) -> usize {
+    payload.saturating_add(HEADER_LEN)
+}
+
+#[cfg(test)]
+mod tests {
+    use alloc::vec::Vec;
+
+    use super::*;
+
+    const LIMITS: LaneLimits = LaneLimits {
+        peer_items: 3,
+        peer_bytes: 8000,
+        peer_item: 6000,
+        queued_items: 8,
+        queued_bytes: 20_000,
+    };
+
+    fn frame(lane: &mut SendLane) -> Option<(u8, usize, u64)> {
+        let frame = lane.next_frame(1, 2000)?;
+        Some((frame.header.kind.to_u8(), frame.payload.len(), frame.number))
+    }
+
+    #[test]
+    fn an_item_is_cut_and_counts_whole_from_its_first_frame_on() {
+        let mut lane = SendLane::new(LIMITS);
+        assert_eq!(lane.push(Kind::MESSAGE, 0, &[1; 5000]), 0);
+        assert_eq!(lane.push(Kind::MESSAGE, 0, &[2; 3001]), 1);
+        assert_eq!(frame(&mut lane), Some((Kind::PART.to_u8(), 2000, 0)));
+        assert_eq!(frame(&mut lane), Some((Kind::PART.to_u8(), 2000, 0)));
+        assert_eq!(frame(&mut lane), Some((Kind::MESSAGE.to_u8(), 1000, 0)));
+        assert_eq!(frame(&mut lane), None, "8001 bytes are one too many");
+        assert_eq!(lane.acknowledge(1), None, "nothing has left yet");
+        lane.commit(0, true);
+        assert_eq!(lane.acknowledge(1), Some(0..1));
+        assert_eq!(frame(&mut lane), Some((Kind::PART.to_u8(), 2000, 1)));
+    }
+
+    #[test]
+    fn what_was_undone_is_cut_again_the_same_way() {
+        let mut lane = SendLane::new(LIMITS);
+        lane.push(Kind::MESSAGE, 0, &[1; 4500]);
+        lane.push(Kind::CHAT, 0, b"");
+        let cut: Vec<_> = core::iter::from_fn(|| frame(&mut lane)).collect();
+        assert_eq!(cut.len(), 4);
+        for &(_, len, number) in cut.iter().rev() {
+            lane.undo(number, len);
+        }
+        assert!(lane.starts_a_run());
+        let again: Vec<_> = core::iter::from_fn(|| frame(&mut lane)).collect();
+        assert_eq!(cut, again);
+    }
+
+    #[test]
+    fn after_a_break_it_goes_on_from_what_arrived_and_keeps_what_was_not_taken() {
+        let mut lane = SendLane::new(LIMITS);
+        for payload in [b"a", b"b", b"c"] {
+            lane.push(Kind::CHAT, 0, payload);
+        }
+        while let Some((_, _, number)) = frame(&mut lane) {
+            assert!(!lane.commit(number, true));
+        }
+        assert!(!lane.can_resume(4));
+        assert!(lane.can_resume(1));
+        lane.resume(1);
+        assert_eq!(frame(&mut lane), Some((Kind::CHAT.to_u8(), 1, 1)));
+        assert!(lane.commit(1, true), "it was sent before");
+        assert_eq!(lane.acknowledge(3), None, "the third has not ended on this stream");
+        assert_eq!(lane.acknowledge(2), Some(0..2));
+        lane.push(Kind::CHAT, 0, b"d");
+        assert_eq!(lane.clear(), (2..3, 3..4));
+    }
+}

@@ -1,0 +1,166 @@
+//! Deadlines: when the machine wants to be called, and what happens then.
+
+use alloc::vec::Vec;
+
+use super::connection::Connection;
+use super::error::Error;
+use super::event::{CloseReason, DetachReason, Event};
+use super::link::{Link, Phase};
+use super::outgoing::Shape;
+use crate::time::Time;
+use crate::wire::{TransferCode, TransferId};
+
+impl Connection {
+    /// When [`handle_timeout`](Self::handle_timeout) wants to be called; never earlier than the
+    /// last time that was handled.
+    pub fn poll_timeout(&self) -> Option<Time> {
+        if self.closed.is_some() {
+            return None;
+        }
+        let config = &self.config;
+        let detached =
+            self.detached_since.map(|since| since.saturating_add(config.detached_timeout));
+        let closing = self.closing.as_ref().map(|closing| closing.deadline);
+        let link = self.link.as_ref();
+        let handshake = link.and_then(|link| link.handshake_deadline(config.handshake_timeout));
+        let open = link.filter(|link| link.phase == Phase::Open);
+        let idle = open.map(|link| link.last_input.saturating_add(config.idle_timeout));
+        let keep_alive = open.and_then(|link| self.keep_alive_at(link));
+        let acknowledgement = open.and_then(|link| link.acknowledgement.deadline());
+        let credit = open.and(self.credit_due);
+        let transfers = open.map(|_| self.transfers_due).filter(|&due| due != Time::MAX);
+        [detached, closing, handshake, idle, keep_alive, acknowledgement, credit, transfers]
+            .into_iter()
+            .flatten()
+            .min()
+    }
+
+    fn keep_alive_at(&self, link: &Link) -> Option<Time> {
+        if link.ping.wanted || link.ping.outstanding.is_some() {
+            return None;
+        }
+        let heard = link.last_input.max(link.ping.last.unwrap_or_default());
+        Some(heard.saturating_add(self.config.keep_alive_interval))
+    }
+
+    /// Time has passed. Deadlines that have come take effect; a call too early does nothing.
+    ///
+    /// Input that is there already is to be handled first, so that it counts as in time.
+    pub fn handle_timeout(&mut self, now: Time) {
+        self.now = self.now.max(now);
+        if self.closed.is_some() {
+            return;
+        }
+        let config = &self.config;
+        let detached = config.detached_timeout;
+        let is_over = |since: Time| since.saturating_add(detached) <= now;
+        if self.detached_since.is_some_and(is_over) {
+            self.abort_link();
+            self.conclude_conversation(CloseReason::DetachedTimedOut);
+            return;
+        }
+        let handshake = config.handshake_timeout;
+        let Some(link) = &mut self.link else { return };
+        if link.handshake_deadline(handshake).is_some_and(|deadline| deadline <= now) {
+            self.fail_handshake(Error::HandshakeTimedOut, now);
+            return;
+        }
+        match link.phase {
+            Phase::Open => self.handle_open_timeout(now),
+            Phase::Closing => {
+                if self.closing.as_ref().is_some_and(|closing| closing.deadline <= now) {
+                    self.finish_closing(false);
+                    self.abort_link();
+                }
+            }
+            Phase::Hello | Phase::Authenticating | Phase::Waiting | Phase::Closed => {}
+        }
+    }
+
+    fn handle_open_timeout(&mut self, now: Time) {
+        let Some(link) = &self.link else { return };
+        if link.last_input.saturating_add(self.config.idle_timeout) <= now {
+            self.detach(now, DetachReason::Idle);
+            return;
+        }
+        let wants_ping = self.keep_alive_at(link).is_some_and(|at| at <= now);
+        if let Some(link) = &mut self.link {
+            link.ping.wanted |= wants_ping;
+            link.acknowledgement.handle_timeout(now);
+        }
+        self.tell_credits(now);
+        self.end_closing_if_due(now);
+        if self.transfers_due <= now {
+            self.expire_transfers(now);
+        }
+    }
+
+    /// A transfer's deadline may have come nearer.
+    pub(super) fn watch(&mut self, transfer: TransferId) {
+        let (stall, whole) = (self.config.stall_timeout, self.config.transfer_timeout);
+        let deadline = match self.outgoing.get(&transfer) {
+            Some(t) => t.deadline(stall, whole),
+            None => self.incoming.get(&transfer).and_then(|t| t.deadline(stall, whole)),
+        };
+        if let Some(deadline) = deadline {
+            self.transfers_due = self.transfers_due.min(deadline);
+        }
+    }
+
+    pub(super) fn watch_all(&mut self) {
+        let (stall, whole) = (self.config.stall_timeout, self.config.transfer_timeout);
+        let outgoing = self.outgoing.values().filter_map(|t| t.deadline(stall, whole));
+        let incoming = self.incoming.values().filter_map(|t| t.deadline(stall, whole));
+        self.transfers_due = outgoing.chain(incoming).min().unwrap_or(Time::MAX);
+    }
+
+    fn expire_transfers(&mut self, now: Time) {
+        let (stall, whole) = (self.config.stall_timeout, self.config.transfer_timeout);
+        let is_over = |deadline: Option<Time>| deadline.is_some_and(|at| at <= now);
+        let ours: Vec<TransferId> = self
+            .outgoing
+            .iter()
+            .filter(|(_, t)| is_over(t.deadline(stall, whole)))
+            .map(|(&transfer, _)| transfer)
+            .collect();
+        for transfer in ours {
+            if self.cancel(transfer, TransferCode::STALLED, "no progress in time").is_ok() {
+                self.events.push_back(Event::Expired { transfer });
+            }
+        }
+        let mut theirs: Vec<TransferId> = self
+            .incoming
+            .iter()
+            .filter(|(_, t)| is_over(t.deadline(stall, whole)))
+            .map(|(&transfer, _)| transfer)
+            .collect();
+        // Members end before their batch.
+        let members: Vec<TransferId> = self
+            .incoming
+            .iter()
+            .filter(|(_, t)| t.batch.is_some_and(|batch| theirs.contains(&batch)))
+            .map(|(&transfer, _)| transfer)
+            .collect();
+        theirs.retain(|transfer| !members.contains(transfer));
+        for transfer in members.into_iter().chain(theirs) {
+            self.expire_incoming(transfer);
+        }
+        self.watch_all();
+    }
+
+    fn expire_incoming(&mut self, transfer: TransferId) {
+        let text = "no progress in time";
+        let Some(t) = self.incoming.get(&transfer) else { return };
+        if !t.is_accepted && !t.is_cancel_asked {
+            let _ = self.reject(transfer, TransferCode::STALLED, text);
+        } else {
+            let total = match t.shape {
+                Shape::Batch { .. } => u64::from(t.stored),
+                Shape::File | Shape::Directory => t.received,
+            };
+            self.end_incoming(transfer, false);
+            self.push_verdict(transfer, TransferCode::STALLED, total, text);
+        }
+        self.events.push_back(Event::Expired { transfer });
+    }
+}

@@ -1,0 +1,398 @@
+//! Output: which frame goes next, framed as late as can be.
+
+use super::connection::{Connection, usize_from};
+use super::event::{Event, Lane};
+use super::link::Phase;
+use super::pacer;
+use super::plan::{Slices, Source};
+use super::send_lane::framed_len;
+use crate::time::Time;
+use crate::wire::{Ack, Header, Kind, Ping, Signal, Start};
+
+/// Control goes before an item, but at most this much of it.
+const CONTROL_RUN: usize = 1024;
+/// Bulk gets one frame for this much of items.
+const BULK_SHARE: usize = 256 * 1024;
+
+/// Bytes that are next on the stream, as slices for one vectored write.
+///
+/// Report what the transport took with [`Connection::advance_transmit`], also when it took less.
+#[derive(Debug, Clone)]
+pub struct Transmit<'a> {
+    slices: Slices<'a>,
+}
+
+impl<'a> Transmit<'a> {
+    /// Whether there is nothing to send now.
+    pub fn is_empty(&self) -> bool {
+        self.slices.clone().next().is_none()
+    }
+
+    /// Bytes in all slices together.
+    pub fn len(&self) -> usize {
+        self.slices.clone().fold(0, |sum, slice| sum.saturating_add(slice.len()))
+    }
+
+    /// The first of the slices, for a transport that takes one at a time.
+    pub fn first(&self) -> Option<&'a [u8]> {
+        self.slices.clone().next()
+    }
+
+    pub(super) fn new(slices: Slices<'a>) -> Self {
+        Self { slices }
+    }
+}
+
+impl<'a> IntoIterator for Transmit<'a> {
+    type Item = &'a [u8];
+    type IntoIter = Iter<'a>;
+
+    fn into_iter(self) -> Iter<'a> {
+        Iter { slices: self.slices }
+    }
+}
+
+/// The slices of a [`Transmit`], none of them empty.
+#[derive(Debug, Clone)]
+pub struct Iter<'a> {
+    slices: Slices<'a>,
+}
+
+impl<'a> Iterator for Iter<'a> {
+    type Item = &'a [u8];
+
+    fn next(&mut self) -> Option<&'a [u8]> {
+        self.slices.next()
+    }
+}
+
+impl Connection {
+    /// The bytes to send next, most urgent first; empty when there are none for now.
+    ///
+    /// What is not reported as sent is offered again, unless something more urgent has come: only
+    /// a frame that has begun to leave is sure to be finished. At most 256 KiB and one frame.
+    pub fn poll_transmit(&mut self, now: Time) -> Transmit<'_> {
+        self.now = self.now.max(now);
+        self.plan(now);
+        match &self.link {
+            Some(link) => Transmit::new(link.plan.slices()),
+            None => Transmit::new(Slices::none()),
+        }
+    }
+
+    /// The transport took `len` of the bytes of the last [`poll_transmit`](Self::poll_transmit).
+    ///
+    /// More than there were counts as all of them.
+    pub fn advance_transmit(&mut self, len: usize) {
+        let mut left = len;
+        while left > 0 {
+            let Some(link) = &mut self.link else { return };
+            if let Some((source, frame)) = link.plan.begin_next() {
+                let end = link.sent.saturating_add(frame as u64);
+                if source.is_counted() {
+                    link.pacer.on_sent(self.now, end, frame as u64);
+                }
+                self.on_begun(source, frame);
+            }
+            let Some(link) = &mut self.link else { return };
+            let taken = link.plan.advance(left);
+            if taken == 0 {
+                return;
+            }
+            link.sent = link.sent.saturating_add(taken as u64);
+            left = left.saturating_sub(taken);
+        }
+    }
+
+    /// The first byte of a frame leaves: it cannot be taken back any more.
+    fn on_begun(&mut self, source: Source, len: usize) {
+        let sent = &mut self.statistics.sent;
+        match source {
+            Source::Item { lane, number, ends, .. } => {
+                let count = if lane == Lane::Chat { &mut sent.chat } else { &mut sent.messages };
+                count.add(len);
+                if self.send.get_mut(lane).commit(number, ends) {
+                    let bytes = &mut self.statistics.retransmitted_bytes;
+                    *bytes = bytes.saturating_add(len as u64);
+                }
+            }
+            Source::Data { transfer, payload } => {
+                sent.data.add(len);
+                let Some(t) = self.outgoing.get_mut(&transfer) else { return };
+                t.on_data_sent(payload);
+                self.tell_writable(transfer);
+            }
+            _ => sent.control.add(len),
+        }
+    }
+
+    /// Takes back all frames that have not begun, as something has changed what should go first.
+    pub(super) fn unplan(&mut self) {
+        while let Some(source) = self.link.as_mut().and_then(|link| link.plan.take_back()) {
+            self.undo(source);
+        }
+    }
+
+    fn undo(&mut self, source: Source) {
+        let Some(link) = &mut self.link else { return };
+        match source {
+            Source::Item { lane, number, payload, .. } => {
+                self.send.get_mut(lane).undo(number, payload);
+            }
+            Source::Data { transfer, payload } => {
+                if let Some(t) = self.outgoing.get_mut(&transfer) {
+                    let offset = t.buffer.next().saturating_sub(payload as u64);
+                    t.buffer.rewind(offset);
+                }
+                self.queue_data(transfer);
+            }
+            Source::Start { transfer } => {
+                if let Some(t) = self.outgoing.get_mut(&transfer) {
+                    t.undo_start();
+                }
+                self.queue_data(transfer);
+            }
+            Source::Acknowledgement => link.acknowledgement.on_taken_back(),
+            Source::Credit(transfer) => self.force_credit(transfer),
+            Source::Ping => {
+                link.ping.outstanding = None;
+                link.ping.wanted = true;
+            }
+            Source::Pong(token) => {
+                link.ping.answer.get_or_insert(token);
+            }
+            // Lossy, and decided: neither is planned again.
+            Source::Signal | Source::Handshake | Source::Goodbye => {}
+        }
+    }
+
+    fn plan(&mut self, now: Time) {
+        match self.phase() {
+            Some(Phase::Open) => {}
+            _ => return,
+        }
+        self.end_closing_if_due(now);
+        if let Some(link) = &mut self.link {
+            link.acknowledgement.handle_timeout(now);
+        }
+        loop {
+            let Some(link) = &self.link else { return };
+            if link.phase != Phase::Open || link.plan.is_full() {
+                return;
+            }
+            if !self.plan_next(now) {
+                break;
+            }
+        }
+        let Some(link) = &mut self.link else { return };
+        if link.pacer.may_send(link.plan.counted()) {
+            link.pacer.set_app_limited();
+        }
+    }
+
+    /// Plans the frame that goes next; `false` if there is none for now.
+    fn plan_next(&mut self, now: Time) -> bool {
+        let item_waits = self.send.iter().any(super::send_lane::SendLane::is_ready);
+        let may_control = !item_waits || self.schedule.control_run < CONTROL_RUN;
+        if may_control && self.plan_control(now) {
+            return true;
+        }
+        if self.send.chat.is_ready() && self.send.chat.starts_a_run() {
+            return self.plan_item(Lane::Chat);
+        }
+        if self.schedule.items_since_bulk >= BULK_SHARE && self.plan_bulk(now) {
+            return true;
+        }
+        let turn = if self.schedule.is_control_lane_next {
+            [Lane::Control, Lane::Chat]
+        } else {
+            [Lane::Chat, Lane::Control]
+        };
+        turn.into_iter().any(|lane| self.plan_item(lane)) || self.plan_bulk(now)
+    }
+
+    fn plan_control(&mut self, now: Time) -> bool {
+        let planned = self.plan_ack(now)
+            || self.plan_credit()
+            || self.plan_ping(now)
+            || self.plan_signal(now);
+        let Some(len) = planned.then(|| self.link.as_ref().map_or(0, |l| l.plan.last_len())) else {
+            return false;
+        };
+        self.schedule.control_run = self.schedule.control_run.saturating_add(len);
+        true
+    }
+
+    fn plan_ack(&mut self, now: Time) -> bool {
+        let next = [self.receive.chat.taken(), self.receive.control.taken()];
+        let has_company = self.has_company();
+        let Some(link) = &mut self.link else { return false };
+        let owed = &mut link.acknowledgement;
+        if !owed.may_go(has_company) {
+            return false;
+        }
+        let ack = Ack { next, received: link.received };
+        owed.on_planned(now, ack);
+        link.plan.stage(Kind::ACK, 0, Source::Acknowledgement, |out| ack.encode(out)).is_ok()
+    }
+
+    /// Whether anything else is about to go that an ACK could travel with.
+    fn has_company(&self) -> bool {
+        let Some(link) = &self.link else { return false };
+        !link.plan.is_empty()
+            || self.send.chat.is_ready()
+            || !self.credits.is_empty()
+            || (self.may_send() && (self.send.control.is_ready() || !self.ring.is_empty()))
+    }
+
+    fn plan_credit(&mut self) -> bool {
+        let framed = self.send.control.framed();
+        for _ in 0..self.credits.len() {
+            let Some(transfer) = self.credits.pop_front() else { break };
+            let Some(t) = self.incoming.get_mut(&transfer) else { continue };
+            if t.accept_item.is_some_and(|item| item >= framed) {
+                // ACCEPT has to go first.
+                self.credits.push_back(transfer);
+                continue;
+            }
+            t.is_credit_queued = false;
+            let credit = t.credit();
+            t.sent_credit = credit;
+            let Some(link) = &mut self.link else { return false };
+            let source = Source::Credit(transfer);
+            let id = transfer.to_wire();
+            return link.plan.stage(Kind::CREDIT, id, source, |out| credit.encode(out)).is_ok();
+        }
+        false
+    }
+
+    fn plan_ping(&mut self, now: Time) -> bool {
+        let Some(link) = &mut self.link else { return false };
+        if let Some(token) = link.ping.answer.take() {
+            let pong = Ping { token };
+            let source = Source::Pong(token);
+            return link.plan.stage(Kind::PONG, 0, source, |out| pong.encode(out)).is_ok();
+        }
+        if !link.ping.wanted || link.ping.outstanding.is_some() {
+            return false;
+        }
+        link.ping.wanted = false;
+        link.ping.count = link.ping.count.wrapping_add(1);
+        link.ping.outstanding = Some((link.ping.count, now));
+        link.ping.last = Some(now);
+        let ping = Ping { token: link.ping.count.to_be_bytes() };
+        link.plan.stage(Kind::PING, 0, Source::Ping, |out| ping.encode(out)).is_ok()
+    }
+
+    fn plan_signal(&mut self, now: Time) -> bool {
+        let Some((signal_type, payload)) = self.signals.pop_front() else { return false };
+        if !self.own_budget.spend(now) {
+            return false;
+        }
+        let Some(link) = &mut self.link else { return false };
+        let signal = Signal { signal_type, payload: (&payload[..]).into() };
+        link.plan.stage(Kind::SIGNAL, 0, Source::Signal, |out| signal.encode(out)).is_ok()
+    }
+
+    fn plan_item(&mut self, lane: Lane) -> bool {
+        let limit = self.fragment_len();
+        let Some(link) = &mut self.link else { return false };
+        if lane == Lane::Control && !link.pacer.may_send(link.plan.counted()) {
+            return false;
+        }
+        let Some(frame) = self.send.get_mut(lane).next_frame(lane.id(), limit) else {
+            return false;
+        };
+        let payload = frame.payload.len();
+        let ends = frame.header.kind != Kind::PART;
+        let source = Source::Item { lane, number: frame.number, payload, ends };
+        link.send_payload(frame.header, frame.payload, source);
+        let len = framed_len(payload);
+        self.own_budget.earn(payload);
+        self.schedule.control_run = 0;
+        self.schedule.items_since_bulk = self.schedule.items_since_bulk.saturating_add(len);
+        self.schedule.is_control_lane_next = lane == Lane::Chat;
+        true
+    }
+
+    /// Plans START or DATA of the transfer whose turn it is.
+    fn plan_bulk(&mut self, now: Time) -> bool {
+        let limit = self.fragment_len();
+        let framed = self.send.control.framed();
+        let has_budget = self.own_budget.has_some(now);
+        if self.ring.is_empty() || !self.may_send() {
+            return false;
+        }
+        for _ in 0..self.ring.len() {
+            let Some(transfer) = self.ring.pop_front() else { break };
+            let Some(t) = self.outgoing.get_mut(&transfer) else { continue };
+            let Some(len) = t.frame_len(limit, has_budget) else {
+                t.is_in_ring = false;
+                self.watch(transfer);
+                continue;
+            };
+            if t.item >= framed {
+                // Its OFFER has to go first.
+                self.ring.push_back(transfer);
+                continue;
+            }
+            let Some(link) = &mut self.link else { return false };
+            let id = transfer.to_wire();
+            if t.needs_start() {
+                let start = Start { offset: t.start() };
+                let source = Source::Start { transfer };
+                // Its first DATA comes next.
+                self.ring.push_front(transfer);
+                return link.plan.stage(Kind::START, id, source, |out| start.encode(out)).is_ok();
+            }
+            let is_small = len < super::send_buffer::MIN_FRAME && !t.is_last(len);
+            let payload = t.cut(len);
+            let payload_len = payload.len();
+            let length = u32::try_from(payload_len).unwrap_or(u32::MAX);
+            let source = Source::Data { transfer, payload: payload_len };
+            link.send_payload(Header { length, kind: Kind::DATA, id }, payload, source);
+            self.ring.push_back(transfer);
+            if is_small {
+                let _ = self.own_budget.spend(now);
+            } else {
+                self.own_budget.earn(payload_len);
+            }
+            self.schedule.items_since_bulk = 0;
+            return true;
+        }
+        false
+    }
+
+    /// The last ACK before a goodbye, if one is owed.
+    pub(super) fn plan_last_ack(&mut self, now: Time) {
+        if let Some(link) = &mut self.link {
+            link.acknowledgement.hurry();
+        }
+        self.plan_ack(now);
+    }
+
+    fn may_send(&self) -> bool {
+        self.link.as_ref().is_some_and(|link| link.pacer.may_send(link.plan.counted()))
+    }
+
+    /// Payload of a frame of bulk or items: what the link carries in about 10 ms, and what the
+    /// peer takes.
+    fn fragment_len(&self) -> usize {
+        let pace = self.link.as_ref().map_or(pacer::MAX_FRAME, |link| link.pacer.frame_len());
+        let peer = self.peer.as_ref().map_or(1024, |hello| usize_from(hello.limits.fragment));
+        pace.min(peer)
+    }
+
+    /// The next event that was not caused by input directly, or by more than one thing.
+    pub fn poll_event(&mut self) -> Option<Event<'static>> {
+        for lane in Lane::ALL {
+            if let Some(event) = self.take_delivered(lane) {
+                return Some(event);
+            }
+        }
+        if let Some(event) = self.events.pop_front() {
+            return Some(event);
+        }
+        self.poll_news()
+    }
+}
