@@ -347,8 +347,7 @@ impl Connection {
 
     pub(super) fn owe_for_bulk(&mut self, now: Time) {
         if let Some(link) = &mut self.link {
-            let received = link.received;
-            link.acknowledgement.owe_for_bulk(now, received);
+            link.acknowledgement.owe_for_bulk(now);
         }
     }
 

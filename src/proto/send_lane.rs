@@ -158,6 +158,11 @@ impl SendLane {
                 && self.unacknowledged.saturating_add(item.payload.len()) <= self.limits.peer_bytes)
     }
 
+    /// Bytes of payload of the next frame, if it may have at most `max`.
+    pub(super) fn next_len(&self, max: usize) -> usize {
+        self.current().map_or(0, |item| item.payload.len().saturating_sub(self.offset).min(max))
+    }
+
     /// Whether the next frame is the first of an item that was queued into an empty lane.
     pub(super) fn starts_a_run(&self) -> bool {
         self.cursor == self.run && self.offset == 0

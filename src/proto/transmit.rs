@@ -177,17 +177,13 @@ impl Connection {
         }
         loop {
             let Some(link) = &self.link else { return };
-            if link.phase != Phase::Open || link.plan.is_full() {
-                return;
-            }
-            if !self.plan_next(now) {
+            if link.phase != Phase::Open || link.plan.is_full() || !self.plan_next(now) {
                 break;
             }
         }
         let Some(link) = &mut self.link else { return };
-        if link.pacer.may_send(link.plan.counted()) {
-            link.pacer.set_app_limited();
-        }
+        let may_send = link.pacer.may_send(link.plan.counted(), 0);
+        link.pacer.set_app_limited(may_send && !link.plan.is_full());
     }
 
     /// Plans the frame that goes next; `false` if there is none for now.
@@ -232,7 +228,7 @@ impl Connection {
             return false;
         }
         let ack = Ack { next, received: link.received };
-        owed.on_planned(now, ack);
+        owed.on_planned(now);
         link.plan.stage(Kind::ACK, 0, Source::Acknowledgement, |out| ack.encode(out)).is_ok()
     }
 
@@ -242,7 +238,7 @@ impl Connection {
         !link.plan.is_empty()
             || self.send.chat.is_ready()
             || !self.credits.is_empty()
-            || (self.may_send() && (self.send.control.is_ready() || !self.ring.is_empty()))
+            || (self.may_send(0) && (self.send.control.is_ready() || !self.ring.is_empty()))
     }
 
     fn plan_credit(&mut self) -> bool {
@@ -297,7 +293,8 @@ impl Connection {
     fn plan_item(&mut self, lane: Lane) -> bool {
         let limit = self.fragment_len();
         let Some(link) = &mut self.link else { return false };
-        if lane == Lane::Control && !link.pacer.may_send(link.plan.counted()) {
+        let len = self.send.get(lane).next_len(limit);
+        if lane == Lane::Control && !link.pacer.may_send(link.plan.counted(), len) {
             return false;
         }
         let Some(frame) = self.send.get_mut(lane).next_frame(lane.id(), limit) else {
@@ -320,7 +317,7 @@ impl Connection {
         let limit = self.fragment_len();
         let framed = self.send.control.framed();
         let has_budget = self.own_budget.has_some(now);
-        if self.ring.is_empty() || !self.may_send() {
+        if self.ring.is_empty() || !self.may_send(limit) {
             return false;
         }
         for _ in 0..self.ring.len() {
@@ -371,8 +368,8 @@ impl Connection {
         self.plan_ack(now);
     }
 
-    fn may_send(&self) -> bool {
-        self.link.as_ref().is_some_and(|link| link.pacer.may_send(link.plan.counted()))
+    fn may_send(&self, len: usize) -> bool {
+        self.link.as_ref().is_some_and(|link| link.pacer.may_send(link.plan.counted(), len))
     }
 
     /// Payload of a frame of bulk or items: what the link carries in about 10 ms, and what the

@@ -25,6 +25,7 @@ mod net_target;
 mod net_util;
 mod part_file;
 mod programs;
+mod proto_pace;
 mod proto_smoke;
 mod read_all;
 mod runtimes;
