@@ -135,9 +135,22 @@ const HELLO: &str = "000071 01 00000000 81 0002 0101 82 0001 00
 
 const C3: &str = "c3c3c3c3c3c3c3c3c3c3c3c3c3c3c3c3c3c3c3c3c3c3c3c3c3c3c3c3c3c3c3c3";
 
+type Case = (u32, Frame<'static>, String);
+
+const NONE: &str = "0000000000000000";
+
+fn id(side: Side, number: u32) -> TransferId {
+    TransferId::new(side, number).unwrap()
+}
+
 /// The id, the frame, and its bytes.
-fn valid() -> Vec<(u32, Frame<'static>, String)> {
-    let id = |side, number| TransferId::new(side, number).unwrap();
+fn valid() -> Vec<Case> {
+    let mut cases = valid_transfers();
+    cases.extend(valid_others());
+    cases
+}
+
+fn valid_others() -> Vec<Case> {
     let resume = Resume {
         next: [2, 3],
         proof: Some([0xC3; 32]),
@@ -146,22 +159,16 @@ fn valid() -> Vec<(u32, Frame<'static>, String)> {
     };
     let start = Resume { secret: Some([0xC3; 32]), ..Resume::default() };
     let reply = Message { message_type: 1, is_reply: true, correlation: 2, body: b"ok"[..].into() };
-    let offer = Offer::new("a").size(0).digest(Digest::Blake3([0xC3; 32]));
-    let member = Offer::new("d/e").batch(id(Side::Server, 1)).directory();
-    let batch = Batch { name: "b".into(), count: 1, bytes: 2, metadata: b"m"[..].into() };
-    let accept = Accept { offset: 1 << 20, prefix: Some(Digest::Sha256([0xC3; 32])) };
-    let stored = Verdict { code: TransferCode::STORED, total: 5, text: "a".into() };
     let goodbye = Goodbye { code: CloseCode::SHUTDOWN, text: "away".into() };
     let unknown = |kind, payload: &'static [u8]| Frame::Unknown {
         kind: Kind::new(kind),
         payload: payload.into(),
     };
-    let none = "0000000000000000";
     vec![
         (0, Frame::Hello(hello()), HELLO.into()),
         (0, Frame::Auth(b""[..].into()), "000000 02 00000000".into()),
         (0, Frame::Auth(b"\0key"[..].into()), "000004 02 00000000 006b6579".into()),
-        (0, Frame::Resume(start), format!("000036 03 00000000 81 0010 {none}{none} 82 0020 {C3}")),
+        (0, Frame::Resume(start), format!("000036 03 00000000 81 0010 {NONE}{NONE} 82 0020 {C3}")),
         (
             0,
             Frame::Resume(resume),
@@ -169,13 +176,6 @@ fn valid() -> Vec<(u32, Frame<'static>, String)> {
                 "000045 03 00000000 81 0010 0000000000000002 0000000000000003 83 0020 {C3}
                  84 000c 00000004 0000000000000005"
             ),
-        ),
-        (1, Frame::Start(Start { offset: 0 }), format!("000008 04 00000001 {none}")),
-        (u32::MAX, Frame::Data(b"x"[..].into()), "000001 05 ffffffff 78".into()),
-        (
-            1,
-            Frame::Credit(Credit { limit: 9, received: 8, durable: 7 }),
-            "000018 06 00000001 0000000000000009 0000000000000008 0000000000000007".into(),
         ),
         (
             0,
@@ -206,10 +206,29 @@ fn valid() -> Vec<(u32, Frame<'static>, String)> {
             "00000a 40 00000000 0004 02 0001 4d ec9588 00".into(),
         ),
         (0, Frame::Message(reply), "00000d 41 00000000 0001 01 0000000000000002 6f6b".into()),
+        (3, unknown(0x8D, b"x"), "000001 8d 00000003 78".into()),
+        (0, unknown(0xC0, b""), "000000 c0 00000000".into()),
+    ]
+}
+
+fn valid_transfers() -> Vec<Case> {
+    let offer = Offer::new("a").size(0).digest(Digest::Blake3([0xC3; 32]));
+    let member = Offer::new("d/e").batch(id(Side::Server, 1)).directory();
+    let batch = Batch { name: "b".into(), count: 1, bytes: 2, metadata: b"m"[..].into() };
+    let accept = Accept { offset: 1 << 20, prefix: Some(Digest::Sha256([0xC3; 32])) };
+    let stored = Verdict { code: TransferCode::STORED, total: 5, text: "a".into() };
+    vec![
+        (1, Frame::Start(Start { offset: 0 }), format!("000008 04 00000001 {NONE}")),
+        (u32::MAX, Frame::Data(b"x"[..].into()), "000001 05 ffffffff 78".into()),
+        (
+            1,
+            Frame::Credit(Credit { limit: 9, received: 8, durable: 7 }),
+            "000018 06 00000001 0000000000000009 0000000000000008 0000000000000007".into(),
+        ),
         (
             2,
             Frame::Offer(offer),
-            format!("000033 42 00000002 81 0001 61 02 0008 {none} 08 0021 01 {C3}"),
+            format!("000033 42 00000002 81 0001 61 02 0008 {NONE} 08 0021 01 {C3}"),
         ),
         (
             0x8000_0002,
@@ -222,7 +241,7 @@ fn valid() -> Vec<(u32, Frame<'static>, String)> {
             "00001a 43 80000001 81 0001 62 82 0004 00000001 83 0008 0000000000000002 04 0001 6d"
                 .into(),
         ),
-        (1, Frame::Accept(Accept::default()), format!("000008 44 00000001 {none}")),
+        (1, Frame::Accept(Accept::default()), format!("000008 44 00000001 {NONE}")),
         (1, Frame::Accept(accept), format!("000029 44 00000001 0000000000100000 02 {C3}")),
         (
             1,
@@ -242,8 +261,6 @@ fn valid() -> Vec<(u32, Frame<'static>, String)> {
             "000002 48 00000001 0009".into(),
         ),
         (1, Frame::Verdict(stored), "00000b 49 00000001 0000 0000000000000005 61".into()),
-        (3, unknown(0x8D, b"x"), "000001 8d 00000003 78".into()),
-        (0, unknown(0xC0, b""), "000000 c0 00000000".into()),
     ]
 }
 
@@ -252,7 +269,6 @@ fn invalid() -> Vec<(String, &'static str, CloseCode)> {
     const MALFORMED: CloseCode = CloseCode::MALFORMED;
     const UNSUPPORTED: CloseCode = CloseCode::UNSUPPORTED;
     const TOO_LARGE: CloseCode = CloseCode::TOO_LARGE;
-    let none = "0000000000000000";
     let cases = [
         // The header alone.
         ("000009 04 00000001 000000000000000000", "length", TOO_LARGE),
@@ -301,8 +317,8 @@ fn invalid() -> Vec<(String, &'static str, CloseCode)> {
     let mut cases: Vec<_> =
         cases.into_iter().map(|(bytes, field, code)| (bytes.to_owned(), field, code)).collect();
     let more = [
-        (format!("000018 06 00000001 {none} 0000000000000001 {none}"), "received", MALFORMED),
-        (format!("00000b 49 00000001 0000 {none} 00"), "text", MALFORMED),
+        (format!("000018 06 00000001 {NONE} 0000000000000001 {NONE}"), "received", MALFORMED),
+        (format!("00000b 49 00000001 0000 {NONE} 00"), "text", MALFORMED),
         (format!("000403 8c 00000000 {}", "00".repeat(1027)), "length", TOO_LARGE),
         (format!("000401 01 00000000 {}", "00".repeat(1025)), "length", TOO_LARGE),
         (format!("000102 0a 00000000 {}", "00".repeat(258)), "length", TOO_LARGE),
