@@ -25,6 +25,16 @@ fn replay(target: &str, body: fn(&[u8])) {
 }
 
 #[test]
+fn frame_decode() {
+    replay("frame_decode", bodies::frame_decode::run);
+}
+
+#[test]
+fn frame_roundtrip() {
+    replay("frame_roundtrip", bodies::frame_roundtrip::run);
+}
+
+#[test]
 fn legacy_codec() {
     replay("legacy_codec", bodies::legacy_codec::run);
 }

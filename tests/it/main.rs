@@ -35,4 +35,6 @@ mod support;
 mod tidy;
 mod time;
 mod tracing_events;
+mod wire_cases;
+mod wire_vectors;
 mod write_all;
