@@ -19,6 +19,9 @@ enum Known<'a> {
     Ended,
 }
 
+/// Payload of a chat without text and attributes.
+const EMPTY_CHAT: usize = 2;
+
 impl Connection {
     /// An item is whole: it takes effect, once and in its lane's order.
     pub(super) fn handle_item<'a>(
@@ -29,16 +32,15 @@ impl Connection {
         payload: &'a [u8],
     ) -> Result<Option<Event<'a>>, Error> {
         let item = ItemId { lane, number: self.receive.get(lane).received() };
+        let spent = self.budget.spent();
         let event = self.apply_item(now, item, header, payload)?;
-        let is_empty = match &event {
-            Some(Event::Chat { chat, .. }) => chat.text.is_empty(),
-            Some(Event::Message { message, .. }) => message.body.is_empty(),
-            _ => false,
-        };
-        if is_empty {
+        // A message has a type at least, and is never empty.
+        if header.kind == Kind::CHAT && payload.len() <= EMPTY_CHAT {
             self.spend(now, header.kind)?;
         }
-        self.budget.earn(payload.len());
+        if self.budget.spent() == spent {
+            self.budget.earn(payload.len());
+        }
         let is_held = event.is_some();
         self.receive.get_mut(lane).finish(payload.len(), is_held);
         self.has_received = true;
@@ -78,7 +80,7 @@ impl Connection {
             Kind::PAUSE => self.handle_pause(now, item, transfer, Pause::decode(payload)?),
             Kind::FINISH => self.handle_finish(now, item, transfer, Finish::decode(payload)?),
             Kind::CANCEL => self.handle_cancel(now, item, transfer, Cancel::decode(payload)?),
-            _ => self.handle_verdict(now, item, transfer, Verdict::decode(payload)?),
+            _ => self.handle_verdict(item, transfer, Verdict::decode(payload)?),
         }
     }
 
@@ -200,7 +202,6 @@ impl Connection {
 
     fn handle_verdict<'a>(
         &mut self,
-        now: Time,
         item: ItemId,
         transfer: TransferId,
         verdict: Verdict<'a>,
@@ -223,8 +224,6 @@ impl Connection {
             if !is_right {
                 return Err(protocol(Kind::VERDICT, "stored, but not what was finished"));
             }
-        } else if matches!(t.state, State::CancelAsked { .. }) {
-            self.spend(now, Kind::VERDICT)?;
         }
         self.end_outgoing(transfer);
         let Verdict { code, total, text } = verdict;
