@@ -133,12 +133,9 @@ impl Incoming {
         self.credit() != self.sent_credit
     }
 
-    /// Takes a START; `None` if it comes too late to matter.
-    pub(super) fn on_start(&mut self, offset: u64, now: Time) -> Result<Option<u64>, Fault> {
+    /// Takes a START.
+    pub(super) fn on_start(&mut self, offset: u64, now: Time) -> Result<(), Fault> {
         let wrong = |rule| Err((CloseCode::PROTOCOL, rule));
-        if self.is_cancel_asked {
-            return Ok(None);
-        }
         if !self.is_accepted {
             return wrong("before our ACCEPT");
         }
@@ -166,7 +163,7 @@ impl Incoming {
         }
         self.started = Some(offset);
         self.progressed = now;
-        Ok(Some(offset))
+        Ok(())
     }
 
     /// Judges a DATA frame by its header; whether its bytes are wanted.

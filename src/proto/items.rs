@@ -346,13 +346,14 @@ impl Connection {
     ) -> Result<Option<Event<'a>>, Error> {
         match self.peers(Kind::START, transfer)? {
             Known::Ended => self.late(now, Kind::START),
+            Known::Open(t) if t.is_cancel_asked && t.is_file() => self.late(now, Kind::START),
             Known::Open(t) => {
                 let is_anew = offset == 0 && (t.expected != 0 || t.started.is_some());
-                let started = t.on_start(offset, now).map_err(|f| fail(Kind::START, f))?;
-                if is_anew && started.is_some() {
+                t.on_start(offset, now).map_err(|f| fail(Kind::START, f))?;
+                if is_anew {
                     self.force_credit(transfer);
                 }
-                Ok(started.map(|offset| Event::Started { transfer, offset }))
+                Ok(Some(Event::Started { transfer, offset }))
             }
         }
     }
