@@ -39,6 +39,8 @@ pub(crate) struct Stream {
     our_hello: Vec<u8>,
     /// Items of the victim's that ended, in each lane, with the one it began with.
     pub(crate) next: [u64; 2],
+    /// Bytes of the victim's that we last said we have.
+    pub(crate) acknowledged: u64,
 }
 
 /// The raw peer, and the machine it plays against: in turn an acceptor, a resumption, a connection.
@@ -388,7 +390,8 @@ impl RawPeer {
 
     /// Acknowledges all that the victim sent on this stream.
     pub(crate) fn acknowledge(&mut self) -> Result<(), Error> {
-        let ack = Ack { next: self.stream.next, received: self.stream.theirs.len() as u64 };
+        self.stream.acknowledged = self.stream.theirs.len() as u64;
+        let ack = Ack { next: self.stream.next, received: self.stream.acknowledged };
         self.send(0, Frame::Ack(ack))
     }
 
