@@ -168,6 +168,9 @@ impl Incoming {
 
     /// Judges a DATA frame by its header; whether its bytes are wanted.
     pub(super) fn check_data(&self, len: u64) -> Result<bool, Fault> {
+        if !self.is_file() {
+            return Err((CloseCode::PROTOCOL, "not a file"));
+        }
         if !self.is_accepted && !self.is_cancel_asked {
             return Err((CloseCode::PROTOCOL, "before our ACCEPT"));
         }

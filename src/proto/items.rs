@@ -243,11 +243,11 @@ impl Connection {
                 return self.late(now, Kind::PAUSE);
             }
             let t = self.own(Kind::PAUSE, transfer)?;
+            if t.is_batch() {
+                return Err(protocol(Kind::PAUSE, "a batch"));
+            }
             if matches!(t.state, State::CancelAsked { .. }) {
                 return self.late(now, Kind::PAUSE);
-            }
-            if matches!(t.shape, Shape::Batch { .. }) {
-                return Err(protocol(Kind::PAUSE, "a batch"));
             }
             t.progressed = now;
             &mut t.is_paused_by_peer
