@@ -135,13 +135,17 @@ impl Connection {
                 }
                 Some(_) => return Err(protocol(Kind::OFFER, "a batch that is none")),
             }
-            if self.incoming.get(&id).is_some_and(|batch| !batch.is_accepted) {
-                return Err(protocol(Kind::OFFER, "a batch that was not accepted"));
+            if self.incoming.get(&id).is_some_and(|b| !b.is_accepted || b.is_cancel_asked) {
+                return Err(protocol(Kind::OFFER, "a batch that is not open"));
             }
-            let gift = u64::from(self.config.limits.member_credit);
-            let window = self.initial_window(gift);
-            incoming.open(0, window, now);
-            incoming.sent_credit.limit = gift;
+            if offer.is_directory {
+                incoming.open(0, 0, now);
+            } else {
+                let gift = u64::from(self.config.limits.member_credit);
+                let window = self.initial_window(gift);
+                incoming.open(0, window, now);
+                incoming.sent_credit.limit = gift;
+            }
         } else {
             self.check_undecided(Kind::OFFER)?;
         }
@@ -217,8 +221,8 @@ impl Connection {
                     t.total == Some(verdict.total) && t.finish_item.is_some_and(|n| n < begun)
                 }
                 Shape::Directory => verdict.total == 0,
-                Shape::Batch { offered, open, .. } => {
-                    open == 0 && verdict.total <= u64::from(offered)
+                Shape::Batch { count, offered, open } => {
+                    open == 0 && offered == count && verdict.total <= u64::from(offered)
                 }
             };
             if !is_right {

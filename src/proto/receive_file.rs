@@ -102,8 +102,8 @@ impl Connection {
     /// # Errors
     ///
     /// [`ActionError::UnknownTransfer`]; [`WrongState`](ActionError::WrongState) before it is
-    /// accepted (except that its sender asked to cancel), as *stored* when bytes are missing, or
-    /// for a batch of which members are open; [`Invalid`](ActionError::Invalid) for a text that
+    /// accepted (except that its sender asked to cancel), as *stored* when bytes or members are
+    /// missing, or for a batch of which members are open; [`Invalid`](ActionError::Invalid) for a text that
     /// is too long.
     pub fn conclude(
         &mut self,
