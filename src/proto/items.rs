@@ -85,12 +85,11 @@ impl Connection {
     }
 
     /// The id of a new offer is the next one of the peer's.
-    fn check_new(&self, kind: Kind, transfer: TransferId) -> Result<(), Error> {
+    fn check_new(&mut self, kind: Kind, transfer: TransferId) -> Result<(), Error> {
         if transfer.side() == self.side || transfer.number() != self.next_incoming {
             return Err(protocol(kind, "not the next transfer of its side"));
         }
-        let limits = &self.config.limits;
-        if self.incoming.len() >= usize_from(limits.transfers) {
+        if self.incoming_count() >= usize_from(self.config.limits.transfers) {
             return Err(Error::violation(CloseCode::LIMIT, kind, "too many transfers"));
         }
         Ok(())
