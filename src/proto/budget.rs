@@ -13,6 +13,8 @@ pub(super) const FULL: u32 = 1000;
 pub(super) struct Budget {
     size: u32,
     left: u32,
+    /// How many were ever spent.
+    spent: u64,
     /// Payload bytes that do not make a KiB yet.
     bytes: usize,
     refilled: Time,
@@ -20,7 +22,7 @@ pub(super) struct Budget {
 
 impl Budget {
     pub(super) fn new(size: u32, now: Time) -> Self {
-        Self { size, left: size, bytes: 0, refilled: now }
+        Self { size, left: size, spent: 0, bytes: 0, refilled: now }
     }
 
     /// Spends one, or says that none is left.
@@ -30,10 +32,16 @@ impl Budget {
         match self.left.checked_sub(1) {
             Some(left) => {
                 self.left = left;
+                self.spent = self.spent.saturating_add(1);
                 true
             }
             None => false,
         }
+    }
+
+    /// How many were spent so far.
+    pub(super) fn spent(&self) -> u64 {
+        self.spent
     }
 
     /// Whether one could be spent.

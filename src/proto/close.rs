@@ -111,6 +111,7 @@ impl Connection {
         }
         self.next_outgoing = 1;
         self.next_incoming = 1;
+        self.answers.clear();
         self.late_allowance = 0;
         self.ring.clear();
         self.credits.clear();

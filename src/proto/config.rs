@@ -88,7 +88,9 @@ impl Config {
             128 << 10,
             u64::from(self.receive_window),
             u64::from(limits.transfers).saturating_mul(
-                u64::from(self.reserved_window.max(limits.member_credit)).saturating_add(TRANSFER),
+                u64::from(self.reserved_window.max(limits.member_credit))
+                    .saturating_add(TRANSFER)
+                    .saturating_add(ANSWER),
             ),
             // What waits for the peer: both lanes, then data.
             u64::from(self.queued_bytes).saturating_mul(2),
@@ -106,6 +108,8 @@ impl Config {
 
 /// A transfer's own state, rounded up, with its slots in the tables.
 const TRANSFER: u64 = 1024;
+/// An answer that waits: the largest is a VERDICT.
+const ANSWER: u64 = 4096 + 256;
 /// The staging memory and slots of a full plan.
 const PLAN: usize = 1 << 20;
 

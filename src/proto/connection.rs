@@ -55,6 +55,9 @@ pub struct Connection {
     /// The number of the next offer of either side.
     pub(super) next_outgoing: u32,
     pub(super) next_incoming: u32,
+    /// The numbers of our REJECT and VERDICT items, but for those that are known to have begun: the
+    /// peer cannot know yet that these transfers have ended.
+    pub(super) answers: VecDeque<u64>,
     /// Late DATA of ended transfers that is still forgiven.
     pub(super) late_allowance: u64,
 
@@ -177,6 +180,7 @@ impl Connection {
             incoming: BTreeMap::new(),
             next_outgoing: 1,
             next_incoming: 1,
+            answers: VecDeque::new(),
             late_allowance: 0,
             ring: VecDeque::new(),
             credits: VecDeque::new(),
@@ -292,6 +296,7 @@ impl Connection {
             self.events.capacity().saturating_mul(size_of::<Event<'_>>()),
             self.signals.iter().map(|(_, payload)| payload.len()).sum(),
             self.scratch.capacity(),
+            self.answers.capacity().saturating_mul(size_of::<u64>()),
         ];
         parts
             .into_iter()
@@ -344,8 +349,9 @@ impl Connection {
 
 fn lane_limits(config: &Config, peer: &Limits) -> LaneLimits {
     LaneLimits {
-        peer_items: usize_from(peer.items),
-        peer_bytes: usize_from(peer.item_bytes),
+        // What the peer permits may be more than we want to keep.
+        peer_items: usize_from(peer.items.min(config.queued_items)),
+        peer_bytes: usize_from(peer.item_bytes.min(config.queued_bytes)),
         peer_item: usize_from(peer.item),
         queued_items: usize_from(config.queued_items),
         queued_bytes: usize_from(config.queued_bytes),

@@ -298,8 +298,11 @@ impl Connection {
         if is_handshake {
             self.fail_handshake(error, now);
         } else if error != Error::Closed {
-            if let Some(link) = &mut self.link {
-                link.fail(error);
+            match &mut self.link {
+                // Our last words are said: nothing may follow them.
+                Some(link) if link.phase == Phase::Closing => link.abort(),
+                Some(link) => link.fail(error),
+                None => {}
             }
             self.error = Some(error);
             self.conclude_conversation(CloseReason::Failed(error));

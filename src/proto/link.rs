@@ -226,14 +226,14 @@ impl Link {
     /// Judges a header before its payload comes.
     fn judge(&self, header: Header) -> Result<(), Error> {
         let kind = header.kind;
+        if header.length > max_length(kind, &Limits::default()) {
+            return Err(Error::violation(CloseCode::TOO_LARGE, kind, "over its limit"));
+        }
         if !matches!(kind, Kind::HELLO | Kind::AUTH | Kind::RESUME | Kind::GOODBYE) {
             if !kind.is_known() {
                 return Err(Error::violation(CloseCode::UNSUPPORTED, kind, "unknown kind"));
             }
             return Err(Error::violation(CloseCode::PROTOCOL, kind, "before the handshake's end"));
-        }
-        if header.length > max_length(kind, &Limits::default()) {
-            return Err(Error::violation(CloseCode::TOO_LARGE, kind, "over its limit"));
         }
         let fits = match self.phase {
             Phase::Hello => matches!(kind, Kind::HELLO | Kind::GOODBYE),

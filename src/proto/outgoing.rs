@@ -237,15 +237,15 @@ impl Outgoing {
 
     /// Takes a CREDIT; whether it raised anything.
     pub(super) fn on_credit(&mut self, credit: Credit, now: Time) -> Result<bool, Fault> {
+        if !self.is_file() {
+            return Err((CloseCode::PROTOCOL, "credit without a file"));
+        }
         match self.state {
             State::Offered | State::CancelAsked { was_offered: true } => {
                 return Err((CloseCode::PROTOCOL, "before its ACCEPT"));
             }
             State::CancelAsked { was_offered: false } => return Ok(false),
             State::Open => {}
-        }
-        if !self.is_file() {
-            return Err((CloseCode::PROTOCOL, "credit without a file"));
         }
         if self.awaits_zero {
             if credit.received != 0 {

@@ -224,7 +224,7 @@ impl Connection {
         let has_company = self.has_company();
         let Some(link) = &mut self.link else { return false };
         let owed = &mut link.acknowledgement;
-        if !owed.may_go(has_company) {
+        if !owed.may_go(has_company) || link.plan.has_acknowledgement() {
             return false;
         }
         let ack = Ack { next, received: link.received };
@@ -264,7 +264,9 @@ impl Connection {
 
     fn plan_ping(&mut self, now: Time) -> bool {
         let Some(link) = &mut self.link else { return false };
-        if let Some(token) = link.ping.answer.take() {
+        if link.plan.has_pong() {
+            // The next one goes when this one has begun.
+        } else if let Some(token) = link.ping.answer.take() {
             let pong = Ping { token };
             let source = Source::Pong(token);
             return link.plan.stage(Kind::PONG, 0, source, |out| pong.encode(out)).is_ok();
