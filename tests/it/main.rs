@@ -25,6 +25,8 @@ mod net_target;
 mod net_util;
 mod part_file;
 mod programs;
+mod proto_duo;
+mod proto_handshake;
 mod proto_smoke;
 mod read_all;
 mod runtimes;
