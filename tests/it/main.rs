@@ -26,6 +26,7 @@ mod net_util;
 mod part_file;
 mod programs;
 mod proto_duo;
+mod proto_every_cut;
 mod proto_handshake;
 mod proto_smoke;
 mod read_all;
