@@ -84,13 +84,13 @@ impl Connection {
             resuming.fail(error);
             return Err(Box::new(resuming));
         }
+        // From here on a violation ends the conversation: the peer is who it claims to be.
+        self.is_confirmed = true;
         if self.phase() == Some(Phase::Open) {
             self.detach(now, DetachReason::Superseded);
         }
         self.attach = resuming.attach();
         self.link = Some(resuming.into_link());
-        // From here on a violation ends the conversation: the peer is who it claims to be.
-        self.is_confirmed = true;
         let resume = self.resume_frame();
         if let Some(link) = &mut self.link {
             // As many transfers as HELLO allows fit into it.
