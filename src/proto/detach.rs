@@ -93,16 +93,19 @@ impl Connection {
         self.link = Some(resuming.into_link());
         let resume = self.resume_frame();
         if let Some(link) = &mut self.link {
-            // As many transfers as HELLO allows fit into it.
-            let _ = link.send_resume(&resume);
+            link.handshake.is_resume_sent = true;
         }
+        // The client's RESUME is judged before ours goes, so that a refusal reaches it in time.
         let opened = self.open_if_ready(now);
-        if let Err(error) = opened {
-            if let Some(link) = &mut self.link {
+        let Some(link) = &mut self.link else { return Ok(()) };
+        match opened {
+            // As many transfers as HELLO allows fit into it.
+            Ok(()) => drop(link.send_resume(&resume)),
+            Err(error) => {
                 link.fail(error);
+                self.error = Some(error);
+                self.conclude_conversation(CloseReason::Failed(error));
             }
-            self.error = Some(error);
-            self.conclude_conversation(CloseReason::Failed(error));
         }
         Ok(())
     }
