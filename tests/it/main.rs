@@ -25,6 +25,7 @@ mod net_target;
 mod net_util;
 mod part_file;
 mod programs;
+mod proto_breaks;
 mod proto_duo;
 mod proto_every_cut;
 mod proto_handshake;
