@@ -29,6 +29,7 @@ mod proto_breaks;
 mod proto_duo;
 mod proto_every_cut;
 mod proto_handshake;
+mod proto_restart;
 mod proto_smoke;
 mod read_all;
 mod runtimes;
