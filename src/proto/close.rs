@@ -109,6 +109,7 @@ impl Connection {
         for transfer in outgoing.chain(incoming) {
             self.events.push_back(Event::Abandoned { transfer });
         }
+        self.resumed_at = [0, 0];
         self.next_outgoing = 1;
         self.next_incoming = 1;
         self.answers.clear();

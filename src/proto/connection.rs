@@ -44,6 +44,8 @@ pub struct Connection {
     pub(super) detached_since: Option<Time>,
     /// Attaches in a row that brought nothing on.
     pub(super) idle_attaches: u32,
+    /// What the peer had of our lanes at the last attach.
+    pub(super) resumed_at: [u64; 2],
     pub(super) closing: Option<Closing>,
     pub(super) closed: Option<CloseReason>,
     pub(super) error: Option<Error>,
@@ -171,6 +173,7 @@ impl Connection {
             link: None,
             detached_since: None,
             idle_attaches: 0,
+            resumed_at: [0, 0],
             closing: None,
             closed: None,
             error: None,

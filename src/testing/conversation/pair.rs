@@ -127,6 +127,11 @@ impl Pair {
         self.is_cut
     }
 
+    /// Whether the client's first bytes have come to the server.
+    pub fn is_server_there(&self) -> bool {
+        self.server.is_some()
+    }
+
     /// The server.
     ///
     /// # Panics
@@ -377,10 +382,12 @@ impl Pair {
     fn route(&mut self, newcomer: Newcomer) -> Option<Newcomer> {
         let Newcomer { began, seed, input, stage } = newcomer;
         let Stage::Hello(acceptor) = stage else { return None };
+        // An application drops a conversation that has ended.
         let is_known = self.server.as_ref().is_some_and(|server| {
-            acceptor.request().is_some_and(|request| {
-                request.attach > 0 && request.conversation == server.machine.conversation()
-            })
+            !server.machine.is_closed()
+                && acceptor.request().is_some_and(|request| {
+                    request.attach > 0 && request.conversation == server.machine.conversation()
+                })
         });
         if let Some(server) = self.server.as_ref().filter(|_| is_known) {
             let mut resuming = acceptor.resume(&server.machine, self.now).ok()?;
