@@ -3,7 +3,7 @@ use core::ops::Range;
 
 use bytes::{Bytes, BytesMut};
 
-use crate::wire::{HEADER_LEN, Header, Kind};
+use crate::wire::{Chat, HEADER_LEN, Header, Kind, Message};
 
 /// Items up to this size share an allocation; larger ones have their own.
 const SHARED: usize = 1024;
@@ -161,6 +161,18 @@ impl SendLane {
     /// Whether the next frame is the first of an item that was queued into an empty lane.
     pub(super) fn starts_a_run(&self) -> bool {
         self.cursor == self.run && self.offset == 0
+    }
+
+    /// Whether the next frame is one that the peer counts as no progress.
+    pub(super) fn is_costly(&self) -> bool {
+        self.current().is_some_and(|item| match item.kind {
+            Kind::CANCEL => true,
+            // Attributes and fixed fields are less than this.
+            Kind::MESSAGE | Kind::CHAT if item.payload.len() > 512 => false,
+            Kind::MESSAGE => Message::decode(&item.payload).is_ok_and(|m| m.body.is_empty()),
+            Kind::CHAT => Chat::decode(&item.payload).is_ok_and(|chat| chat.text.is_empty()),
+            _ => false,
+        })
     }
 
     /// Cuts the next frame, with at most `max` bytes of payload.
