@@ -50,6 +50,16 @@ impl Budget {
         self.left > 0
     }
 
+    /// Gives back one that was spent on what was not sent after all.
+    pub(super) fn refund(&mut self) {
+        self.left = self.left.saturating_add(1).min(self.size);
+    }
+
+    /// When time gives back the next one.
+    pub(super) fn refill_at(&self) -> Time {
+        self.refilled.saturating_add(Duration::from_secs(1))
+    }
+
     /// Counts payload that made progress.
     pub(super) fn earn(&mut self, bytes: usize) {
         self.bytes = self.bytes.saturating_add(bytes);

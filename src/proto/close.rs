@@ -118,6 +118,7 @@ impl Connection {
         self.credits.clear();
         self.news.clear();
         self.signals.clear();
+        self.planned_signals = 0;
         self.credit_due = None;
         self.transfers_due = Time::MAX;
     }

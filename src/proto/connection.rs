@@ -68,6 +68,8 @@ pub struct Connection {
     pub(super) credits: VecDeque<TransferId>,
     pub(super) news: VecDeque<TransferId>,
     pub(super) signals: VecDeque<(u16, Bytes)>,
+    /// How many of these are planned, and have not begun to leave.
+    pub(super) planned_signals: usize,
     pub(super) events: VecDeque<Event<'static>>,
     pub(super) delivered: Lanes<Range<u64>>,
     pub(super) is_blocked: Lanes<bool>,
@@ -76,6 +78,8 @@ pub struct Connection {
     pub(super) budget: Budget,
     /// What we may spend of the peer's budget: half of it, as time on the way can bunch frames.
     pub(super) own_budget: Budget,
+    /// Something waits until that has some left.
+    pub(super) is_out_of_budget: bool,
     /// CREDIT that is not urgent goes at this time; transfers are looked over at that.
     pub(super) credit_due: Option<Time>,
     pub(super) transfers_due: Time,
@@ -189,12 +193,14 @@ impl Connection {
             credits: VecDeque::new(),
             news: VecDeque::new(),
             signals: VecDeque::new(),
+            planned_signals: 0,
             events: VecDeque::new(),
             delivered: Lanes::from_fn(|_| 0..0),
             is_blocked: Lanes::default(),
             schedule: Schedule::default(),
             budget: Budget::new(budget::FULL, now),
             own_budget: Budget::new(budget::FULL / 2, now),
+            is_out_of_budget: false,
             credit_due: None,
             transfers_due: Time::MAX,
             now,

@@ -44,6 +44,7 @@ impl Connection {
         self.ring.clear();
         self.credits.clear();
         self.signals.clear();
+        self.planned_signals = 0;
         self.credit_due = None;
         self.late_allowance = 0;
         self.detached_since = Some(now);

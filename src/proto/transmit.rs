@@ -109,7 +109,8 @@ impl Connection {
     fn on_begun(&mut self, source: Source, len: usize) {
         let sent = &mut self.statistics.sent;
         match source {
-            Source::Item { lane, number, ends, .. } => {
+            Source::Item { lane, number, ends, payload, .. } => {
+                self.own_budget.earn(payload);
                 let count = if lane == Lane::Chat { &mut sent.chat } else { &mut sent.messages };
                 count.add(len);
                 if self.send.get_mut(lane).commit(number, ends) {
@@ -117,11 +118,19 @@ impl Connection {
                     *bytes = bytes.saturating_add(len as u64);
                 }
             }
-            Source::Data { transfer, payload } => {
+            Source::Data { transfer, payload, is_costly } => {
                 sent.data.add(len);
+                if !is_costly {
+                    self.own_budget.earn(payload);
+                }
                 let Some(t) = self.outgoing.get_mut(&transfer) else { return };
                 t.on_data_sent(payload);
                 self.tell_writable(transfer);
+            }
+            Source::Signal => {
+                sent.control.add(len);
+                self.signals.pop_front();
+                self.planned_signals = self.planned_signals.saturating_sub(1);
             }
             _ => sent.control.add(len),
         }
@@ -137,10 +146,16 @@ impl Connection {
     fn undo(&mut self, source: Source) {
         let Some(link) = &mut self.link else { return };
         match source {
-            Source::Item { lane, number, payload, .. } => {
+            Source::Item { lane, number, payload, is_costly, .. } => {
                 self.send.get_mut(lane).undo(number, payload);
+                if is_costly {
+                    self.own_budget.refund();
+                }
             }
-            Source::Data { transfer, payload } => {
+            Source::Data { transfer, payload, is_costly } => {
+                if is_costly {
+                    self.own_budget.refund();
+                }
                 if let Some(t) = self.outgoing.get_mut(&transfer) {
                     let offset = t.buffer.next().saturating_sub(payload as u64);
                     t.buffer.rewind(offset);
@@ -162,8 +177,12 @@ impl Connection {
             Source::Pong(token) => {
                 link.ping.answer.get_or_insert(token);
             }
-            // Lossy, and decided: neither is planned again.
-            Source::Signal | Source::Handshake | Source::Goodbye => {}
+            Source::Signal => {
+                self.planned_signals = self.planned_signals.saturating_sub(1);
+                self.own_budget.refund();
+            }
+            // Decided: not planned again.
+            Source::Handshake | Source::Goodbye => {}
         }
     }
 
@@ -189,13 +208,14 @@ impl Connection {
 
     /// Plans the frame that goes next; `false` if there is none for now.
     fn plan_next(&mut self, now: Time) -> bool {
-        let item_waits = self.send.iter().any(super::send_lane::SendLane::is_ready);
+        let [may_chat, may_message] = Lane::ALL.map(|lane| self.may_plan(lane, now));
+        let item_waits = may_chat || may_message;
         let may_control = !item_waits || self.schedule.control_run < CONTROL_RUN;
         if may_control && self.plan_control(now) {
             return true;
         }
-        if self.send.chat.is_ready() && self.send.chat.starts_a_run() {
-            return self.plan_item(Lane::Chat);
+        if may_chat && self.send.chat.starts_a_run() {
+            return self.plan_item(Lane::Chat, now);
         }
         if self.schedule.items_since_bulk >= BULK_SHARE && self.plan_bulk(now) {
             return true;
@@ -205,7 +225,21 @@ impl Connection {
         } else {
             [Lane::Chat, Lane::Control]
         };
-        turn.into_iter().any(|lane| self.plan_item(lane)) || self.plan_bulk(now)
+        turn.into_iter().any(|lane| self.plan_item(lane, now)) || self.plan_bulk(now)
+    }
+
+    /// Whether a frame of the lane can go now, as far as limits, pace and budget allow.
+    fn may_plan(&mut self, lane: Lane, now: Time) -> bool {
+        let queue = self.send.get(lane);
+        let len = queue.next_len(self.fragment_len());
+        if !queue.is_ready() || (lane == Lane::Control && !self.may_send(len)) {
+            return false;
+        }
+        if queue.is_costly() && !self.own_budget.has_some(now) {
+            self.is_out_of_budget = true;
+            return false;
+        }
+        true
     }
 
     fn plan_control(&mut self, now: Time) -> bool {
@@ -284,35 +318,37 @@ impl Connection {
     }
 
     fn plan_signal(&mut self, now: Time) -> bool {
-        let Some((signal_type, payload)) = self.signals.pop_front() else { return false };
+        let Some((signal_type, payload)) = self.signals.get(self.planned_signals) else {
+            return false;
+        };
         if !self.own_budget.spend(now) {
+            self.signals.truncate(self.planned_signals);
             return false;
         }
         let Some(link) = &mut self.link else { return false };
-        let signal = Signal { signal_type, payload: (&payload[..]).into() };
+        self.planned_signals = self.planned_signals.saturating_add(1);
+        let signal = Signal { signal_type: *signal_type, payload: (&payload[..]).into() };
         link.plan.stage(Kind::SIGNAL, 0, Source::Signal, |out| signal.encode(out)).is_ok()
     }
 
-    fn plan_item(&mut self, lane: Lane) -> bool {
-        let limit = self.fragment_len();
-        let Some(link) = &mut self.link else { return false };
-        let len = self.send.get(lane).next_len(limit);
-        if lane == Lane::Control && !link.pacer.may_send(link.plan.counted(), len) {
+    fn plan_item(&mut self, lane: Lane, now: Time) -> bool {
+        if !self.may_plan(lane, now) {
             return false;
         }
         if lane == Lane::Control && self.plan_start_to_finish() {
             return true;
         }
+        let is_costly = self.send.get(lane).is_costly() && self.own_budget.spend(now);
+        let limit = self.fragment_len();
         let Some(link) = &mut self.link else { return false };
         let Some(frame) = self.send.get_mut(lane).next_frame(lane.id(), limit) else {
             return false;
         };
         let payload = frame.payload.len();
         let ends = frame.header.kind != Kind::PART;
-        let source = Source::Item { lane, number: frame.number, payload, ends };
+        let source = Source::Item { lane, number: frame.number, payload, ends, is_costly };
         link.send_payload(frame.header, frame.payload, source);
         let len = framed_len(payload);
-        self.own_budget.earn(payload);
         self.schedule.control_run = 0;
         self.schedule.items_since_bulk = self.schedule.items_since_bulk.saturating_add(len);
         self.schedule.is_control_lane_next = lane == Lane::Chat;
@@ -351,6 +387,7 @@ impl Connection {
             let Some(t) = self.outgoing.get_mut(&transfer) else { continue };
             let Some(len) = t.frame_len(limit, has_budget) else {
                 t.is_in_ring = false;
+                self.is_out_of_budget |= t.is_ready();
                 self.watch(transfer);
                 continue;
             };
@@ -370,14 +407,10 @@ impl Connection {
             let payload = t.cut(len);
             let payload_len = payload.len();
             let length = u32::try_from(payload_len).unwrap_or(u32::MAX);
-            let source = Source::Data { transfer, payload: payload_len };
+            let is_costly = is_small && self.own_budget.spend(now);
+            let source = Source::Data { transfer, payload: payload_len, is_costly };
             link.send_payload(Header { length, kind: Kind::DATA, id }, payload, source);
             self.ring.push_back(transfer);
-            if is_small {
-                let _ = self.own_budget.spend(now);
-            } else {
-                self.own_budget.earn(payload_len);
-            }
             self.schedule.items_since_bulk = 0;
             return true;
         }

@@ -117,6 +117,21 @@ impl Pair {
         self.client.machine.set_recording(true);
     }
 
+    /// Listens to what both sides write to the present stream, from here on.
+    pub fn tap(&mut self) {
+        self.up.pipe.tap = Some(Vec::new());
+        self.down.pipe.tap = Some(Vec::new());
+    }
+
+    /// What this side wrote since the last call, and when: what its machine gave at a time.
+    pub fn tapped(&mut self, from: Side) -> Vec<(Time, Vec<u8>)> {
+        let pipe = match from {
+            Side::Client => &mut self.up.pipe,
+            Side::Server => &mut self.down.pipe,
+        };
+        pipe.tap.as_mut().map(core::mem::take).unwrap_or_default()
+    }
+
     /// The time.
     pub fn now(&self) -> Time {
         self.now
