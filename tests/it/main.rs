@@ -15,6 +15,7 @@ mod legacy_limits;
 mod legacy_sockets;
 mod legacy_text;
 mod legacy_transfer;
+mod machine_regressions;
 mod misbehaving_transport;
 mod net_admission;
 mod net_connect;
