@@ -138,7 +138,8 @@ impl ConfigBuilder {
         max_item: u32 => limits.item;
         /// Messages handed out and not taken, in each lane: 1 to 65536, by default 512.
         max_untaken: u32 => limits.items;
-        /// Their bytes, in each lane: 16384 to 2^31, by default 524288.
+        /// Their bytes, in each lane: 16384 to 2^31 and at least the longest message, by default
+        /// 524288.
         max_untaken_bytes: u32 => limits.item_bytes;
         /// Transfers that the peer may have offered and not seen ended: 0 to 4096, by default 80.
         max_transfers: u32 => limits.transfers;
@@ -211,6 +212,9 @@ impl ConfigBuilder {
             if !(least..=most).contains(&value) {
                 return Err(ConfigError { setting });
             }
+        }
+        if limits.item_bytes < limits.item {
+            return Err(ConfigError { setting: "max_untaken_bytes" });
         }
         let durations = [
             ("handshake_timeout", config.handshake_timeout),
