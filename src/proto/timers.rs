@@ -91,7 +91,12 @@ impl Connection {
         self.tell_credits(now);
         self.end_closing_if_due(now);
         if self.transfers_due <= now {
-            self.expire_transfers(now);
+            if self.closing.is_some() {
+                // They end with the conversation.
+                self.transfers_due = Time::MAX;
+            } else {
+                self.expire_transfers(now);
+            }
         }
     }
 
