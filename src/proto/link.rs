@@ -36,6 +36,8 @@ pub(super) enum Phase {
 pub(super) struct Link {
     pub(super) side: Side,
     pub(super) phase: Phase,
+    /// What the stream failed with.
+    pub(super) error: Option<Error>,
     /// Bytes of the peer's preface seen.
     preface: usize,
     pub(super) decoder: Decoder,
@@ -103,6 +105,7 @@ impl Link {
         Self {
             side,
             phase: Phase::Hello,
+            error: None,
             preface: 0,
             decoder: Decoder::new(),
             header: None,
@@ -380,6 +383,7 @@ impl Link {
     pub(super) fn fail(&mut self, error: Error) {
         while self.plan.take_back().is_some() {}
         self.abort();
+        self.error = Some(error);
         if let (Some(code), true) = (error.code(), self.preface == PREFACE.len()) {
             let text = match error {
                 Error::Violation(violation) => violation.rule(),
