@@ -9,7 +9,7 @@ use super::connection::Connection;
 use super::error::ActionError;
 use super::event::{Event, ItemId, Lane, Receipt};
 use crate::time::Time;
-use crate::wire::{Chat, EncodeError, Kind, Message, Signal, TransferId};
+use crate::wire::{Chat, EncodeError, Kind, Message, Signal, TransferId, max_length};
 
 /// Signals that wait at most; of more the oldest are dropped.
 const SIGNALS: usize = 16;
@@ -84,11 +84,18 @@ impl Connection {
     ///
     /// # Errors
     ///
-    /// [`ActionError::Invalid`] for a payload over 1024 bytes, [`NotOpen`](ActionError::NotOpen)
-    /// or [`Closed`](ActionError::Closed).
+    /// [`ActionError::Invalid`] for a payload over 1024 bytes, [`TooLarge`](ActionError::TooLarge)
+    /// for one that does not fit into the frames that the peer accepts,
+    /// [`NotOpen`](ActionError::NotOpen) or [`Closed`](ActionError::Closed).
     pub fn send_signal(&mut self, signal: &Signal<'_>) -> Result<(), ActionError> {
         self.check_open()?;
-        signal.encode(&mut Vec::new())?;
+        let mut payload = Vec::new();
+        signal.encode(&mut payload)?;
+        let limits = self.peer_limits().copied().unwrap_or_default();
+        let max = u64::from(max_length(Kind::SIGNAL, &limits));
+        if payload.len() as u64 > max {
+            return Err(ActionError::TooLarge { max });
+        }
         if !self.is_detached() {
             while self.signals.len() >= SIGNALS {
                 self.signals.pop_front();

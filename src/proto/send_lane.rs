@@ -163,6 +163,12 @@ impl SendLane {
         self.cursor == self.run && self.offset == 0
     }
 
+    /// What the next frame is of, if it is the first of its item.
+    pub(super) fn begins(&self) -> Option<(Kind, u32)> {
+        let item = self.current().filter(|_| self.offset == 0)?;
+        Some((item.kind, item.id))
+    }
+
     /// Cuts the next frame, with at most `max` bytes of payload.
     pub(super) fn next_frame(&mut self, part_id: u32, max: usize) -> Option<LaneFrame> {
         if !self.is_ready() {

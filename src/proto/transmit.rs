@@ -3,11 +3,12 @@
 use super::connection::{Connection, usize_from};
 use super::event::{Event, Lane};
 use super::link::Phase;
+use super::outgoing::Outgoing;
 use super::pacer;
 use super::plan::{Slices, Source};
 use super::send_lane::framed_len;
 use crate::time::Time;
-use crate::wire::{Ack, Header, Kind, Ping, Signal, Start};
+use crate::wire::{Ack, Header, Kind, Ping, Signal, Start, TransferId};
 
 /// Control goes before an item, but at most this much of it.
 const CONTROL_RUN: usize = 1024;
@@ -300,6 +301,10 @@ impl Connection {
         if lane == Lane::Control && !link.pacer.may_send(link.plan.counted()) {
             return false;
         }
+        if lane == Lane::Control && self.plan_start_to_finish() {
+            return true;
+        }
+        let Some(link) = &mut self.link else { return false };
         let Some(frame) = self.send.get_mut(lane).next_frame(lane.id(), limit) else {
             return false;
         };
@@ -313,6 +318,25 @@ impl Connection {
         self.schedule.items_since_bulk = self.schedule.items_since_bulk.saturating_add(len);
         self.schedule.is_control_lane_next = lane == Lane::Chat;
         true
+    }
+
+    /// Plans the START at 0 that has to go before the FINISH that is next.
+    fn plan_start_to_finish(&mut self) -> bool {
+        let finishing = match self.send.control.begins() {
+            Some((Kind::FINISH, id)) if self.send.control.is_ready() => TransferId::from_wire(id),
+            _ => None,
+        };
+        let Some(transfer) = finishing else { return false };
+        let is_needed = self.outgoing.get(&transfer).is_some_and(Outgoing::needs_start_to_finish);
+        is_needed && self.stage_start(transfer)
+    }
+
+    fn stage_start(&mut self, transfer: TransferId) -> bool {
+        let Some(t) = self.outgoing.get_mut(&transfer) else { return false };
+        let Some(link) = &mut self.link else { return false };
+        let start = Start { offset: t.start() };
+        let source = Source::Start { transfer };
+        link.plan.stage(Kind::START, transfer.to_wire(), source, |out| start.encode(out)).is_ok()
     }
 
     /// Plans START or DATA of the transfer whose turn it is.
@@ -336,15 +360,13 @@ impl Connection {
                 self.ring.push_back(transfer);
                 continue;
             }
-            let Some(link) = &mut self.link else { return false };
-            let id = transfer.to_wire();
             if t.needs_start() {
-                let start = Start { offset: t.start() };
-                let source = Source::Start { transfer };
                 // Its first DATA comes next.
                 self.ring.push_front(transfer);
-                return link.plan.stage(Kind::START, id, source, |out| start.encode(out)).is_ok();
+                return self.stage_start(transfer);
             }
+            let Some(link) = &mut self.link else { return false };
+            let id = transfer.to_wire();
             let is_small = len < super::send_buffer::MIN_FRAME && !t.is_last(len);
             let payload = t.cut(len);
             let payload_len = payload.len();
@@ -379,7 +401,10 @@ impl Connection {
     /// peer takes.
     fn fragment_len(&self) -> usize {
         let pace = self.link.as_ref().map_or(pacer::MAX_FRAME, |link| link.pacer.frame_len());
-        let peer = self.peer.as_ref().map_or(1024, |hello| usize_from(hello.limits.fragment));
+        let peer = self
+            .peer
+            .as_ref()
+            .map_or(1024, |hello| usize_from(hello.limits.fragment.min(hello.limits.frame)));
         pace.min(peer)
     }
 
