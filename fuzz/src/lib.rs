@@ -4,6 +4,8 @@
 //! corpus, on stable Rust. A body panics when a promise is broken.
 
 pub mod legacy_codec;
+pub mod machine;
 pub mod read_all_script;
 pub mod script;
+pub mod two_peers;
 pub mod write_all_script;
