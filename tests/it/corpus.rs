@@ -48,3 +48,8 @@ fn read_all_script() {
 fn write_all_script() {
     replay("write_all_script", bodies::write_all_script::run);
 }
+
+#[test]
+fn two_peers() {
+    replay("two_peers", bodies::two_peers::run);
+}
