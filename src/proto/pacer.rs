@@ -9,6 +9,7 @@ use alloc::collections::VecDeque;
 use core::time::Duration;
 
 use crate::time::Time;
+use crate::wire::HEADER_LEN;
 
 /// Payload of a bulk frame until a rate is known, and at most.
 pub(super) const MAX_FRAME: usize = 16 * 1024;
@@ -137,7 +138,7 @@ impl Pacer {
         let Some(round_trip) = self.round_trip.get().filter(|_| rate > 0) else { return 0 };
         let path = bytes_in(rate, round_trip.saturating_add(self.slack(round_trip)));
         // Two frames at least: one on its way, one being received.
-        path.max(self.frame_len() as u64)
+        path.max(self.frame_len().saturating_add(HEADER_LEN) as u64)
     }
 
     fn slack(&self, round_trip: Duration) -> Duration {
@@ -284,4 +285,29 @@ fn part(duration: Duration, divisor: u32) -> Duration {
 fn bytes_in(rate: u64, duration: Duration) -> u64 {
     let micros = u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
     rate.saturating_mul(micros) / 1_000_000
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn two_frames_of_the_size_in_use_may_always_be_under_way() {
+        let mut pacer = Pacer::new(Time::ZERO);
+        let mut now = Time::ZERO;
+        let mut end = 0;
+        // A quick path to a peer that acknowledges late, one frame each 10 ms.
+        pacer.add_round_trip(now, Duration::from_micros(100));
+        for _ in 0..100 {
+            end += 2008;
+            pacer.on_sent(now, end, 2008);
+            now = now.saturating_add(Duration::from_millis(10));
+            pacer.on_received(now, end);
+        }
+        let frame = (pacer.frame_len() + HEADER_LEN) as u64;
+        assert_eq!(frame, 2016);
+        pacer.on_sent(now, end + frame, frame);
+        assert!(pacer.may_send(0), "one frame of {frame} bytes is under way, and no second may be");
+        assert!(!pacer.may_send(frame));
+    }
 }
