@@ -192,7 +192,9 @@ impl Connection {
 
     /// Plans the frame that goes next; `false` if there is none for now.
     fn plan_next(&mut self, now: Time) -> bool {
-        let item_waits = self.send.iter().any(super::send_lane::SendLane::is_ready);
+        // One that waits for the path does not hold back the ACK that frees the peer's.
+        let item_waits =
+            self.send.chat.is_ready() || (self.send.control.is_ready() && self.may_send());
         let may_control = !item_waits || self.schedule.control_run < CONTROL_RUN;
         if may_control && self.plan_control(now) {
             return true;

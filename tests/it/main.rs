@@ -26,6 +26,7 @@ mod net_util;
 mod part_file;
 mod programs;
 mod proto_smoke;
+mod proto_two_way;
 mod read_all;
 mod runtimes;
 mod scenario;
