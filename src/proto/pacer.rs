@@ -9,6 +9,7 @@ use alloc::collections::VecDeque;
 use core::time::Duration;
 
 use crate::time::Time;
+use crate::wire::HEADER_LEN;
 
 /// Payload of a bulk frame until a rate is known, and at most.
 pub(super) const MAX_FRAME: usize = 16 * 1024;
@@ -150,7 +151,8 @@ impl Pacer {
         // The round trip is that of a small frame: while a large one is on its way, the next has
         // to be under way already.
         let frame = self.frame_len() as u64;
-        path.saturating_add(frame.saturating_sub(frame / 4))
+        let two_frames = frame.saturating_add(HEADER_LEN as u64);
+        path.saturating_add(frame.saturating_sub(frame / 4)).max(two_frames)
     }
 
     fn slack(&self, round_trip: Duration) -> Duration {
@@ -303,4 +305,29 @@ fn part(duration: Duration, divisor: u32) -> Duration {
 fn bytes_in(rate: u64, duration: Duration) -> u64 {
     let micros = u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
     rate.saturating_mul(micros) / 1_000_000
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn two_frames_of_the_size_in_use_may_always_be_under_way() {
+        let mut pacer = Pacer::new(Time::ZERO);
+        let mut now = Time::ZERO;
+        let mut end = 0;
+        // A quick path to a peer that acknowledges late, one frame each 10 ms.
+        pacer.add_round_trip(now, Duration::from_micros(100));
+        for _ in 0..100 {
+            end += 2008;
+            pacer.on_sent(now, end, 2008);
+            now = now.saturating_add(Duration::from_millis(10));
+            pacer.on_received(now, end);
+        }
+        let frame = (pacer.frame_len() + HEADER_LEN) as u64;
+        assert_eq!(frame, 2016);
+        pacer.on_sent(now, end + frame, frame);
+        assert!(pacer.may_send(0), "one frame of {frame} bytes is under way, and no second may be");
+        assert!(!pacer.may_send(frame));
+    }
 }

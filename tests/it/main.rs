@@ -41,6 +41,8 @@ mod proto_restart;
 mod proto_scheduling;
 mod proto_util;
 mod raw_peer;
+mod proto_smoke;
+mod proto_two_way;
 mod read_all;
 mod runtimes;
 mod scenario;
