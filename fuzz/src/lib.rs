@@ -6,8 +6,8 @@
 pub mod frame_decode;
 pub mod frame_roundtrip;
 pub mod legacy_codec;
-pub mod pieces;
 pub mod machine;
+pub mod pieces;
 pub mod read_all_script;
 pub mod script;
 pub mod two_peers;
