@@ -185,6 +185,11 @@ impl Outgoing {
         end == self.credit.limit || self.size == Some(end) || self.total == Some(end)
     }
 
+    /// START at 0 has to go, with data to follow or without.
+    pub(super) fn wants_restart(&self) -> bool {
+        self.is_restarting && self.is_open() && self.started.is_none()
+    }
+
     /// START has to go before the next DATA.
     pub(super) fn needs_start(&self) -> bool {
         self.started.is_none()
@@ -373,6 +378,7 @@ impl Outgoing {
         };
         self.named = received;
         self.awaits_zero = false;
+        self.is_restarting &= received != 0;
         let target = if self.is_restarting { 0 } else { received };
         self.resumed_at = target;
         if self.buffer.holds(target) {

@@ -174,6 +174,7 @@ impl Connection {
         self.unplan();
         let t = self.own_open(transfer)?;
         t.restart();
+        self.restarts.push_back(transfer);
         Ok(())
     }
 

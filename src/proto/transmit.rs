@@ -149,6 +149,9 @@ impl Connection {
             Source::Start { transfer } => {
                 if let Some(t) = self.outgoing.get_mut(&transfer) {
                     t.undo_start();
+                    if t.wants_restart() {
+                        self.restarts.push_back(transfer);
+                    }
                 }
                 self.queue_data(transfer);
             }
@@ -194,7 +197,7 @@ impl Connection {
     fn plan_next(&mut self, now: Time) -> bool {
         let item_waits = self.send.iter().any(super::send_lane::SendLane::is_ready);
         let may_control = !item_waits || self.schedule.control_run < CONTROL_RUN;
-        if may_control && self.plan_control(now) {
+        if (may_control && self.plan_control(now)) || self.plan_restart() {
             return true;
         }
         if self.send.chat.is_ready() && self.send.chat.starts_a_run() {
@@ -315,6 +318,19 @@ impl Connection {
         self.schedule.items_since_bulk = self.schedule.items_since_bulk.saturating_add(len);
         self.schedule.is_control_lane_next = lane == Lane::Chat;
         true
+    }
+
+    /// Plans a START at 0 that takes back what was there: a FINISH must not come before it.
+    fn plan_restart(&mut self) -> bool {
+        while let Some(transfer) = self.restarts.pop_front() {
+            let Some(t) = self.outgoing.get_mut(&transfer) else { continue };
+            let Some(link) = self.link.as_mut().filter(|_| t.wants_restart()) else { continue };
+            let start = Start { offset: t.start() };
+            let source = Source::Start { transfer };
+            let id = transfer.to_wire();
+            return link.plan.stage(Kind::START, id, source, |out| start.encode(out)).is_ok();
+        }
+        false
     }
 
     /// Plans START or DATA of the transfer whose turn it is.
