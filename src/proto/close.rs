@@ -114,6 +114,7 @@ impl Connection {
         self.next_incoming = 1;
         self.answers.clear();
         self.late_allowance = 0;
+        self.restarts.clear();
         self.ring.clear();
         self.credits.clear();
         self.news.clear();

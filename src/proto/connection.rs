@@ -63,6 +63,8 @@ pub struct Connection {
     /// Late DATA of ended transfers that is still forgiven.
     pub(super) late_allowance: u64,
 
+    /// Transfers that have to say that they begin at 0 again, before anything that counts on it.
+    pub(super) restarts: VecDeque<TransferId>,
     /// Transfers with data to send, in turn; with credit to tell; with events to poll.
     pub(super) ring: VecDeque<TransferId>,
     pub(super) credits: VecDeque<TransferId>,
@@ -189,6 +191,7 @@ impl Connection {
             next_incoming: 1,
             answers: VecDeque::new(),
             late_allowance: 0,
+            restarts: VecDeque::new(),
             ring: VecDeque::new(),
             credits: VecDeque::new(),
             news: VecDeque::new(),
@@ -294,7 +297,7 @@ impl Connection {
     pub fn memory_usage(&self) -> usize {
         const TABLE: usize = size_of::<(TransferId, Incoming)>() * 2;
         const SENDER: usize = size_of::<(TransferId, Outgoing)>() * 2;
-        let ids = [&self.ring, &self.credits, &self.news]
+        let ids = [&self.restarts, &self.ring, &self.credits, &self.news]
             .into_iter()
             .map(|queue| queue.capacity().saturating_mul(size_of::<TransferId>()));
         let parts = [

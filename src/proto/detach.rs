@@ -41,6 +41,7 @@ impl Connection {
         }
         self.outgoing.values_mut().for_each(super::outgoing::Outgoing::detach);
         self.incoming.values_mut().for_each(super::incoming::Incoming::detach);
+        self.restarts.clear();
         self.ring.clear();
         self.credits.clear();
         self.signals.clear();

@@ -202,6 +202,9 @@ impl Connection {
         }
         let ready: Vec<_> = self.outgoing.keys().copied().collect();
         for transfer in ready {
+            if self.outgoing.get(&transfer).is_some_and(super::outgoing::Outgoing::wants_restart) {
+                self.restarts.push_back(transfer);
+            }
             self.queue_data(transfer);
             self.tell_writable(transfer);
         }

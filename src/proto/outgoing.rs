@@ -185,9 +185,9 @@ impl Outgoing {
         end == self.credit.limit || self.size == Some(end) || self.total == Some(end)
     }
 
-    /// START at 0 has to go before FINISH: the peer may have bytes of before a restart.
-    pub(super) fn needs_start_to_finish(&self) -> bool {
-        self.is_restarting && self.started.is_none() && self.is_open()
+    /// START at 0 has to go, with data to follow or without.
+    pub(super) fn wants_restart(&self) -> bool {
+        self.is_restarting && self.is_open() && self.started.is_none()
     }
 
     /// START has to go before the next DATA.
@@ -319,7 +319,7 @@ impl Outgoing {
     }
 
     /// Whether the peer owes this transfer something.
-    fn waits_for_peer(&self) -> bool {
+    pub(super) fn waits_for_peer(&self) -> bool {
         match self.state {
             State::Offered => false,
             State::CancelAsked { .. } => false,

@@ -167,12 +167,6 @@ impl SendLane {
         self.cursor == self.run && self.offset == 0
     }
 
-    /// What the next frame is of, if it is the first of its item.
-    pub(super) fn begins(&self) -> Option<(Kind, u32)> {
-        let item = self.current().filter(|_| self.offset == 0)?;
-        Some((item.kind, item.id))
-    }
-
     /// Whether the next frame is one that the peer counts as no progress.
     pub(super) fn is_costly(&self) -> bool {
         self.current().is_some_and(|item| item.is_costly)

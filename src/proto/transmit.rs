@@ -3,7 +3,6 @@
 use super::connection::{Connection, usize_from};
 use super::event::{Event, Lane};
 use super::link::Phase;
-use super::outgoing::Outgoing;
 use super::pacer;
 use super::plan::{Slices, Source};
 use super::send_lane::framed_len;
@@ -165,6 +164,9 @@ impl Connection {
             Source::Start { transfer } => {
                 if let Some(t) = self.outgoing.get_mut(&transfer) {
                     t.undo_start();
+                    if t.wants_restart() {
+                        self.restarts.push_back(transfer);
+                    }
                 }
                 self.queue_data(transfer);
             }
@@ -195,6 +197,9 @@ impl Connection {
         if let Some(link) = &mut self.link {
             link.acknowledgement.handle_timeout(now);
         }
+        if self.has_urgent_control() {
+            self.unplan();
+        }
         loop {
             let Some(link) = &self.link else { return };
             if link.phase != Phase::Open || link.plan.is_full() || !self.plan_next(now) {
@@ -206,12 +211,27 @@ impl Connection {
         link.pacer.set_app_limited(may_send && !link.plan.is_full());
     }
 
+    /// Whether control waits that should not go behind the bulk that is planned.
+    fn has_urgent_control(&self) -> bool {
+        let Some(link) = self.link.as_ref().filter(|link| link.plan.has_bulk()) else {
+            return false;
+        };
+        let framed = self.send.control.framed();
+        let may_go = |transfer| {
+            let accept = self.incoming.get(transfer).and_then(|t| t.accept_item);
+            accept.is_none_or(|item| item < framed)
+        };
+        (link.acknowledgement.is_due() && !link.plan.has_acknowledgement())
+            || (link.ping.answer.is_some() && !link.plan.has_pong())
+            || self.credits.iter().any(may_go)
+    }
+
     /// Plans the frame that goes next; `false` if there is none for now.
     fn plan_next(&mut self, now: Time) -> bool {
         let [may_chat, may_message] = Lane::ALL.map(|lane| self.may_plan(lane, now));
         let item_waits = may_chat || may_message;
         let may_control = !item_waits || self.schedule.control_run < CONTROL_RUN;
-        if may_control && self.plan_control(now) {
+        if (may_control && self.plan_control(now)) || self.plan_restart() {
             return true;
         }
         if may_chat && self.send.chat.starts_a_run() {
@@ -288,7 +308,8 @@ impl Connection {
             }
             t.is_credit_queued = false;
             let credit = t.credit();
-            t.sent_credit = credit;
+            t.grant(credit, self.now);
+            self.watch(transfer);
             let Some(link) = &mut self.link else { return false };
             let source = Source::Credit(transfer);
             let id = transfer.to_wire();
@@ -335,9 +356,6 @@ impl Connection {
         if !self.may_plan(lane, now) {
             return false;
         }
-        if lane == Lane::Control && self.plan_start_to_finish() {
-            return true;
-        }
         let is_costly = self.send.get(lane).is_costly() && self.own_budget.spend(now);
         let limit = self.fragment_len();
         let Some(link) = &mut self.link else { return false };
@@ -355,15 +373,15 @@ impl Connection {
         true
     }
 
-    /// Plans the START at 0 that has to go before the FINISH that is next.
-    fn plan_start_to_finish(&mut self) -> bool {
-        let finishing = match self.send.control.begins() {
-            Some((Kind::FINISH, id)) if self.send.control.is_ready() => TransferId::from_wire(id),
-            _ => None,
-        };
-        let Some(transfer) = finishing else { return false };
-        let is_needed = self.outgoing.get(&transfer).is_some_and(Outgoing::needs_start_to_finish);
-        is_needed && self.stage_start(transfer)
+    /// Plans a START at 0 that takes back what was there: a FINISH must not come before it.
+    fn plan_restart(&mut self) -> bool {
+        while let Some(transfer) = self.restarts.pop_front() {
+            let Some(t) = self.outgoing.get(&transfer) else { continue };
+            if t.wants_restart() {
+                return self.stage_start(transfer);
+            }
+        }
+        false
     }
 
     fn stage_start(&mut self, transfer: TransferId) -> bool {
