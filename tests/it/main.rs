@@ -30,6 +30,7 @@ mod net_target;
 mod net_util;
 mod part_file;
 mod programs;
+mod proto_attach;
 mod proto_breaks;
 mod proto_chat;
 mod proto_duo;
