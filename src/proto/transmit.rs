@@ -204,6 +204,9 @@ impl Connection {
         let Some(link) = &mut self.link else { return };
         let may_send = link.pacer.may_send(link.plan.counted(), 0);
         link.pacer.set_app_limited(may_send && !link.plan.is_full());
+        if !may_send {
+            self.watch_pace();
+        }
     }
 
     /// Plans the frame that goes next; `false` if there is none for now.
