@@ -43,6 +43,8 @@ mod proto_scheduling;
 mod proto_two_way;
 mod proto_util;
 mod raw_peer;
+mod proto_smoke;
+mod proto_timers;
 mod read_all;
 mod runtimes;
 mod scenario;
