@@ -33,6 +33,7 @@ mod programs;
 mod proto_attach;
 mod proto_breaks;
 mod proto_chat;
+mod proto_close;
 mod proto_duo;
 mod proto_every_cut;
 mod proto_handshake;
