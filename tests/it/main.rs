@@ -39,6 +39,7 @@ mod proto_every_cut;
 mod proto_handshake;
 mod proto_limits;
 mod proto_pace;
+mod proto_replay;
 mod proto_restart;
 mod proto_scheduling;
 mod proto_two_way;
