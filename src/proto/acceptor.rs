@@ -208,10 +208,14 @@ impl Acceptor {
     ///
     /// # Errors
     ///
-    /// [`ActionError::Invalid`] for a longer text, [`Closed`](ActionError::Closed) after an error.
+    /// [`ActionError::Invalid`] for a longer text, [`NotOpen`](ActionError::NotOpen) before the
+    /// client's HELLO, as nothing is said before it, [`Closed`](ActionError::Closed) after an
+    /// error.
     pub fn refuse(&mut self, code: CloseCode, text: &str) -> Result<(), ActionError> {
-        if self.link.phase == Phase::Closed {
-            return Err(ActionError::Closed);
+        match self.link.phase {
+            Phase::Closed => return Err(ActionError::Closed),
+            Phase::Hello => return Err(ActionError::NotOpen),
+            _ => {}
         }
         self.link.send_goodbye(code, text)?;
         self.link.abort();

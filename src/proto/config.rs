@@ -173,7 +173,8 @@ impl ConfigBuilder {
         handshake_timeout: Duration => handshake_timeout;
         /// After this silence of the peer a ping is sent: by default 20 s.
         keep_alive_interval: Duration => keep_alive_interval;
-        /// After this silence of the peer the stream counts as broken: by default 60 s.
+        /// After this silence of the peer the stream counts as broken: by default 60 s. Less than
+        /// a frame's header or 1 KiB in this time is silence, too.
         idle_timeout: Duration => idle_timeout;
         /// After this long without progress that is the peer's to make, a transfer is given up: by
         /// default 120 s.

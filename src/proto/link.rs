@@ -54,7 +54,9 @@ pub(super) struct Link {
     pub(super) acknowledgement: Acknowledgement,
     pub(super) handshake: Handshake,
     pub(super) started: Time,
+    /// When the peer was last known to be alive, and the bytes received then.
     pub(super) last_input: Time,
+    noted: u64,
     pub(super) ping: PingState,
 }
 
@@ -97,6 +99,8 @@ pub(super) enum Heard<'a> {
     Goodbye(Goodbye<'a>),
 }
 
+/// So many bytes are a sign of life, and so is a frame; less is not, or a byte a minute would do.
+const SIGN_OF_LIFE: u64 = 1024;
 /// At most three AUTH from each side.
 const AUTHENTICATIONS: u8 = 3;
 
@@ -119,7 +123,21 @@ impl Link {
             handshake: Handshake { binding: binding.to_vec(), ..Handshake::default() },
             started: now,
             last_input: now,
+            noted: 0,
             ping: PingState::default(),
+        }
+    }
+
+    /// A frame of the peer's has begun.
+    pub(super) fn note_frame(&mut self, now: Time) {
+        self.last_input = now;
+        self.noted = self.received;
+    }
+
+    /// Bytes of the peer's were taken.
+    pub(super) fn note_bytes(&mut self, now: Time) {
+        if self.received.saturating_sub(self.noted) >= SIGN_OF_LIFE {
+            self.note_frame(now);
         }
     }
 
@@ -382,9 +400,15 @@ impl Link {
     /// Ends the stream for a violation: what has not begun to leave is dropped for the last words.
     pub(super) fn fail(&mut self, error: Error) {
         while self.plan.take_back().is_some() {}
+        // A server says nothing before the client's HELLO, but why it refuses that.
+        let is_early = self.side == Side::Server && self.phase == Phase::Hello;
+        let may_speak = match error {
+            Error::Violation(_) => self.preface == PREFACE.len(),
+            _ => self.preface == PREFACE.len() && !is_early,
+        };
         self.abort();
         self.error = Some(error);
-        if let (Some(code), true) = (error.code(), self.preface == PREFACE.len()) {
+        if let (Some(code), true) = (error.code(), may_speak) {
             let text = match error {
                 Error::Violation(violation) => violation.rule(),
                 _ => "",

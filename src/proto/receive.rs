@@ -35,16 +35,25 @@ impl Connection {
         if let Some(error) = self.error {
             return Err(error);
         }
+        // A clock that goes back must not make the peer look silent.
+        let now = self.now.max(now);
+        self.now = now;
         let Some(link) = &mut self.link else { return Err(Error::Closed) };
         if link.phase == Phase::Closed {
             return Err(link.error.unwrap_or(Error::Closed));
         }
-        link.last_input = now;
         let result = match link.phase {
-            Phase::Open => self.receive(now, input),
+            Phase::Open => {
+                let result = self.receive(now, input);
+                if let Some(link) = &mut self.link {
+                    link.note_bytes(now);
+                }
+                result
+            }
             Phase::Closing => self.receive_last(now, input),
             Phase::Closed => Err(Error::Closed),
             Phase::Hello | Phase::Authenticating | Phase::Waiting => {
+                link.last_input = now;
                 self.receive_handshake(now, input)
             }
         };
@@ -84,6 +93,7 @@ impl Connection {
                 None => None,
                 Some(Piece::Header(header)) => {
                     link.header = Some(header);
+                    link.note_frame(now);
                     self.is_confirmed = true;
                     self.check_header(now, header)?;
                     if header.length == 0 {
