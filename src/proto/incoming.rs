@@ -118,6 +118,15 @@ impl Incoming {
         }
     }
 
+    /// A CREDIT that says this is planned: from here on its sender is waited for.
+    pub(super) fn grant(&mut self, credit: Credit, now: Time) {
+        let had_none = self.sent_credit.limit <= self.received;
+        if had_none && credit.limit > self.received {
+            self.progressed = now;
+        }
+        self.sent_credit = credit;
+    }
+
     /// Whether the sender should be told now rather than soon.
     pub(super) fn is_credit_urgent(&self) -> bool {
         let now = self.credit();

@@ -319,7 +319,7 @@ impl Outgoing {
     }
 
     /// Whether the peer owes this transfer something.
-    fn waits_for_peer(&self) -> bool {
+    pub(super) fn waits_for_peer(&self) -> bool {
         match self.state {
             State::Offered => false,
             State::CancelAsked { .. } => false,

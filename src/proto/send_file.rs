@@ -139,7 +139,9 @@ impl Connection {
             t.is_blocked = true;
             return Err(ActionError::Blocked);
         }
+        let was_waiting = t.waits_for_peer();
         t.buffer.push(data);
+        self.note_waiting(transfer, was_waiting);
         self.queue_data(transfer);
         Ok(())
     }
@@ -203,8 +205,10 @@ impl Connection {
         Finish { total, digest }.encode(&mut payload)?;
         let item = self.push_item(Lane::Control, Kind::FINISH, transfer.to_wire(), &payload);
         let t = self.own_open(transfer)?;
+        let was_waiting = t.waits_for_peer();
         t.total = Some(total);
         t.finish_item = Some(item.number);
+        self.note_waiting(transfer, was_waiting);
         self.queue_data(transfer);
         Ok(item)
     }
@@ -278,6 +282,17 @@ impl Connection {
 
     fn own_open(&mut self, transfer: TransferId) -> Result<&mut Outgoing, ActionError> {
         self.outgoing.get_mut(&transfer).ok_or(ActionError::UnknownTransfer(transfer))
+    }
+
+    /// If the peer owes a transfer something from here on, its time begins here.
+    pub(super) fn note_waiting(&mut self, transfer: TransferId, was_waiting: bool) {
+        let now = self.now;
+        if let Some(t) = self.outgoing.get_mut(&transfer) {
+            if !was_waiting && t.waits_for_peer() {
+                t.progressed = now;
+            }
+        }
+        self.watch(transfer);
     }
 
     /// Puts a transfer with data to send into the ring.

@@ -291,7 +291,8 @@ impl Connection {
             }
             t.is_credit_queued = false;
             let credit = t.credit();
-            t.sent_credit = credit;
+            t.grant(credit, self.now);
+            self.watch(transfer);
             let Some(link) = &mut self.link else { return false };
             let source = Source::Credit(transfer);
             let id = transfer.to_wire();
