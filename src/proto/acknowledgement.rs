@@ -44,6 +44,10 @@ impl Acknowledgement {
         self.is_due || (has_company && self.due.is_some())
     }
 
+    pub(super) fn is_due(&self) -> bool {
+        self.is_due
+    }
+
     pub(super) fn deadline(&self) -> Option<Time> {
         self.due
     }

@@ -108,6 +108,11 @@ impl Plan {
         self.pongs > 0
     }
 
+    /// Whether bulk is planned that has not begun.
+    pub(super) fn has_bulk(&self) -> bool {
+        self.bulk > 0
+    }
+
     /// Counts a frame that has not begun, or does no more count as one.
     fn count(&mut self, source: Source, len: usize, is_added: bool) {
         let step = |count: &mut usize| {

@@ -195,6 +195,9 @@ impl Connection {
         if let Some(link) = &mut self.link {
             link.acknowledgement.handle_timeout(now);
         }
+        if self.has_urgent_control() {
+            self.unplan();
+        }
         loop {
             let Some(link) = &self.link else { return };
             if link.phase != Phase::Open || link.plan.is_full() || !self.plan_next(now) {
@@ -207,6 +210,21 @@ impl Connection {
         if !may_send {
             self.watch_pace();
         }
+    }
+
+    /// Whether control waits that should not go behind the bulk that is planned.
+    fn has_urgent_control(&self) -> bool {
+        let Some(link) = self.link.as_ref().filter(|link| link.plan.has_bulk()) else {
+            return false;
+        };
+        let framed = self.send.control.framed();
+        let may_go = |transfer| {
+            let accept = self.incoming.get(transfer).and_then(|t| t.accept_item);
+            accept.is_none_or(|item| item < framed)
+        };
+        (link.acknowledgement.is_due() && !link.plan.has_acknowledgement())
+            || (link.ping.answer.is_some() && !link.plan.has_pong())
+            || self.credits.iter().any(may_go)
     }
 
     /// Plans the frame that goes next; `false` if there is none for now.
