@@ -1,6 +1,7 @@
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::string::String;
 use alloc::vec::Vec;
+use core::fmt;
 use core::ops::Range;
 use core::time::Duration;
 
@@ -24,7 +25,8 @@ use crate::wire::{ConversationId, Hello, Limits, Side, TransferId};
 ///
 /// See the [module](super) for how it is driven. Time, input and random seeds come in as arguments;
 /// bytes to send and events come out. Any order of calls is legal, and a call too many does nothing.
-#[derive(Debug)]
+///
+/// `Debug` shows where it is, and nothing of what was said, nor the secret.
 pub struct Connection {
     pub(super) side: Side,
     pub(super) config: Config,
@@ -121,10 +123,18 @@ pub(super) struct Schedule {
 /// let seed = [7; 32]; // from the operating system's random numbers, in earnest
 /// let stream = StreamParameters::new(seed).channel_binding(b"TLS exporter of the stream");
 /// ```
-#[derive(Debug, Clone, Copy)]
+///
+/// `Debug` does not show them.
+#[derive(Clone, Copy)]
 pub struct StreamParameters<'a> {
     pub(super) seed: [u8; 32],
     pub(super) channel_binding: &'a [u8],
+}
+
+impl fmt::Debug for StreamParameters<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("StreamParameters").finish_non_exhaustive()
+    }
 }
 
 impl<'a> StreamParameters<'a> {
@@ -149,6 +159,23 @@ impl<'a> StreamParameters<'a> {
     /// What makes a handshake unlike any other.
     pub(super) fn nonce(&self) -> [u8; 32] {
         self.derive("duologue 1 nonce")
+    }
+}
+
+impl fmt::Debug for Connection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Connection")
+            .field("side", &self.side)
+            .field("conversation", &self.conversation)
+            .field("attach", &self.attach)
+            .field("phase", &self.phase())
+            .field("is_open", &self.is_open)
+            .field("is_closing", &self.closing.is_some())
+            .field("closed", &self.closed)
+            .field("outgoing", &self.outgoing.len())
+            .field("incoming", &self.incoming.len())
+            .field("now", &self.now)
+            .finish_non_exhaustive()
     }
 }
 

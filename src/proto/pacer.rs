@@ -143,6 +143,11 @@ impl Pacer {
         self.counted.saturating_sub(self.delivered)
     }
 
+    /// Since when nothing in flight was reported as received.
+    pub(super) fn stuck_since(&self) -> Option<Time> {
+        (self.in_flight() > 0).then_some(self.delivered_at)
+    }
+
     /// How much may be in flight before one more bulk frame is handed over.
     pub(super) fn allowance(&self) -> u64 {
         let rate = self.rate();

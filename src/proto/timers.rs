@@ -6,7 +6,7 @@ use super::connection::Connection;
 use super::error::Error;
 use super::event::{CloseReason, DetachReason, Event};
 use super::link::{Link, Phase};
-use super::outgoing::Shape;
+use super::outgoing::{Outgoing, Shape};
 use crate::time::Time;
 use crate::wire::{TransferCode, TransferId};
 
@@ -128,9 +128,29 @@ impl Connection {
 
     pub(super) fn watch_all(&mut self) {
         let (stall, whole) = (self.config.stall_timeout, self.config.transfer_timeout);
-        let outgoing = self.outgoing.values().filter_map(|t| t.deadline(stall, whole));
+        let outgoing = self.outgoing.values().filter_map(|t| self.sender_deadline(t));
         let incoming = self.incoming.values().filter_map(|t| t.deadline(stall, whole));
         self.transfers_due = outgoing.chain(incoming).min().unwrap_or(Time::MAX);
+    }
+
+    /// A transfer that could go on but for the pace waits for the peer, too, while that reports
+    /// nothing of what is under way.
+    fn sender_deadline(&self, t: &Outgoing) -> Option<Time> {
+        let (stall, whole) = (self.config.stall_timeout, self.config.transfer_timeout);
+        let deadline = t.deadline(stall, whole)?;
+        let stuck = self.link.as_ref().and_then(|link| link.pacer.stuck_since());
+        let held = stuck.filter(|_| t.is_ready()).map(|since| since.max(t.progressed));
+        Some(held.map_or(deadline, |since| deadline.min(since.saturating_add(stall))))
+    }
+
+    /// Data waits for the pace: it is looked at again when the peer has been silent about it for
+    /// too long.
+    pub(super) fn watch_pace(&mut self) {
+        let stuck = self.link.as_ref().and_then(|link| link.pacer.stuck_since());
+        if let Some(since) = stuck.filter(|_| !self.ring.is_empty()) {
+            let due = since.max(self.now).saturating_add(self.config.stall_timeout);
+            self.transfers_due = self.transfers_due.min(due);
+        }
     }
 
     fn expire_transfers(&mut self, now: Time) {
@@ -144,7 +164,7 @@ impl Connection {
         let ours: Vec<TransferId> = self
             .outgoing
             .iter()
-            .filter(|(_, t)| is_over(t.deadline(stall, whole)))
+            .filter(|(_, t)| is_over(self.sender_deadline(t)))
             .map(|(&transfer, _)| transfer)
             .collect();
         for transfer in ours {

@@ -209,6 +209,24 @@ impl Connection {
         let Some(link) = &mut self.link else { return };
         let may_send = link.pacer.may_send(link.plan.counted(), 0);
         link.pacer.set_app_limited(may_send && !link.plan.is_full());
+        if !may_send {
+            self.watch_pace();
+        }
+    }
+
+    /// Whether control waits that should not go behind the bulk that is planned.
+    fn has_urgent_control(&self) -> bool {
+        let Some(link) = self.link.as_ref().filter(|link| link.plan.has_bulk()) else {
+            return false;
+        };
+        let framed = self.send.control.framed();
+        let may_go = |transfer| {
+            let accept = self.incoming.get(transfer).and_then(|t| t.accept_item);
+            accept.is_none_or(|item| item < framed)
+        };
+        (link.acknowledgement.is_due() && !link.plan.has_acknowledgement())
+            || (link.ping.answer.is_some() && !link.plan.has_pong())
+            || self.credits.iter().any(may_go)
     }
 
     /// Whether control waits that should not go behind the bulk that is planned.

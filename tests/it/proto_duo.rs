@@ -182,7 +182,8 @@ impl Duo {
                 self.now = time;
                 return;
             };
-            assert!(next >= self.now, "a deadline in the past: {next:?} at {:?}", self.now);
+            // What is overdue when a stream is attached happens at once.
+            let next = next.max(self.now);
             self.now = next;
             for side in [Side::Client, Side::Server] {
                 let machine = self.end(side);

@@ -343,3 +343,21 @@ fn what_the_configuration_allows_can_be_said_in_hello() {
         assert!(said(&mut one, NOW).len() > PREFACE.len());
     }
 }
+
+#[test]
+fn nothing_prints_a_secret_or_what_was_said() {
+    let seed = [0xAB; 32];
+    let stream = StreamParameters::new(seed).channel_binding(&[0xAB; 8]);
+    let mut acceptor = Acceptor::new(Config::default(), stream, NOW);
+    acceptor.handle_input(NOW, &said(&mut client(1), NOW)).unwrap();
+    let mut duo = duo();
+    duo.settle();
+    duo.client.accept_peer(NOW).unwrap();
+    duo.server.accept_peer(NOW).unwrap();
+    duo.settle();
+    duo.client.send_chat(&Chat::new("private")).unwrap();
+    let _ = duo.client.poll_transmit(duo.now).len();
+    let all = format!("{stream:?} {acceptor:?} {:?} {:?}", duo.client, duo.server);
+    assert!(!all.contains("private") && !all.contains("171, 171"), "{all}");
+    assert!(all.len() < 1200, "{all}");
+}

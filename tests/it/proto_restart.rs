@@ -75,7 +75,7 @@ fn starts(pair: &Pair) -> Vec<u64> {
 fn a_part_is_gone_on_with_or_begun_anew() {
     for (restart, expected) in [
         (Restart::Never, &[PREFIX][..]),
-        (Restart::AtOnce, &[0]),
+        (Restart::AtOnce, &[PREFIX, 0]),
         (Restart::After(0), &[PREFIX, 0]),
         (Restart::After(40_000), &[PREFIX, 0]),
     ] {

@@ -212,6 +212,31 @@ impl Recording {
         all
     }
 
+    /// The same with one bit changed of what the machine was told or said at this step; `None` if
+    /// there is none to change that matters. It should not play back.
+    #[must_use]
+    pub fn tampered(&self, step: usize) -> Option<Self> {
+        let mut other = self.clone();
+        let (_, step) = other.steps.get_mut(step)?;
+        let flip = |bytes: &mut Vec<u8>| bytes.last_mut().map(|byte| *byte ^= 1);
+        match step {
+            Step::Input { bytes, result: Ok((used, _)) } if *used == bytes.len() => flip(bytes)?,
+            Step::Transmit { bytes, .. } => flip(bytes)?,
+            Step::NextTimeout(Some(at)) => {
+                *at = at.saturating_add(core::time::Duration::from_micros(1))
+            }
+            Step::Event(event @ Some(_)) => *event = None,
+            _ => return None,
+        }
+        Some(other)
+    }
+
+    /// The same with another configuration of the machine.
+    #[must_use]
+    pub fn with_config(&self, config: Config) -> Self {
+        Self { config, ..self.clone() }
+    }
+
     fn begin(&self) -> Result<Connection, Error> {
         let stream = StreamParameters::new(self.seed);
         let Some(hello) = &self.hello else {
