@@ -165,10 +165,11 @@ impl Connection {
     /// # Errors
     ///
     /// [`ActionError::UnknownTransfer`], or [`WrongState`](ActionError::WrongState) when the peer
-    /// named no offset or the transfer is finished.
+    /// named no offset, the data begins at 0 already, or the transfer is finished.
     pub fn restart(&mut self, transfer: TransferId) -> Result<(), ActionError> {
         let t = self.own_open(transfer)?;
-        if t.named == 0 || t.total.is_some() || t.restarted || !t.is_open() {
+        let has_begun_at_0 = t.restarted || t.started == Some(0);
+        if t.named == 0 || t.total.is_some() || has_begun_at_0 || !t.is_open() {
             return Err(ActionError::WrongState(transfer));
         }
         self.unplan();

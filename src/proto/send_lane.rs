@@ -3,7 +3,7 @@ use core::ops::Range;
 
 use bytes::{Bytes, BytesMut};
 
-use crate::wire::{Chat, HEADER_LEN, Header, Kind, Message};
+use crate::wire::{Chat, HEADER_LEN, Header, Kind, Message, TransferId};
 
 /// Items up to this size share an allocation; larger ones have their own.
 const SHARED: usize = 1024;
@@ -173,6 +173,12 @@ impl SendLane {
             Kind::CHAT => Chat::decode(&item.payload).is_ok_and(|chat| chat.text.is_empty()),
             _ => false,
         })
+    }
+
+    /// The transfer whose FINISH is next, if one is.
+    pub(super) fn next_finish(&self) -> Option<TransferId> {
+        let item = self.current().filter(|item| item.kind == Kind::FINISH)?;
+        TransferId::from_wire(item.id)
     }
 
     /// Cuts the next frame, with at most `max` bytes of payload.

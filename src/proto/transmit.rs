@@ -7,7 +7,7 @@ use super::pacer;
 use super::plan::{Slices, Source};
 use super::send_lane::framed_len;
 use crate::time::Time;
-use crate::wire::{Ack, Header, Kind, Ping, Signal, Start};
+use crate::wire::{Ack, Header, Kind, Ping, Signal, Start, TransferId};
 
 /// Control goes before an item, but at most this much of it.
 const CONTROL_RUN: usize = 1024;
@@ -335,6 +335,9 @@ impl Connection {
         if !self.may_plan(lane, now) {
             return false;
         }
+        if lane == Lane::Control && self.plan_start_to_finish() {
+            return true;
+        }
         let is_costly = self.send.get(lane).is_costly() && self.own_budget.spend(now);
         let limit = self.fragment_len();
         let Some(link) = &mut self.link else { return false };
@@ -350,6 +353,23 @@ impl Connection {
         self.schedule.items_since_bulk = self.schedule.items_since_bulk.saturating_add(len);
         self.schedule.is_control_lane_next = lane == Lane::Chat;
         true
+    }
+
+    /// Plans the START at 0 of a transfer whose FINISH is next.
+    fn plan_start_to_finish(&mut self) -> bool {
+        let Some(transfer) = self.send.control.next_finish() else { return false };
+        match self.outgoing.get_mut(&transfer) {
+            Some(t) if t.needs_start_to_finish() => self.plan_start(transfer),
+            _ => false,
+        }
+    }
+
+    fn plan_start(&mut self, transfer: TransferId) -> bool {
+        let Some(t) = self.outgoing.get_mut(&transfer) else { return false };
+        let start = Start { offset: t.start() };
+        let Some(link) = &mut self.link else { return false };
+        let (id, source) = (transfer.to_wire(), Source::Start { transfer });
+        link.plan.stage(Kind::START, id, source, |out| start.encode(out)).is_ok()
     }
 
     /// Plans START or DATA of the transfer whose turn it is.
@@ -374,15 +394,13 @@ impl Connection {
                 self.ring.push_back(transfer);
                 continue;
             }
-            let Some(link) = &mut self.link else { return false };
-            let id = transfer.to_wire();
             if t.needs_start() {
-                let start = Start { offset: t.start() };
-                let source = Source::Start { transfer };
                 // Its first DATA comes next.
                 self.ring.push_front(transfer);
-                return link.plan.stage(Kind::START, id, source, |out| start.encode(out)).is_ok();
+                return self.plan_start(transfer);
             }
+            let Some(link) = &mut self.link else { return false };
+            let id = transfer.to_wire();
             let is_small = len < super::send_buffer::MIN_FRAME && !t.is_last(len);
             let payload = t.cut(len);
             let payload_len = payload.len();

@@ -28,6 +28,7 @@ mod programs;
 mod proto_chat;
 mod proto_limits;
 mod proto_scheduling;
+mod proto_transfers;
 mod proto_util;
 mod read_all;
 mod runtimes;

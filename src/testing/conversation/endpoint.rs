@@ -49,6 +49,8 @@ pub struct Behaviour {
     pub releases: bool,
     /// Concludes transfers once they are whole, or their sender cancels. Yes by default.
     pub concludes: bool,
+    /// Confirms the digest of a prefix that the peer has. Yes by default.
+    pub confirms: bool,
     /// Bytes that are queued of a file at a time.
     pub chunk: usize,
 }
@@ -61,6 +63,7 @@ impl Default for Behaviour {
             accepts_offers: true,
             releases: true,
             concludes: true,
+            confirms: true,
             chunk: 32 * 1024,
         }
     }
@@ -305,7 +308,7 @@ impl Endpoint {
                 let _ = self.machine.call(now, Call::Accept(transfer, Acceptance::default()));
             }
             Event::Accepted { transfer, ref accept, .. } => {
-                if accept.offset > 0 {
+                if accept.offset > 0 && self.behaviour.confirms {
                     let _ = self.machine.call(now, Call::ConfirmPrefix(transfer));
                 }
                 let at = accept.offset;
