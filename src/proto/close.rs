@@ -112,6 +112,7 @@ impl Connection {
         self.next_outgoing = 1;
         self.next_incoming = 1;
         self.late_allowance = 0;
+        self.ended_batches.clear();
         self.ring.clear();
         self.credits.clear();
         self.news.clear();

@@ -18,7 +18,7 @@ use super::receive_lane::{Accepts, ReceiveLane};
 use super::send_lane::{LaneLimits, SendLane};
 use super::statistics::Statistics;
 use crate::time::Time;
-use crate::wire::{ConversationId, Hello, Limits, Side, TransferId};
+use crate::wire::{ConversationId, Hello, Limits, Side, TransferCode, TransferId};
 
 /// One conversation with one peer: a state machine without I/O.
 ///
@@ -57,6 +57,8 @@ pub struct Connection {
     pub(super) next_incoming: u32,
     /// Late DATA of ended transfers that is still forgiven.
     pub(super) late_allowance: u64,
+    /// The last batches of the peer's that have ended, and how.
+    pub(super) ended_batches: VecDeque<(TransferId, TransferCode)>,
 
     /// Transfers with data to send, in turn; with credit to tell; with events to poll.
     pub(super) ring: VecDeque<TransferId>,
@@ -182,6 +184,7 @@ impl Connection {
             next_outgoing: 1,
             next_incoming: 1,
             late_allowance: 0,
+            ended_batches: VecDeque::new(),
             ring: VecDeque::new(),
             credits: VecDeque::new(),
             news: VecDeque::new(),

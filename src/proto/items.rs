@@ -78,7 +78,7 @@ impl Connection {
             Kind::PAUSE => self.handle_pause(now, item, transfer, Pause::decode(payload)?),
             Kind::FINISH => self.handle_finish(now, item, transfer, Finish::decode(payload)?),
             Kind::CANCEL => self.handle_cancel(now, item, transfer, Cancel::decode(payload)?),
-            _ => self.handle_verdict(now, item, transfer, Verdict::decode(payload)?),
+            _ => self.handle_verdict(item, transfer, Verdict::decode(payload)?),
         }
     }
 
@@ -121,7 +121,10 @@ impl Connection {
                     // The batch ended while this was on the way.
                     self.spend(now, Kind::OFFER)?;
                     self.next_incoming = self.next_incoming.saturating_add(1);
-                    self.push_verdict(transfer, TransferCode::CANCELLED, 0, "");
+                    // Its first bytes follow without asking.
+                    let gift = u64::from(self.config.limits.member_credit);
+                    self.late_allowance = self.late_allowance.saturating_add(gift);
+                    self.push_verdict(transfer, self.code_of_ended(id), 0, "");
                     return Ok(None);
                 }
                 Some(Incoming { shape: Shape::Batch { count, offered, open }, .. }) => {
@@ -200,7 +203,6 @@ impl Connection {
 
     fn handle_verdict<'a>(
         &mut self,
-        now: Time,
         item: ItemId,
         transfer: TransferId,
         verdict: Verdict<'a>,
@@ -223,8 +225,6 @@ impl Connection {
             if !is_right {
                 return Err(protocol(Kind::VERDICT, "stored, but not what was finished"));
             }
-        } else if matches!(t.state, State::CancelAsked { .. }) {
-            self.spend(now, Kind::VERDICT)?;
         }
         self.end_outgoing(transfer);
         let Verdict { code, total, text } = verdict;

@@ -249,7 +249,11 @@ impl Outgoing {
             State::Offered | State::CancelAsked { was_offered: true } => {
                 return Err((CloseCode::PROTOCOL, "before its ACCEPT"));
             }
-            State::CancelAsked { was_offered: false } => return Ok(false),
+            State::CancelAsked { was_offered: false } => {
+                // It was on its way. The peer cannot help that, unless it says nothing new.
+                let old = core::mem::replace(&mut self.credit, credit);
+                return Ok(credit.limit > old.limit || credit.received > old.received);
+            }
             State::Open => {}
         }
         if !self.is_file() {
