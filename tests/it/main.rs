@@ -27,6 +27,7 @@ mod part_file;
 mod programs;
 mod proto_batches;
 mod proto_chat;
+mod proto_credit;
 mod proto_limits;
 mod proto_pause_cancel;
 mod proto_scheduling;
