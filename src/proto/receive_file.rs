@@ -28,7 +28,8 @@ impl Connection {
     ///
     /// [`ActionError::UnknownTransfer`]; [`WrongState`](ActionError::WrongState) when it was
     /// decided already or its sender asked to cancel, or for a prefix of anything but a file;
-    /// [`TooLarge`](ActionError::TooLarge) for a prefix beyond the offered size.
+    /// [`TooLarge`](ActionError::TooLarge) for a prefix beyond the offered size;
+    /// [`Invalid`](ActionError::Invalid) for a prefix of no bytes.
     pub fn accept(
         &mut self,
         transfer: TransferId,

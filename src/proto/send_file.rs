@@ -149,8 +149,9 @@ impl Connection {
     /// # Errors
     ///
     /// [`ActionError::UnknownTransfer`], or [`WrongState`](ActionError::WrongState) when no digest
-    /// is in question.
+    /// is in question; [`NotOpen`](ActionError::NotOpen) or [`Closed`](ActionError::Closed).
     pub fn confirm_prefix(&mut self, transfer: TransferId) -> Result<(), ActionError> {
+        self.check_open()?;
         let t = self.own_open(transfer)?;
         if !t.is_prefix_open {
             return Err(ActionError::WrongState(transfer));
@@ -165,8 +166,10 @@ impl Connection {
     /// # Errors
     ///
     /// [`ActionError::UnknownTransfer`], or [`WrongState`](ActionError::WrongState) when the peer
-    /// named no offset, the data begins at 0 already, or the transfer is finished.
+    /// named no offset, the data begins at 0 already, or the transfer is finished;
+    /// [`NotOpen`](ActionError::NotOpen) or [`Closed`](ActionError::Closed).
     pub fn restart(&mut self, transfer: TransferId) -> Result<(), ActionError> {
+        self.check_open()?;
         let t = self.own_open(transfer)?;
         let has_begun_at_0 = t.restarted || t.started == Some(0);
         if t.named == 0 || t.total.is_some() || has_begun_at_0 || !t.is_open() {

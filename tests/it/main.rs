@@ -29,6 +29,7 @@ mod proto_batches;
 mod proto_chat;
 mod proto_credit;
 mod proto_limits;
+mod proto_misuse;
 mod proto_pause_cancel;
 mod proto_scheduling;
 mod proto_transfers;
