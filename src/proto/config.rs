@@ -76,7 +76,8 @@ impl Config {
     /// acknowledgement, and the state of every transfer.
     ///
     /// Bytes handed out count here, as whoever drives the machine has to keep them; the table of
-    /// transfers and the queues count with the memory of their slots.
+    /// transfers and the queues count with the memory of their slots. What the caller queues
+    /// beyond a transfer's capacity, or as a message larger than its queue, comes on top.
     pub fn worst_case_memory(&self) -> usize {
         let limits = &self.limits;
         let sum = [
@@ -88,7 +89,9 @@ impl Config {
             128 << 10,
             u64::from(self.receive_window),
             u64::from(limits.transfers).saturating_mul(
-                u64::from(self.reserved_window.max(limits.member_credit)).saturating_add(TRANSFER),
+                u64::from(self.reserved_window.max(limits.member_credit))
+                    .saturating_add(TRANSFER)
+                    .saturating_add(ANSWER),
             ),
             // What waits for the peer: both lanes, then data.
             u64::from(self.queued_bytes).saturating_mul(2),
@@ -106,6 +109,8 @@ impl Config {
 
 /// A transfer's own state, rounded up, with its slots in the tables.
 const TRANSFER: u64 = 1024;
+/// The answer that a transfer ends by, in its queue: at most 4106 bytes.
+const ANSWER: u64 = 4352;
 /// The staging memory and slots of a full plan.
 const PLAN: usize = 1 << 20;
 
@@ -138,7 +143,8 @@ impl ConfigBuilder {
         max_item: u32 => limits.item;
         /// Messages handed out and not taken, in each lane: 1 to 65536, by default 512.
         max_untaken: u32 => limits.items;
-        /// Their bytes, in each lane: 16384 to 2^31, by default 524288.
+        /// Their bytes, in each lane: 16384 to 2^31, no less than one message may have, by default
+        /// 524288.
         max_untaken_bytes: u32 => limits.item_bytes;
         /// Transfers that the peer may have offered and not seen ended: 0 to 4096, by default 80.
         max_transfers: u32 => limits.transfers;
@@ -187,7 +193,8 @@ impl ConfigBuilder {
     /// # Errors
     ///
     /// A [`ConfigError`] that names the first setting out of range. A duration has to be between
-    /// 1 ms and 10 years, and the keep-alive interval shorter than the idle time-out.
+    /// 1 ms and 10 years, the keep-alive interval shorter than the idle time-out, and
+    /// [`max_untaken_bytes`](Self::max_untaken_bytes) at least [`max_item`](Self::max_item).
     pub fn build(self) -> Result<Config, ConfigError> {
         let config = self.config;
         let limits = &config.limits;
@@ -211,6 +218,9 @@ impl ConfigBuilder {
             if !(least..=most).contains(&value) {
                 return Err(ConfigError { setting });
             }
+        }
+        if limits.item_bytes < limits.item {
+            return Err(ConfigError { setting: "max_untaken_bytes" });
         }
         let durations = [
             ("handshake_timeout", config.handshake_timeout),

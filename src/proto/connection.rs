@@ -352,9 +352,10 @@ impl Connection {
 }
 
 fn lane_limits(config: &Config, peer: &Limits) -> LaneLimits {
+    // Nobody can make us keep more for an acknowledgement than we queue.
     LaneLimits {
-        peer_items: usize_from(peer.items),
-        peer_bytes: usize_from(peer.item_bytes),
+        peer_items: usize_from(peer.items.min(config.queued_items)),
+        peer_bytes: usize_from(peer.item_bytes.min(config.queued_bytes)),
         peer_item: usize_from(peer.item),
         queued_items: usize_from(config.queued_items),
         queued_bytes: usize_from(config.queued_bytes),

@@ -88,7 +88,9 @@ impl Connection {
             return Err(protocol(kind, "not the next transfer of its side"));
         }
         let limits = &self.config.limits;
-        if self.incoming.len() >= usize_from(limits.transfers) {
+        // The peer cannot know yet of an end that was not sent.
+        let open = self.incoming.len().saturating_add(self.send.control.unsent_ends());
+        if open >= usize_from(limits.transfers) {
             return Err(Error::violation(CloseCode::LIMIT, kind, "too many transfers"));
         }
         Ok(())

@@ -30,6 +30,8 @@ pub(super) struct SendLane {
     /// Bytes of all items held, and of those from `first` to the cursor.
     held: usize,
     unacknowledged: usize,
+    /// Items from the cursor on that end a transfer of the peer's.
+    unsent_ends: usize,
     /// Items below this number were begun before the last break.
     replayed: u64,
     /// The item that was queued into an empty lane.
@@ -74,6 +76,7 @@ impl SendLane {
             ended: 0,
             held: 0,
             unacknowledged: 0,
+            unsent_ends: 0,
             replayed: 0,
             run: 0,
             limits,
@@ -117,6 +120,7 @@ impl SendLane {
             Bytes::copy_from_slice(payload)
         };
         self.held = self.held.saturating_add(payload.len());
+        self.unsent_ends = self.unsent_ends.saturating_add(usize::from(ends_transfer(kind)));
         self.items.push_back(Item { kind, id, payload });
         number
     }
@@ -137,6 +141,11 @@ impl SendLane {
     /// The number after the last item that is wholly in frames of this stream.
     pub(super) fn framed(&self) -> u64 {
         self.cursor
+    }
+
+    /// Items that end a transfer of the peer's and are not wholly in frames of this stream.
+    pub(super) fn unsent_ends(&self) -> usize {
+        self.unsent_ends
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -198,6 +207,7 @@ impl SendLane {
             self.unacknowledged = self.unacknowledged.saturating_add(whole);
         }
         if len == rest {
+            self.unsent_ends = self.unsent_ends.saturating_sub(usize::from(ends_transfer(kind)));
             self.cursor = self.cursor.saturating_add(1);
             self.offset = 0;
         } else {
@@ -212,6 +222,8 @@ impl SendLane {
         if self.cursor > number {
             self.cursor = number;
             self.offset = self.current().map_or(0, |item| item.payload.len());
+            let ends = self.current().is_some_and(|item| ends_transfer(item.kind));
+            self.unsent_ends = self.unsent_ends.saturating_add(usize::from(ends));
         }
         self.offset = self.offset.saturating_sub(len);
         if self.offset == 0 {
@@ -263,6 +275,8 @@ impl SendLane {
         let arrived = usize::try_from(next.saturating_sub(self.first)).unwrap_or(usize::MAX);
         self.unacknowledged =
             self.items.iter().take(arrived).fold(0, |sum, i| sum.saturating_add(i.payload.len()));
+        self.unsent_ends =
+            self.items.iter().skip(arrived).filter(|item| ends_transfer(item.kind)).count();
     }
 
     /// Forgets all items: the numbers of those begun, and of those never sent.
@@ -278,6 +292,10 @@ impl SendLane {
         let index = usize::try_from(self.cursor.checked_sub(self.first)?).ok()?;
         self.items.get(index)
     }
+}
+
+fn ends_transfer(kind: Kind) -> bool {
+    matches!(kind, Kind::REJECT | Kind::VERDICT)
 }
 
 /// Bytes of a frame with its header.
