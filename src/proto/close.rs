@@ -115,6 +115,7 @@ impl Connection {
         self.answers.clear();
         self.late_allowance = 0;
         self.restarts.clear();
+        self.ended_batches.clear();
         self.ring.clear();
         self.credits.clear();
         self.news.clear();

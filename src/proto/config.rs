@@ -76,7 +76,8 @@ impl Config {
     /// acknowledgement, and the state of every transfer.
     ///
     /// Bytes handed out count here, as whoever drives the machine has to keep them; the table of
-    /// transfers and the queues count with the memory of their slots.
+    /// transfers and the queues count with the memory of their slots. What the caller queues
+    /// beyond a transfer's capacity, or as a message larger than its queue, comes on top.
     pub fn worst_case_memory(&self) -> usize {
         let limits = &self.limits;
         let sum = [
@@ -193,7 +194,8 @@ impl ConfigBuilder {
     /// # Errors
     ///
     /// A [`ConfigError`] that names the first setting out of range. A duration has to be between
-    /// 1 ms and 10 years, and the keep-alive interval shorter than the idle time-out.
+    /// 1 ms and 10 years, the keep-alive interval shorter than the idle time-out, and
+    /// [`max_untaken_bytes`](Self::max_untaken_bytes) at least [`max_item`](Self::max_item).
     pub fn build(self) -> Result<Config, ConfigError> {
         let config = self.config;
         let limits = &config.limits;

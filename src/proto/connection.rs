@@ -19,7 +19,7 @@ use super::receive_lane::{Accepts, ReceiveLane};
 use super::send_lane::{LaneLimits, SendLane};
 use super::statistics::Statistics;
 use crate::time::Time;
-use crate::wire::{ConversationId, Hello, Limits, Side, TransferId};
+use crate::wire::{ConversationId, Hello, Limits, Side, TransferCode, TransferId};
 
 /// One conversation with one peer: a state machine without I/O.
 ///
@@ -64,6 +64,8 @@ pub struct Connection {
     pub(super) answers: VecDeque<u64>,
     /// Late DATA of ended transfers that is still forgiven.
     pub(super) late_allowance: u64,
+    /// The last batches of the peer's that have ended, and how.
+    pub(super) ended_batches: VecDeque<(TransferId, TransferCode)>,
 
     /// Transfers that have to say that they begin at 0 again, before anything that counts on it.
     pub(super) restarts: VecDeque<TransferId>,
@@ -219,6 +221,7 @@ impl Connection {
             answers: VecDeque::new(),
             late_allowance: 0,
             restarts: VecDeque::new(),
+            ended_batches: VecDeque::new(),
             ring: VecDeque::new(),
             credits: VecDeque::new(),
             news: VecDeque::new(),
@@ -387,6 +390,7 @@ impl Connection {
 }
 
 fn lane_limits(config: &Config, peer: &Limits) -> LaneLimits {
+    // Nobody can make us keep more for an acknowledgement than we queue.
     LaneLimits {
         // What the peer permits may be more than we want to keep.
         peer_items: usize_from(peer.items.min(config.queued_items)),

@@ -157,12 +157,15 @@ impl Outgoing {
 
     /// Whether DATA could be sent now, the pace apart.
     pub(super) fn is_ready(&self) -> bool {
-        self.is_open()
+        // The credit that is there is for what START at 0 makes void.
+        let has_credit = self.buffer.next() < self.credit.limit
+            || (self.is_restarting && self.started.is_none());
+        has_credit
+            && self.is_open()
             && !self.is_paused
             && !self.is_paused_by_peer
             && !self.awaits_zero
             && self.buffer.unsent() > 0
-            && self.buffer.next() < self.credit.limit
     }
 
     /// The length of the next DATA frame; none while a larger one is worth waiting for.
@@ -193,6 +196,11 @@ impl Outgoing {
     /// START has to go before the next DATA.
     pub(super) fn needs_start(&self) -> bool {
         self.started.is_none()
+    }
+
+    /// START at 0 has to go before FINISH, as it may not come after it.
+    pub(super) fn needs_start_to_finish(&self) -> bool {
+        self.is_open() && self.is_restarting && self.started.is_none()
     }
 
     pub(super) fn cut(&mut self, max: usize) -> Bytes {
@@ -249,7 +257,11 @@ impl Outgoing {
             State::Offered | State::CancelAsked { was_offered: true } => {
                 return Err((CloseCode::PROTOCOL, "before its ACCEPT"));
             }
-            State::CancelAsked { was_offered: false } => return Ok(false),
+            State::CancelAsked { was_offered: false } => {
+                // It was on its way. The peer cannot help that, unless it says nothing new.
+                let old = core::mem::replace(&mut self.credit, credit);
+                return Ok(credit.limit > old.limit || credit.received > old.received);
+            }
             State::Open => {}
         }
         if self.is_restarting || self.awaits_zero {
@@ -266,7 +278,9 @@ impl Outgoing {
         {
             return Err((CloseCode::PROTOCOL, "credit went back"));
         }
-        if credit.received > self.sent.max(old.received) {
+        // Until START at 0 leaves, the peer speaks of what was sent before.
+        let sent = if self.is_restarting { self.highest } else { self.sent };
+        if credit.received > sent.max(old.received) {
             return Err((CloseCode::PROTOCOL, "received more than was sent"));
         }
         self.credit = credit;
@@ -276,7 +290,8 @@ impl Outgoing {
             if !self.is_seekable {
                 self.buffer.release(credit.received);
             }
-            if credit.received != old.received || credit.durable != old.durable {
+            let has_moved = credit.received != old.received || credit.durable != old.durable;
+            if has_moved && !self.is_restarting {
                 self.news.progress = true;
             }
         }

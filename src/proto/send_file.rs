@@ -151,8 +151,9 @@ impl Connection {
     /// # Errors
     ///
     /// [`ActionError::UnknownTransfer`], or [`WrongState`](ActionError::WrongState) when no digest
-    /// is in question.
+    /// is in question; [`NotOpen`](ActionError::NotOpen) or [`Closed`](ActionError::Closed).
     pub fn confirm_prefix(&mut self, transfer: TransferId) -> Result<(), ActionError> {
+        self.check_open()?;
         let t = self.own_open(transfer)?;
         if !t.is_prefix_open {
             return Err(ActionError::WrongState(transfer));
@@ -167,10 +168,13 @@ impl Connection {
     /// # Errors
     ///
     /// [`ActionError::UnknownTransfer`], or [`WrongState`](ActionError::WrongState) when the peer
-    /// named no offset or the transfer is finished.
+    /// named no offset, the data begins at 0 already, or the transfer is finished;
+    /// [`NotOpen`](ActionError::NotOpen) or [`Closed`](ActionError::Closed).
     pub fn restart(&mut self, transfer: TransferId) -> Result<(), ActionError> {
+        self.check_open()?;
         let t = self.own_open(transfer)?;
-        if t.named == 0 || t.total.is_some() || t.restarted || !t.is_open() {
+        let has_begun_at_0 = t.restarted || t.started == Some(0);
+        if t.named == 0 || t.total.is_some() || has_begun_at_0 || !t.is_open() {
             return Err(ActionError::WrongState(transfer));
         }
         self.unplan();
@@ -248,34 +252,37 @@ impl Connection {
     /// # Errors
     ///
     /// [`ActionError::UnknownTransfer`]; [`WrongState`](ActionError::WrongState) for a batch, or
-    /// once a cancel was asked.
+    /// once a cancel was asked; [`Blocked`](ActionError::Blocked) while the lane's queue is full;
+    /// [`NotOpen`](ActionError::NotOpen) or [`Closed`](ActionError::Closed).
     pub fn pause(&mut self, transfer: TransferId, is_paused: bool) -> Result<(), ActionError> {
         self.check_open()?;
         let now = self.now;
         let unknown = ActionError::UnknownTransfer(transfer);
-        let flag = if transfer.side() == self.side {
-            let t = self.outgoing.get_mut(&transfer).ok_or(unknown)?;
-            if matches!(t.state, State::CancelAsked { .. }) || t.is_silent || t.is_batch() {
-                return Err(ActionError::WrongState(transfer));
-            }
-            t.progressed = now;
-            &mut t.is_paused
-        } else {
-            let t = self.incoming.get_mut(&transfer).ok_or(unknown)?;
-            if t.is_cancel_asked || matches!(t.shape, Shape::Batch { .. }) {
-                return Err(ActionError::WrongState(transfer));
-            }
-            t.progressed = now;
-            &mut t.is_paused
-        };
-        if *flag == is_paused {
+        let (is_wrong, was_paused) =
+            match (self.outgoing.get(&transfer), self.incoming.get(&transfer)) {
+                (Some(t), _) => {
+                    let is_over = matches!(t.state, State::CancelAsked { .. }) || t.is_silent;
+                    (is_over || t.is_batch(), t.is_paused)
+                }
+                (None, Some(t)) => (t.is_cancel_asked || t.is_batch(), t.is_paused),
+                (None, None) => return Err(unknown),
+            };
+        if is_wrong {
+            return Err(ActionError::WrongState(transfer));
+        }
+        if was_paused == is_paused {
             return Ok(());
         }
-        *flag = is_paused;
         let mut payload = Vec::new();
         Pause { is_paused }.encode(&mut payload)?;
+        self.push_checked(Lane::Control, Kind::PAUSE, transfer.to_wire(), &payload)?;
+        if let Some(t) = self.outgoing.get_mut(&transfer) {
+            (t.is_paused, t.progressed) = (is_paused, now);
+        } else if let Some(t) = self.incoming.get_mut(&transfer) {
+            (t.is_paused, t.progressed) = (is_paused, now);
+        }
+        // Data that has not begun does not leave any more.
         self.unplan();
-        self.push_item(Lane::Control, Kind::PAUSE, transfer.to_wire(), &payload);
         self.queue_data(transfer);
         self.watch(transfer);
         Ok(())

@@ -202,6 +202,9 @@ impl Connection {
                 Shape::Batch { .. } => u64::from(t.stored),
                 Shape::File | Shape::Directory => t.received,
             };
+            if t.is_batch() {
+                self.remember_batch(transfer, TransferCode::STALLED);
+            }
             self.end_incoming(transfer, false);
             self.push_verdict(transfer, TransferCode::STALLED, total, text);
         }

@@ -229,21 +229,6 @@ impl Connection {
             || self.credits.iter().any(may_go)
     }
 
-    /// Whether control waits that should not go behind the bulk that is planned.
-    fn has_urgent_control(&self) -> bool {
-        let Some(link) = self.link.as_ref().filter(|link| link.plan.has_bulk()) else {
-            return false;
-        };
-        let framed = self.send.control.framed();
-        let may_go = |transfer| {
-            let accept = self.incoming.get(transfer).and_then(|t| t.accept_item);
-            accept.is_none_or(|item| item < framed)
-        };
-        (link.acknowledgement.is_due() && !link.plan.has_acknowledgement())
-            || (link.ping.answer.is_some() && !link.plan.has_pong())
-            || self.credits.iter().any(may_go)
-    }
-
     /// Plans the frame that goes next; `false` if there is none for now.
     fn plan_next(&mut self, now: Time) -> bool {
         let [may_chat, may_message] = Lane::ALL.map(|lane| self.may_plan(lane, now));

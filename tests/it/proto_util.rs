@@ -9,15 +9,15 @@ use duologue::wire::{Decoder, Header, Kind, Offer, Piece, Side, TransferCode, Tr
 
 /// A frame that was seen on the wire.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Frame {
-    pub at: Time,
-    pub kind: Kind,
-    pub id: u32,
-    pub payload: Vec<u8>,
+pub(crate) struct Frame {
+    pub(crate) at: Time,
+    pub(crate) kind: Kind,
+    pub(crate) id: u32,
+    pub(crate) payload: Vec<u8>,
 }
 
 /// Cuts what was tapped into frames; the last may be cut short.
-pub fn frames(tapped: &[(Time, Vec<u8>)]) -> Vec<Frame> {
+pub(crate) fn frames(tapped: &[(Time, Vec<u8>)]) -> Vec<Frame> {
     let mut decoder = Decoder::new();
     let mut frames: Vec<Frame> = Vec::new();
     for (at, bytes) in tapped {
@@ -39,12 +39,12 @@ pub fn frames(tapped: &[(Time, Vec<u8>)]) -> Vec<Frame> {
     frames
 }
 
-pub fn kinds(frames: &[Frame]) -> Vec<Kind> {
+pub(crate) fn kinds(frames: &[Frame]) -> Vec<Kind> {
     frames.iter().map(|frame| frame.kind).collect()
 }
 
 /// An open pair with these configurations and this link, tapped.
-pub fn open_with(client: Config, server: Config, link: LinkOptions) -> Pair {
+pub(crate) fn open_with(client: Config, server: Config, link: LinkOptions) -> Pair {
     let mut pair = Pair::new(client, server, link);
     pair.open().unwrap();
     // The first ACK and PING are out of the way.
@@ -54,18 +54,18 @@ pub fn open_with(client: Config, server: Config, link: LinkOptions) -> Pair {
 }
 
 /// An open pair with the defaults.
-pub fn open() -> Pair {
+pub(crate) fn open() -> Pair {
     open_with(Config::default(), Config::default(), LinkOptions::default())
 }
 
 /// An open pair of which the server has this configuration.
-pub fn open_to(server: ConfigBuilder) -> Pair {
+pub(crate) fn open_to(server: ConfigBuilder) -> Pair {
     open_with(Config::default(), server.build().unwrap(), LinkOptions::default())
 }
 
 /// Drives until every file of both sides has ended, and checks all that came.
 #[track_caller]
-pub fn finish_all(pair: &mut Pair) {
+pub(crate) fn finish_all(pair: &mut Pair) {
     pair.drive(200_000, |pair| pair.client.has_sent_all() && pair.server().has_sent_all())
         .unwrap_or_else(|error| panic!("{error}: {:?}", pair.client.outgoing));
     assert_eq!(pair.client.machine.error(), None);
@@ -91,12 +91,12 @@ fn assert_whole(pair: &mut Pair, side: Side) {
 }
 
 /// The events of an end that `pick` finds, in order.
-pub fn pick<T>(end: &Endpoint, pick: impl FnMut(&Event<'static>) -> Option<T>) -> Vec<T> {
+pub(crate) fn pick<T>(end: &Endpoint, pick: impl FnMut(&Event<'static>) -> Option<T>) -> Vec<T> {
     end.events.iter().filter_map(pick).collect()
 }
 
 /// Does it at the client, now.
-pub fn client(pair: &mut Pair, call: Call) -> Result<Done, ActionError> {
+pub(crate) fn client(pair: &mut Pair, call: Call) -> Result<Done, ActionError> {
     let now = pair.now();
     let result = pair.client.machine.call(now, call);
     pair.client.poll(now);
@@ -104,7 +104,7 @@ pub fn client(pair: &mut Pair, call: Call) -> Result<Done, ActionError> {
 }
 
 /// Does it at the server, now.
-pub fn server(pair: &mut Pair, call: Call) -> Result<Done, ActionError> {
+pub(crate) fn server(pair: &mut Pair, call: Call) -> Result<Done, ActionError> {
     let now = pair.now();
     let result = pair.server_mut().machine.call(now, call);
     pair.server_mut().poll(now);
@@ -113,13 +113,13 @@ pub fn server(pair: &mut Pair, call: Call) -> Result<Done, ActionError> {
 
 /// Offers a file by hand: the endpoint feeds it nothing.
 #[track_caller]
-pub fn offer(pair: &mut Pair, offer: Offer<'static>) -> TransferId {
+pub(crate) fn offer(pair: &mut Pair, offer: Offer<'static>) -> TransferId {
     match client(pair, Call::Offer(offer)) {
         Ok(Done::Transfer(transfer)) => transfer,
         other => panic!("{other:?}"),
     }
 }
 
-pub fn millis(millis: u64) -> Duration {
+pub(crate) fn millis(millis: u64) -> Duration {
     Duration::from_millis(millis)
 }
