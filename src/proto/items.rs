@@ -122,6 +122,9 @@ impl Connection {
                     // The batch ended while this was on the way.
                     self.spend(now, Kind::OFFER)?;
                     self.next_incoming = self.next_incoming.saturating_add(1);
+                    // Its sender may have used the credit that it began with.
+                    let gift = u64::from(self.config.limits.member_credit);
+                    self.late_allowance = self.late_allowance.saturating_add(gift);
                     self.push_verdict(transfer, TransferCode::CANCELLED, 0, "");
                     return Ok(None);
                 }

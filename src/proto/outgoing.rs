@@ -222,14 +222,14 @@ impl Outgoing {
             return Err((CloseCode::PROTOCOL, "an offset without a file"));
         }
         self.progressed = now;
+        let begin = self.resume_at.take().unwrap_or(accept.offset);
+        self.named = begin;
         if was_cancelled {
             self.state = State::CancelAsked { was_offered: false };
             return Ok(false);
         }
         self.state = State::Open;
         self.is_prefix_open = accept.offset > 0;
-        let begin = self.resume_at.take().unwrap_or(accept.offset);
-        self.named = begin;
         self.begin_at(begin);
         self.credit = Credit { limit: self.credit.limit, received: begin, durable: 0 };
         Ok(true)
