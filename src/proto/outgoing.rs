@@ -187,7 +187,7 @@ impl Outgoing {
 
     /// START at 0 has to go before FINISH: the peer may have bytes of before a restart.
     pub(super) fn needs_start_to_finish(&self) -> bool {
-        self.is_restarting && self.started.is_none() && self.is_open()
+        self.is_restarting && self.started.is_none() && !self.is_silent
     }
 
     /// START has to go before the next DATA.

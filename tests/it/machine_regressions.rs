@@ -290,3 +290,24 @@ fn a_cancel_that_crossed_an_acceptance_survives_a_break() {
     pair.settle();
     assert!(pair.told[0].iter().any(|event| matches!(event, Event::Verdict { .. })));
 }
+
+#[test]
+fn a_restart_that_is_cancelled_at_once_is_not_taken_for_the_rest() {
+    let mut pair = Pair::new(Config::builder(), Config::builder());
+    let now = pair.now;
+    let transfer = pair.client.offer(&Offer::new("a"), now).unwrap();
+    pair.settle();
+    let prefix = Some((500, duologue::wire::Digest::Blake3([0; 32])));
+    let now = pair.now;
+    pair.server.accept(transfer, duologue::proto::Acceptance { prefix }, now).unwrap();
+    pair.settle();
+    pair.client.send_data(transfer, 500, vec![1; 500].into()).unwrap();
+    pair.settle();
+    pair.client.restart(transfer).unwrap();
+    pair.client.send_data(transfer, 0, vec![2; 1000].into()).unwrap();
+    pair.client.finish(transfer, None).unwrap();
+    pair.client.cancel(transfer, TransferCode::CANCELLED, "").unwrap();
+    pair.settle();
+    let whole = Conclusion::Stored { name: "a" };
+    assert!(pair.server.conclude(transfer, &whole).is_err(), "the prefix was another file's");
+}
