@@ -1,6 +1,7 @@
 //! Two machines, their applications, and the streams between them.
 
 use std::collections::VecDeque;
+use std::fmt;
 
 use duologue::proto::{
     Acceptor, CloseReason, Config, Connection, Error, Resuming, StreamParameters, Transmit,
@@ -201,6 +202,14 @@ impl World {
         }
         stream.server = End::Gone;
         self.poll(Side::Server);
+    }
+
+    /// Who still holds an end of a broken stream learns of it.
+    pub fn tell(&mut self) {
+        for stream in &mut self.streams {
+            stream.is_down_closed |= matches!(stream.server, End::Gone);
+            stream.is_up_closed |= !stream.is_client;
+        }
     }
 
     /// Moves at most `most` bytes from a machine into its stream; returns how many.
@@ -489,7 +498,7 @@ impl World {
             });
         }
         let Some(next) = deadlines.into_iter().flatten().min() else { return false };
-        assert!(next > self.now, "it was handled");
+        assert!(next >= self.now, "it was handled");
         self.now = next;
         self.handle_timeouts();
         true
@@ -561,6 +570,30 @@ impl World {
                 assert!(honest.contains(&code), "accused by the peer: {code}");
             }
         }
+    }
+}
+
+impl fmt::Display for World {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "at {:?}", self.now)?;
+        for (machine, app) in [Some(&self.client), self.server.as_ref()].into_iter().zip(&self.apps)
+        {
+            let state = machine.map(|m| (m.is_open(), m.is_detached(), m.is_closed(), m.error()));
+            writeln!(f, "{:?}: {state:?} {:?} {:?}", app.side, app.resolved, app.untaken)?;
+            writeln!(f, "  outgoing {:?}", app.outgoing)?;
+            writeln!(f, "  incoming {:?}", app.incoming)?;
+        }
+        for stream in &self.streams {
+            let end = match stream.server {
+                End::Acceptor(_) => "acceptor",
+                End::Resuming(_) => "resuming",
+                End::Attached => "attached",
+                End::Gone => "gone",
+            };
+            let (up, down) = (stream.up.len(), stream.down.len());
+            writeln!(f, "  stream {end} client {}, {up} up, {down} down", stream.is_client)?;
+        }
+        Ok(())
     }
 }
 
