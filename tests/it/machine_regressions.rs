@@ -6,7 +6,9 @@ use duologue::proto::{
     Acceptor, Conclusion, Config, ConfigBuilder, Connection, Event, StreamParameters,
 };
 use duologue::time::Time;
-use duologue::wire::{Batch, Chat, Message, Offer, Side, Signal, TransferCode, TransferId};
+use duologue::wire::{
+    Batch, Chat, CloseCode, Message, Offer, Side, Signal, TransferCode, TransferId,
+};
 
 /// Two open machines with nothing but memory between them.
 struct Pair {
@@ -103,6 +105,12 @@ impl Pair {
 
     /// Over a new stream, after a break that only the client noticed.
     fn reattach(&mut self) {
+        self.try_reattach().expect("it is proved");
+        self.settle();
+        assert!(!self.client.is_detached() && !self.server.is_detached());
+    }
+
+    fn try_reattach(&mut self) -> Result<(), Option<CloseCode>> {
         let (now, seed) = (self.now, self.client.statistics().streams as u8);
         let attached = self.client.attach(StreamParameters::new([seed + 100; 32]), now);
         attached.unwrap();
@@ -118,9 +126,12 @@ impl Pair {
         self.client.accept_peer(now).unwrap();
         let proof = bytes(&mut self.client, now);
         assert_eq!(resuming.handle_input(now, &proof), Ok((proof.len(), None)));
-        self.server.resume(resuming, now).expect("it is proved");
-        self.settle();
-        assert!(!self.client.is_detached() && !self.server.is_detached());
+        let result = self.server.resume(resuming, now);
+        result.map_err(|mut refused| {
+            let last = refused.poll_transmit().into_iter().flatten().copied().collect::<Vec<u8>>();
+            feed(&mut self.client, now, &last, &mut self.told[0]);
+            refused.error().and_then(duologue::proto::Error::code)
+        })
     }
 
     /// The client offers a file, and the server accepts it.
@@ -189,8 +200,8 @@ fn a_transfer_that_expires_while_closing_does_not_spin() {
     pair.exchange();
     // Not taken by the server, so that closing waits for it.
     pair.client.send_chat(&Chat::new("hold")).unwrap();
-    pair.client.close(duologue::wire::CloseCode::DONE, "", now).unwrap();
-    pair.server.close(duologue::wire::CloseCode::DONE, "", now).unwrap();
+    pair.client.close(CloseCode::DONE, "", now).unwrap();
+    pair.server.close(CloseCode::DONE, "", now).unwrap();
     let mut told = 0;
     for _ in 0..3 {
         pair.wait(Duration::from_secs(1));
@@ -310,4 +321,15 @@ fn a_restart_that_is_cancelled_at_once_is_not_taken_for_the_rest() {
     pair.settle();
     let whole = Conclusion::Stored { name: "a" };
     assert!(pair.server.conclude(transfer, &whole).is_err(), "the prefix was another file's");
+}
+
+#[test]
+fn coming_back_often_with_nothing_to_say_ends_no_conversation() {
+    let mut pair = Pair::new(Config::builder(), Config::builder());
+    let outcomes: Vec<_> = (0..12).map(|_| pair.try_reattach()).collect();
+    assert!(outcomes[..8].iter().all(Result::is_ok));
+    assert_eq!(outcomes[11], Err(Some(CloseCode::LIMIT)));
+    assert!(pair.client.is_open() && pair.server.is_open());
+    pair.wait(Duration::from_secs(10));
+    pair.reattach();
 }
