@@ -102,7 +102,7 @@ fn act(world: &mut World, side: Side, choice: u8, input: &mut Input<'_>) {
         }
         20 | 21 => {
             let flags = input.byte();
-            let len = input.number().min(400_000);
+            let len = input.number().min(200_000);
             for _ in 0..1 + (flags >> 5) {
                 let seed = input.byte().into();
                 let spec = Spec {
@@ -156,16 +156,19 @@ fn settle(world: &mut World) {
     world.is_last = true;
     world.set_piece(usize::MAX);
     world.tell();
-    let began = world.now;
+    let mut began = world.now;
     let mut expired = None;
-    for round in 0..ROUNDS {
+    for _ in 0..ROUNDS {
         world.check();
         if is_settled(world) {
             return;
         }
         let moved = world.exchange();
         if !world.is_connected() {
+            // After many futile attaches the server wants a pause.
+            world.wait(1_000_000);
             world.attach();
+            (began, expired) = (world.now, None);
         } else if !moved {
             world.wait_for_deadline();
         } else {
@@ -176,7 +179,6 @@ fn settle(world: &mut World) {
         if world.now > soon {
             assert_eq!(*expired.get_or_insert(count), count, "a transfer stalled: {world}");
         }
-        let _ = round;
     }
     panic!("it does not come to its end: {world}");
 }
