@@ -1,6 +1,7 @@
 //! What the targets of the machine share: small configurations, contents of files, a reader of what
 //! a machine sends.
 
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use arbitrary::Arbitrary;
@@ -53,15 +54,25 @@ impl Sizes {
     }
 }
 
-/// The byte of file `seed` at `offset`.
-pub fn byte_at(seed: u32, offset: u64) -> u8 {
-    let mixed = (offset ^ (offset >> 11)).wrapping_mul(0x9E37_79B9) ^ u64::from(seed);
-    (mixed >> 7) as u8
+/// Bytes that do not repeat for a while; a prime number of them.
+fn pattern() -> &'static [u8] {
+    static PATTERN: OnceLock<Vec<u8>> = OnceLock::new();
+    PATTERN.get_or_init(|| {
+        (0_u64..65_521).map(|n| ((n ^ (n >> 5)).wrapping_mul(0x9E37_79B9) >> 13) as u8).collect()
+    })
 }
 
 /// A piece of file `seed`.
 pub fn content(seed: u32, offset: u64, len: usize) -> Vec<u8> {
-    (offset..).take(len).map(|offset| byte_at(seed, offset)).collect()
+    let pattern = pattern();
+    let mut content = Vec::with_capacity(len);
+    let mut place = (offset + u64::from(seed) * 251) as usize % pattern.len();
+    while content.len() < len {
+        let rest = &pattern[place..];
+        content.extend_from_slice(&rest[..rest.len().min(len - content.len())]);
+        place = 0;
+    }
+    content
 }
 
 /// Later by so many microseconds.

@@ -39,6 +39,9 @@ pub fn run(data: &[u8]) {
 
 fn step(world: &mut World, input: &mut Input<'_>) {
     let choice = input.byte();
+    if std::env::var_os("TRACE").is_some() {
+        eprintln!("-- step {} side {} at {:?}", choice & 31, choice >> 7, world.now);
+    } // TRACE
     let side = if choice & 0x80 == 0 { Side::Client } else { Side::Server };
     match choice & 0x1F {
         0..=3 => {
@@ -99,7 +102,7 @@ fn act(world: &mut World, side: Side, choice: u8, input: &mut Input<'_>) {
         }
         20 | 21 => {
             let flags = input.byte();
-            let len = input.number().min(400_000);
+            let len = input.number().min(200_000);
             for _ in 0..1 + (flags >> 5) {
                 let seed = input.byte().into();
                 let spec = Spec {
@@ -152,16 +155,20 @@ fn act(world: &mut World, side: Side, choice: u8, input: &mut Input<'_>) {
 fn settle(world: &mut World) {
     world.is_last = true;
     world.set_piece(usize::MAX);
-    let began = world.now;
+    world.tell();
+    let mut began = world.now;
     let mut expired = None;
-    for round in 0..ROUNDS {
+    for _ in 0..ROUNDS {
         world.check();
         if is_settled(world) {
             return;
         }
         let moved = world.exchange();
         if !world.is_connected() {
+            // After many futile attaches the server wants a pause.
+            world.wait(1_000_000);
             world.attach();
+            (began, expired) = (world.now, None);
         } else if !moved {
             world.wait_for_deadline();
         } else {
@@ -170,11 +177,10 @@ fn settle(world: &mut World) {
         let soon = began.saturating_add(std::time::Duration::from_secs(3));
         let count = world.apps[0].expired + world.apps[1].expired;
         if world.now > soon {
-            assert_eq!(*expired.get_or_insert(count), count, "a transfer stalled: {world:#?}");
+            assert_eq!(*expired.get_or_insert(count), count, "a transfer stalled: {world}");
         }
-        let _ = round;
     }
-    panic!("it does not come to its end: {world:#?}");
+    panic!("it does not come to its end: {world}");
 }
 
 fn is_settled(world: &mut World) -> bool {
@@ -208,5 +214,5 @@ fn end(world: &mut World, is_server_first: bool) {
     }
     let is_over = world.apps[0].closed.is_some()
         && (world.server.is_none() || world.apps[1].closed.is_some() || !world.apps[1].is_open);
-    assert!(is_over, "it does not close: {world:#?}");
+    assert!(is_over, "it does not close: {world}");
 }

@@ -46,7 +46,8 @@ pub struct Connection {
     pub(super) detached_since: Option<Time>,
     /// Attaches in a row that brought nothing on.
     pub(super) idle_attaches: u32,
-    /// What the peer had of our lanes at the last attach.
+    /// When the last attach was, and what the peer had of our lanes then.
+    pub(super) attached_at: Time,
     pub(super) resumed_at: [u64; 2],
     pub(super) closing: Option<Closing>,
     pub(super) closed: Option<CloseReason>,
@@ -209,6 +210,7 @@ impl Connection {
             detached_since: None,
             idle_attaches: 0,
             resumed_at: [0, 0],
+            attached_at: now,
             closing: None,
             closed: None,
             error: None,

@@ -1,6 +1,7 @@
 //! A conversation between two streams.
 
 use alloc::boxed::Box;
+use core::time::Duration;
 
 use super::connection::{Connection, StreamParameters};
 use super::error::{ActionError, Error};
@@ -10,6 +11,11 @@ use super::link::Phase;
 use super::resuming::Resuming;
 use crate::time::Time;
 use crate::wire::{CloseCode, ConversationId, Hello, Kind, Side};
+
+/// Attaches in a row that may bring nothing on before each has to wait.
+const IDLE_ATTACHES: u32 = 8;
+/// How long they have to.
+const IDLE_PAUSE: Duration = Duration::from_secs(10);
 
 impl Connection {
     /// The stream broke, or is given up: the conversation is detached.
@@ -80,9 +86,11 @@ impl Connection {
     ///
     /// The handshake is given back, with the last words for that stream planned, if it is not
     /// [ready](Resuming::is_ready), of another conversation, or no newer than a stream that the
-    /// conversation had since; or if the conversation has ended. Nothing has changed then.
+    /// conversation had since; if the conversation has ended; or if the client came back eight
+    /// times in a row without bringing anything on, and for the last time within ten seconds.
+    /// Nothing has changed then.
     pub fn resume(&mut self, mut resuming: Resuming, now: Time) -> Result<(), Box<Resuming>> {
-        if let Err(error) = self.check_resuming(&resuming) {
+        if let Err(error) = self.check_resuming(&resuming, now) {
             resuming.fail(error);
             return Err(Box::new(resuming));
         }
@@ -92,6 +100,7 @@ impl Connection {
             self.detach(now, DetachReason::Superseded);
         }
         self.attach = resuming.attach();
+        self.attached_at = now;
         self.link = Some(resuming.into_link());
         let resume = self.resume_frame();
         if let Some(link) = &mut self.link {
@@ -140,7 +149,7 @@ impl Connection {
         None
     }
 
-    fn check_resuming(&self, resuming: &Resuming) -> Result<(), Error> {
+    fn check_resuming(&self, resuming: &Resuming, now: Time) -> Result<(), Error> {
         if self.closed.is_some() || self.closing.is_some() || !resuming.is_ready() {
             return Err(Error::Closed);
         }
@@ -150,6 +159,10 @@ impl Connection {
         }
         if resuming.attach() <= self.attach {
             return violation(CloseCode::STALE, "the attach counter did not rise");
+        }
+        let is_quick = now.saturating_duration_since(self.attached_at) < IDLE_PAUSE;
+        if self.idle_attaches >= IDLE_ATTACHES && is_quick {
+            return violation(CloseCode::LIMIT, "too many attaches that brought nothing on");
         }
         Ok(())
     }

@@ -188,19 +188,15 @@ impl Outgoing {
         end == self.credit.limit || self.size == Some(end) || self.total == Some(end)
     }
 
-    /// START at 0 has to go, with data to follow or without.
+    /// START at 0 has to go, with data to follow or without, and also when a cancel was asked: a
+    /// FINISH may be queued before that.
     pub(super) fn wants_restart(&self) -> bool {
-        self.is_restarting && self.is_open() && self.started.is_none()
+        self.is_restarting && self.started.is_none() && !self.is_silent
     }
 
     /// START has to go before the next DATA.
     pub(super) fn needs_start(&self) -> bool {
         self.started.is_none()
-    }
-
-    /// START at 0 has to go before FINISH, as it may not come after it.
-    pub(super) fn needs_start_to_finish(&self) -> bool {
-        self.is_open() && self.is_restarting && self.started.is_none()
     }
 
     pub(super) fn cut(&mut self, max: usize) -> Bytes {
@@ -230,14 +226,14 @@ impl Outgoing {
             return Err((CloseCode::PROTOCOL, "an offset without a file"));
         }
         self.progressed = now;
+        let begin = self.resume_at.take().unwrap_or(accept.offset);
+        self.named = begin;
         if was_cancelled {
             self.state = State::CancelAsked { was_offered: false };
             return Ok(false);
         }
         self.state = State::Open;
         self.is_prefix_open = accept.offset > 0;
-        let begin = self.resume_at.take().unwrap_or(accept.offset);
-        self.named = begin;
         self.begin_at(begin);
         self.credit = Credit { limit: self.credit.limit, received: begin, durable: 0 };
         Ok(true)

@@ -2,9 +2,13 @@
 
 use std::time::Duration;
 
-use duologue::proto::{Acceptor, Config, ConfigBuilder, Connection, Event, StreamParameters};
+use duologue::proto::{
+    Acceptor, Conclusion, Config, ConfigBuilder, Connection, Event, StreamParameters,
+};
 use duologue::time::Time;
-use duologue::wire::{Chat, Message, Offer, Side, Signal, TransferId};
+use duologue::wire::{
+    Batch, Chat, CloseCode, Message, Offer, Side, Signal, TransferCode, TransferId,
+};
 
 /// Two open machines with nothing but memory between them.
 struct Pair {
@@ -99,6 +103,37 @@ impl Pair {
         }
     }
 
+    /// Over a new stream, after a break that only the client noticed.
+    fn reattach(&mut self) {
+        self.try_reattach().expect("it is proved");
+        self.settle();
+        assert!(!self.client.is_detached() && !self.server.is_detached());
+    }
+
+    fn try_reattach(&mut self) -> Result<(), Option<CloseCode>> {
+        let (now, seed) = (self.now, self.client.statistics().streams as u8);
+        let attached = self.client.attach(StreamParameters::new([seed + 100; 32]), now);
+        attached.unwrap();
+        let hello = bytes(&mut self.client, now);
+        let config = self.server.config().clone();
+        let mut acceptor = Acceptor::new(config, StreamParameters::new([seed; 32]), now);
+        acceptor.handle_input(now, &hello).unwrap().1.expect("the HELLO is whole");
+        let mut resuming = acceptor.resume(&self.server, now).expect("it is there");
+        let answer: Vec<u8> = resuming.poll_transmit().into_iter().flatten().copied().collect();
+        resuming.advance_transmit(answer.len());
+        resuming.accept_peer();
+        feed(&mut self.client, now, &answer, &mut self.told[0]);
+        self.client.accept_peer(now).unwrap();
+        let proof = bytes(&mut self.client, now);
+        assert_eq!(resuming.handle_input(now, &proof), Ok((proof.len(), None)));
+        let result = self.server.resume(resuming, now);
+        result.map_err(|mut refused| {
+            let last = refused.poll_transmit().into_iter().flatten().copied().collect::<Vec<u8>>();
+            feed(&mut self.client, now, &last, &mut self.told[0]);
+            refused.error().and_then(duologue::proto::Error::code)
+        })
+    }
+
     /// The client offers a file, and the server accepts it.
     fn offer(&mut self, offer: &Offer<'_>) -> TransferId {
         let now = self.now;
@@ -165,8 +200,8 @@ fn a_transfer_that_expires_while_closing_does_not_spin() {
     pair.exchange();
     // Not taken by the server, so that closing waits for it.
     pair.client.send_chat(&Chat::new("hold")).unwrap();
-    pair.client.close(duologue::wire::CloseCode::DONE, "", now).unwrap();
-    pair.server.close(duologue::wire::CloseCode::DONE, "", now).unwrap();
+    pair.client.close(CloseCode::DONE, "", now).unwrap();
+    pair.server.close(CloseCode::DONE, "", now).unwrap();
     let mut told = 0;
     for _ in 0..3 {
         pair.wait(Duration::from_secs(1));
@@ -226,4 +261,75 @@ fn credit_that_crosses_a_restart_is_no_violation() {
         }
     }
     assert_eq!(received, 100_000);
+}
+
+#[test]
+fn a_member_of_a_batch_that_was_given_up_may_have_sent_its_first_credit() {
+    let mut pair = Pair::new(Config::builder(), Config::builder());
+    let now = pair.now;
+    let batch = Batch { name: "b".into(), count: 2, bytes: 0, metadata: Default::default() };
+    let batch = pair.client.offer_batch(&batch, now).unwrap();
+    pair.settle();
+    let now = pair.now;
+    pair.server.accept(batch, Default::default(), now).unwrap();
+    pair.settle();
+    let gone = Conclusion::Failed { code: TransferCode::NO_SPACE, text: "" };
+    pair.server.conclude(batch, &gone).unwrap();
+    let now = pair.now;
+    let member = pair.client.offer(&Offer::new("b/a").batch(batch), now).unwrap();
+    pair.client.send_data(member, 0, vec![1; 20_000].into()).unwrap();
+    pair.settle();
+    let ended = pair.told[0].iter().filter(|event| matches!(event, Event::Verdict { .. })).count();
+    assert_eq!(ended, 2);
+}
+
+#[test]
+fn a_cancel_that_crossed_an_acceptance_survives_a_break() {
+    let mut pair = Pair::new(Config::builder(), Config::builder());
+    let now = pair.now;
+    let transfer = pair.client.offer(&Offer::new("a").size(1000), now).unwrap();
+    pair.settle();
+    pair.client.cancel(transfer, TransferCode::CANCELLED, "").unwrap();
+    let prefix = Some((500, duologue::wire::Digest::Blake3([0; 32])));
+    let acceptance = duologue::proto::Acceptance { prefix };
+    let now = pair.now;
+    pair.server.accept(transfer, acceptance, now).unwrap();
+    pair.settle();
+    pair.reattach();
+    let gone = Conclusion::Failed { code: TransferCode::CANCELLED, text: "" };
+    pair.server.conclude(transfer, &gone).unwrap();
+    pair.settle();
+    assert!(pair.told[0].iter().any(|event| matches!(event, Event::Verdict { .. })));
+}
+
+#[test]
+fn a_restart_that_is_cancelled_at_once_is_not_taken_for_the_rest() {
+    let mut pair = Pair::new(Config::builder(), Config::builder());
+    let now = pair.now;
+    let transfer = pair.client.offer(&Offer::new("a"), now).unwrap();
+    pair.settle();
+    let prefix = Some((500, duologue::wire::Digest::Blake3([0; 32])));
+    let now = pair.now;
+    pair.server.accept(transfer, duologue::proto::Acceptance { prefix }, now).unwrap();
+    pair.settle();
+    pair.client.send_data(transfer, 500, vec![1; 500].into()).unwrap();
+    pair.settle();
+    pair.client.restart(transfer).unwrap();
+    pair.client.send_data(transfer, 0, vec![2; 1000].into()).unwrap();
+    pair.client.finish(transfer, None).unwrap();
+    pair.client.cancel(transfer, TransferCode::CANCELLED, "").unwrap();
+    pair.settle();
+    let whole = Conclusion::Stored { name: "a" };
+    assert!(pair.server.conclude(transfer, &whole).is_err(), "the prefix was another file's");
+}
+
+#[test]
+fn coming_back_often_with_nothing_to_say_ends_no_conversation() {
+    let mut pair = Pair::new(Config::builder(), Config::builder());
+    let outcomes: Vec<_> = (0..12).map(|_| pair.try_reattach()).collect();
+    assert!(outcomes[..8].iter().all(Result::is_ok));
+    assert_eq!(outcomes[11], Err(Some(CloseCode::LIMIT)));
+    assert!(pair.client.is_open() && pair.server.is_open());
+    pair.wait(Duration::from_secs(10));
+    pair.reattach();
 }

@@ -10,7 +10,7 @@ use duologue::proto::{
 use duologue::time::Time;
 use duologue::wire::{Batch, Chat, Digest, Message, Offer, Side, TransferCode, TransferId};
 
-use super::super::machine::{byte_at, content};
+use super::super::machine::content;
 use super::ledger::{Ledger, Spec, text};
 
 /// What an application is like.
@@ -415,18 +415,25 @@ impl App {
         for id in batches {
             let spec = Spec { is_directory: true, batch: Some(id), ..Spec::NONE };
             self.offer(machine, ledger, spec, now);
+            let has_members = self.outgoing.values().any(|member| member.spec.batch == Some(id));
+            if !has_members {
+                // The peer takes none beside the batch: it has to be given up.
+                let is_asked = machine.cancel(id, TransferCode::CANCELLED, "").is_ok();
+                let batch = self.outgoing.get_mut(&id).expect("it is open");
+                batch.is_cancelled |= is_asked;
+            }
         }
     }
 
     fn pump(&mut self, machine: &mut Connection) {
         for (id, out) in &mut self.outgoing {
             let is_file = out.members.is_none() && !out.spec.is_directory;
-            if !is_file || !out.is_accepted || out.is_finished || out.is_cancelled {
+            if !is_file || !out.is_accepted || out.is_cancelled {
                 continue;
             }
             while out.position < out.spec.len && !out.is_blocked {
                 let left = out.spec.len - out.position;
-                let wanted = left.min(u64::from(self.policy.chunk).max(1)) as usize;
+                let wanted = left.min(u64::from(self.policy.chunk) + 100) as usize;
                 let len = match machine.capacity(*id) {
                     0 => wanted,
                     capacity => wanted.min(capacity),
@@ -440,7 +447,7 @@ impl App {
                     Err(error) => panic!("{error} at {} of {id}", out.position),
                 }
             }
-            if out.position == out.spec.len && out.prefix.is_none() {
+            if out.position == out.spec.len && out.prefix.is_none() && !out.is_finished {
                 match machine.finish(*id, Some(RIGHT)) {
                     Ok(_) => out.is_finished = true,
                     Err(ActionError::WrongState(_) | ActionError::Closed) => {}
@@ -510,6 +517,10 @@ impl In {
 /// What the machine says.
 impl App {
     pub fn on_event(&mut self, ledger: &mut Ledger, event: Event<'_>) {
+        if std::env::var_os("TRACE").is_some() {
+            let t = format!("{event:?}");
+            eprintln!("{:?}: {}", self.side, &t[..t.len().min(150)]);
+        } // TRACE
         assert!(self.closed.is_none(), "{event:?} after the last event");
         match event {
             Event::PeerHello { .. } => self.wants_acceptance = true,
@@ -692,9 +703,7 @@ impl App {
             Event::Data { transfer, offset, data } => {
                 let t = self.incoming.get_mut(&transfer).expect("it is open");
                 assert_eq!(t.received, offset, "{transfer}");
-                let is_right = (offset..)
-                    .zip(data.iter())
-                    .all(|(offset, byte)| byte_at(t.spec.seed, offset) == *byte);
+                let is_right = data[..] == content(t.spec.seed, offset, data.len());
                 assert!(is_right, "{transfer} at {offset}");
                 t.received += data.len() as u64;
                 t.unreleased += data.len();

@@ -58,8 +58,8 @@ pub fn text(number: usize, len: usize) -> String {
     if len > 0 {
         text = format!("{number}:");
         text.truncate(len);
-        let letter = char::from(b'a' + (number % 26) as u8);
-        text.extend(std::iter::repeat_n(letter, len - text.len()));
+        let letter = char::from(b'a' + (number % 26) as u8).to_string();
+        text.push_str(&letter.repeat(len - text.len()));
     }
     text
 }
