@@ -13,6 +13,8 @@ pub(super) const FULL: u32 = 1000;
 pub(super) struct Budget {
     size: u32,
     left: u32,
+    /// How many were ever spent.
+    spent: u64,
     /// Payload bytes that do not make a KiB yet.
     bytes: usize,
     refilled: Time,
@@ -20,7 +22,7 @@ pub(super) struct Budget {
 
 impl Budget {
     pub(super) fn new(size: u32, now: Time) -> Self {
-        Self { size, left: size, bytes: 0, refilled: now }
+        Self { size, left: size, spent: 0, bytes: 0, refilled: now }
     }
 
     /// Spends one, or says that none is left.
@@ -30,16 +32,32 @@ impl Budget {
         match self.left.checked_sub(1) {
             Some(left) => {
                 self.left = left;
+                self.spent = self.spent.saturating_add(1);
                 true
             }
             None => false,
         }
     }
 
+    /// How many were spent so far.
+    pub(super) fn spent(&self) -> u64 {
+        self.spent
+    }
+
     /// Whether one could be spent.
     pub(super) fn has_some(&mut self, now: Time) -> bool {
         self.refill(now);
         self.left > 0
+    }
+
+    /// Gives back one that was spent on what was not sent after all.
+    pub(super) fn refund(&mut self) {
+        self.left = self.left.saturating_add(1).min(self.size);
+    }
+
+    /// When time gives back the next one.
+    pub(super) fn refill_at(&self) -> Time {
+        self.refilled.saturating_add(Duration::from_secs(1))
     }
 
     /// Counts payload that made progress.

@@ -109,13 +109,16 @@ impl Connection {
         for transfer in outgoing.chain(incoming) {
             self.events.push_back(Event::Abandoned { transfer });
         }
+        self.resumed_at = [0, 0];
         self.next_outgoing = 1;
         self.next_incoming = 1;
+        self.answers.clear();
         self.late_allowance = 0;
         self.ring.clear();
         self.credits.clear();
         self.news.clear();
         self.signals.clear();
+        self.planned_signals = 0;
         self.credit_due = None;
         self.transfers_due = Time::MAX;
     }

@@ -88,7 +88,9 @@ impl Config {
             128 << 10,
             u64::from(self.receive_window),
             u64::from(limits.transfers).saturating_mul(
-                u64::from(self.reserved_window.max(limits.member_credit)).saturating_add(TRANSFER),
+                u64::from(self.reserved_window.max(limits.member_credit))
+                    .saturating_add(TRANSFER)
+                    .saturating_add(ANSWER),
             ),
             // What waits for the peer: both lanes, then data.
             u64::from(self.queued_bytes).saturating_mul(2),
@@ -106,6 +108,8 @@ impl Config {
 
 /// A transfer's own state, rounded up, with its slots in the tables.
 const TRANSFER: u64 = 1024;
+/// An answer that waits: the largest is a VERDICT.
+const ANSWER: u64 = 4096 + 256;
 /// The staging memory and slots of a full plan.
 const PLAN: usize = 1 << 20;
 
@@ -138,7 +142,8 @@ impl ConfigBuilder {
         max_item: u32 => limits.item;
         /// Messages handed out and not taken, in each lane: 1 to 65536, by default 512.
         max_untaken: u32 => limits.items;
-        /// Their bytes, in each lane: 16384 to 2^31, by default 524288.
+        /// Their bytes, in each lane: 16384 to 2^31 and at least the longest message, by default
+        /// 524288.
         max_untaken_bytes: u32 => limits.item_bytes;
         /// Transfers that the peer may have offered and not seen ended: 0 to 4096, by default 80.
         max_transfers: u32 => limits.transfers;
@@ -211,6 +216,9 @@ impl ConfigBuilder {
             if !(least..=most).contains(&value) {
                 return Err(ConfigError { setting });
             }
+        }
+        if limits.item_bytes < limits.item {
+            return Err(ConfigError { setting: "max_untaken_bytes" });
         }
         let durations = [
             ("handshake_timeout", config.handshake_timeout),

@@ -44,6 +44,8 @@ pub struct Connection {
     pub(super) detached_since: Option<Time>,
     /// Attaches in a row that brought nothing on.
     pub(super) idle_attaches: u32,
+    /// What the peer had of our lanes at the last attach.
+    pub(super) resumed_at: [u64; 2],
     pub(super) closing: Option<Closing>,
     pub(super) closed: Option<CloseReason>,
     pub(super) error: Option<Error>,
@@ -55,6 +57,9 @@ pub struct Connection {
     /// The number of the next offer of either side.
     pub(super) next_outgoing: u32,
     pub(super) next_incoming: u32,
+    /// The numbers of our REJECT and VERDICT items, but for those that are known to have begun: the
+    /// peer cannot know yet that these transfers have ended.
+    pub(super) answers: VecDeque<u64>,
     /// Late DATA of ended transfers that is still forgiven.
     pub(super) late_allowance: u64,
 
@@ -63,6 +68,8 @@ pub struct Connection {
     pub(super) credits: VecDeque<TransferId>,
     pub(super) news: VecDeque<TransferId>,
     pub(super) signals: VecDeque<(u16, Bytes)>,
+    /// How many of these are planned, and have not begun to leave.
+    pub(super) planned_signals: usize,
     pub(super) events: VecDeque<Event<'static>>,
     pub(super) delivered: Lanes<Range<u64>>,
     pub(super) is_blocked: Lanes<bool>,
@@ -71,6 +78,8 @@ pub struct Connection {
     pub(super) budget: Budget,
     /// What we may spend of the peer's budget: half of it, as time on the way can bunch frames.
     pub(super) own_budget: Budget,
+    /// Something waits until that has some left.
+    pub(super) is_out_of_budget: bool,
     /// CREDIT that is not urgent goes at this time; transfers are looked over at that.
     pub(super) credit_due: Option<Time>,
     pub(super) transfers_due: Time,
@@ -168,6 +177,7 @@ impl Connection {
             link: None,
             detached_since: None,
             idle_attaches: 0,
+            resumed_at: [0, 0],
             closing: None,
             closed: None,
             error: None,
@@ -177,17 +187,20 @@ impl Connection {
             incoming: BTreeMap::new(),
             next_outgoing: 1,
             next_incoming: 1,
+            answers: VecDeque::new(),
             late_allowance: 0,
             ring: VecDeque::new(),
             credits: VecDeque::new(),
             news: VecDeque::new(),
             signals: VecDeque::new(),
+            planned_signals: 0,
             events: VecDeque::new(),
             delivered: Lanes::from_fn(|_| 0..0),
             is_blocked: Lanes::default(),
             schedule: Schedule::default(),
             budget: Budget::new(budget::FULL, now),
             own_budget: Budget::new(budget::FULL / 2, now),
+            is_out_of_budget: false,
             credit_due: None,
             transfers_due: Time::MAX,
             now,
@@ -292,6 +305,7 @@ impl Connection {
             self.events.capacity().saturating_mul(size_of::<Event<'_>>()),
             self.signals.iter().map(|(_, payload)| payload.len()).sum(),
             self.scratch.capacity(),
+            self.answers.capacity().saturating_mul(size_of::<u64>()),
         ];
         parts
             .into_iter()
@@ -344,8 +358,9 @@ impl Connection {
 
 fn lane_limits(config: &Config, peer: &Limits) -> LaneLimits {
     LaneLimits {
-        peer_items: usize_from(peer.items),
-        peer_bytes: usize_from(peer.item_bytes),
+        // What the peer permits may be more than we want to keep.
+        peer_items: usize_from(peer.items.min(config.queued_items)),
+        peer_bytes: usize_from(peer.item_bytes.min(config.queued_bytes)),
         peer_item: usize_from(peer.item),
         queued_items: usize_from(config.queued_items),
         queued_bytes: usize_from(config.queued_bytes),

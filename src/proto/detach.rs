@@ -44,6 +44,7 @@ impl Connection {
         self.ring.clear();
         self.credits.clear();
         self.signals.clear();
+        self.planned_signals = 0;
         self.credit_due = None;
         self.late_allowance = 0;
         self.detached_since = Some(now);
@@ -84,25 +85,28 @@ impl Connection {
             resuming.fail(error);
             return Err(Box::new(resuming));
         }
+        // From here on a violation ends the conversation: the peer is who it claims to be.
+        self.is_confirmed = true;
         if self.phase() == Some(Phase::Open) {
             self.detach(now, DetachReason::Superseded);
         }
         self.attach = resuming.attach();
         self.link = Some(resuming.into_link());
-        // From here on a violation ends the conversation: the peer is who it claims to be.
-        self.is_confirmed = true;
         let resume = self.resume_frame();
         if let Some(link) = &mut self.link {
-            // As many transfers as HELLO allows fit into it.
-            let _ = link.send_resume(&resume);
+            link.handshake.is_resume_sent = true;
         }
+        // The client's RESUME is judged before ours goes, so that a refusal reaches it in time.
         let opened = self.open_if_ready(now);
-        if let Err(error) = opened {
-            if let Some(link) = &mut self.link {
+        let Some(link) = &mut self.link else { return Ok(()) };
+        match opened {
+            // As many transfers as HELLO allows fit into it.
+            Ok(()) => drop(link.send_resume(&resume)),
+            Err(error) => {
                 link.fail(error);
+                self.error = Some(error);
+                self.conclude_conversation(CloseReason::Failed(error));
             }
-            self.error = Some(error);
-            self.conclude_conversation(CloseReason::Failed(error));
         }
         Ok(())
     }

@@ -225,8 +225,9 @@ impl Connection {
                 _ => return violation("a transfer that has ended, or bytes that were not sent"),
             }
         }
-        let has_moved = chat > self.send.chat.first()
-            || control > self.send.control.first()
+        let [chat_before, control_before] = self.resumed_at;
+        let has_moved = chat > chat_before
+            || control > control_before
             || resume.transfers.iter().any(|held| {
                 self.outgoing.get(&held.transfer).is_some_and(|t| held.received > t.resumed_at)
             })
@@ -237,6 +238,7 @@ impl Connection {
             let rule = "too many attaches that brought nothing on";
             return Err(Error::violation(CloseCode::LIMIT, Kind::RESUME, rule));
         }
+        self.resumed_at = resume.next;
         self.send.chat.resume(chat);
         self.send.control.resume(control);
         let mut rewound = Vec::new();
@@ -298,8 +300,11 @@ impl Connection {
         if is_handshake {
             self.fail_handshake(error, now);
         } else if error != Error::Closed {
-            if let Some(link) = &mut self.link {
-                link.fail(error);
+            match &mut self.link {
+                // Our last words are said: nothing may follow them.
+                Some(link) if link.phase == Phase::Closing => link.abort(),
+                Some(link) => link.fail(error),
+                None => {}
             }
             self.error = Some(error);
             self.conclude_conversation(CloseReason::Failed(error));

@@ -133,12 +133,9 @@ impl Incoming {
         self.credit() != self.sent_credit
     }
 
-    /// Takes a START; `None` if it comes too late to matter.
-    pub(super) fn on_start(&mut self, offset: u64, now: Time) -> Result<Option<u64>, Fault> {
+    /// Takes a START.
+    pub(super) fn on_start(&mut self, offset: u64, now: Time) -> Result<(), Fault> {
         let wrong = |rule| Err((CloseCode::PROTOCOL, rule));
-        if self.is_cancel_asked {
-            return Ok(None);
-        }
         if !self.is_accepted {
             return wrong("before our ACCEPT");
         }
@@ -166,11 +163,14 @@ impl Incoming {
         }
         self.started = Some(offset);
         self.progressed = now;
-        Ok(Some(offset))
+        Ok(())
     }
 
     /// Judges a DATA frame by its header; whether its bytes are wanted.
     pub(super) fn check_data(&self, len: u64) -> Result<bool, Fault> {
+        if !self.is_file() {
+            return Err((CloseCode::PROTOCOL, "not a file"));
+        }
         if !self.is_accepted && !self.is_cancel_asked {
             return Err((CloseCode::PROTOCOL, "before our ACCEPT"));
         }
@@ -242,7 +242,7 @@ impl Incoming {
         match self.shape {
             Shape::File => self.finish.is_some_and(|finish| finish.total == self.received),
             Shape::Directory => true,
-            Shape::Batch { open, .. } => open == 0,
+            Shape::Batch { count, offered, open } => open == 0 && offered == count,
         }
     }
 

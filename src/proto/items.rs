@@ -19,6 +19,9 @@ enum Known<'a> {
     Ended,
 }
 
+/// Payload of a chat without text and attributes.
+const EMPTY_CHAT: usize = 2;
+
 impl Connection {
     /// An item is whole: it takes effect, once and in its lane's order.
     pub(super) fn handle_item<'a>(
@@ -29,16 +32,15 @@ impl Connection {
         payload: &'a [u8],
     ) -> Result<Option<Event<'a>>, Error> {
         let item = ItemId { lane, number: self.receive.get(lane).received() };
+        let spent = self.budget.spent();
         let event = self.apply_item(now, item, header, payload)?;
-        let is_empty = match &event {
-            Some(Event::Chat { chat, .. }) => chat.text.is_empty(),
-            Some(Event::Message { message, .. }) => message.body.is_empty(),
-            _ => false,
-        };
-        if is_empty {
+        // A message has a type at least, and is never empty.
+        if header.kind == Kind::CHAT && payload.len() <= EMPTY_CHAT {
             self.spend(now, header.kind)?;
         }
-        self.budget.earn(payload.len());
+        if self.budget.spent() == spent {
+            self.budget.earn(payload.len());
+        }
         let is_held = event.is_some();
         self.receive.get_mut(lane).finish(payload.len(), is_held);
         self.has_received = true;
@@ -78,17 +80,16 @@ impl Connection {
             Kind::PAUSE => self.handle_pause(now, item, transfer, Pause::decode(payload)?),
             Kind::FINISH => self.handle_finish(now, item, transfer, Finish::decode(payload)?),
             Kind::CANCEL => self.handle_cancel(now, item, transfer, Cancel::decode(payload)?),
-            _ => self.handle_verdict(now, item, transfer, Verdict::decode(payload)?),
+            _ => self.handle_verdict(item, transfer, Verdict::decode(payload)?),
         }
     }
 
     /// The id of a new offer is the next one of the peer's.
-    fn check_new(&self, kind: Kind, transfer: TransferId) -> Result<(), Error> {
+    fn check_new(&mut self, kind: Kind, transfer: TransferId) -> Result<(), Error> {
         if transfer.side() == self.side || transfer.number() != self.next_incoming {
             return Err(protocol(kind, "not the next transfer of its side"));
         }
-        let limits = &self.config.limits;
-        if self.incoming.len() >= usize_from(limits.transfers) {
+        if self.incoming_count() >= usize_from(self.config.limits.transfers) {
             return Err(Error::violation(CloseCode::LIMIT, kind, "too many transfers"));
         }
         Ok(())
@@ -133,13 +134,17 @@ impl Connection {
                 }
                 Some(_) => return Err(protocol(Kind::OFFER, "a batch that is none")),
             }
-            if self.incoming.get(&id).is_some_and(|batch| !batch.is_accepted) {
-                return Err(protocol(Kind::OFFER, "a batch that was not accepted"));
+            if self.incoming.get(&id).is_some_and(|b| !b.is_accepted || b.is_cancel_asked) {
+                return Err(protocol(Kind::OFFER, "a batch that is not open"));
             }
-            let gift = u64::from(self.config.limits.member_credit);
-            let window = self.initial_window(gift);
-            incoming.open(0, window, now);
-            incoming.sent_credit.limit = gift;
+            if offer.is_directory {
+                incoming.open(0, 0, now);
+            } else {
+                let gift = u64::from(self.config.limits.member_credit);
+                let window = self.initial_window(gift);
+                incoming.open(0, window, now);
+                incoming.sent_credit.limit = gift;
+            }
         } else {
             self.check_undecided(Kind::OFFER)?;
         }
@@ -200,7 +205,6 @@ impl Connection {
 
     fn handle_verdict<'a>(
         &mut self,
-        now: Time,
         item: ItemId,
         transfer: TransferId,
         verdict: Verdict<'a>,
@@ -216,15 +220,13 @@ impl Connection {
                     t.total == Some(verdict.total) && t.finish_item.is_some_and(|n| n < begun)
                 }
                 Shape::Directory => verdict.total == 0,
-                Shape::Batch { offered, open, .. } => {
-                    open == 0 && verdict.total <= u64::from(offered)
+                Shape::Batch { count, offered, open } => {
+                    open == 0 && offered == count && verdict.total <= u64::from(offered)
                 }
             };
             if !is_right {
                 return Err(protocol(Kind::VERDICT, "stored, but not what was finished"));
             }
-        } else if matches!(t.state, State::CancelAsked { .. }) {
-            self.spend(now, Kind::VERDICT)?;
         }
         self.end_outgoing(transfer);
         let Verdict { code, total, text } = verdict;
@@ -244,11 +246,11 @@ impl Connection {
                 return self.late(now, Kind::PAUSE);
             }
             let t = self.own(Kind::PAUSE, transfer)?;
+            if t.is_batch() {
+                return Err(protocol(Kind::PAUSE, "a batch"));
+            }
             if matches!(t.state, State::CancelAsked { .. }) {
                 return self.late(now, Kind::PAUSE);
-            }
-            if matches!(t.shape, Shape::Batch { .. }) {
-                return Err(protocol(Kind::PAUSE, "a batch"));
             }
             t.progressed = now;
             &mut t.is_paused_by_peer
@@ -347,13 +349,14 @@ impl Connection {
     ) -> Result<Option<Event<'a>>, Error> {
         match self.peers(Kind::START, transfer)? {
             Known::Ended => self.late(now, Kind::START),
+            Known::Open(t) if t.is_cancel_asked && t.is_file() => self.late(now, Kind::START),
             Known::Open(t) => {
                 let is_anew = offset == 0 && (t.expected != 0 || t.started.is_some());
-                let started = t.on_start(offset, now).map_err(|f| fail(Kind::START, f))?;
-                if is_anew && started.is_some() {
+                t.on_start(offset, now).map_err(|f| fail(Kind::START, f))?;
+                if is_anew {
                     self.force_credit(transfer);
                 }
-                Ok(started.map(|offset| Event::Started { transfer, offset }))
+                Ok(Some(Event::Started { transfer, offset }))
             }
         }
     }

@@ -36,6 +36,8 @@ pub(super) enum Phase {
 pub(super) struct Link {
     pub(super) side: Side,
     pub(super) phase: Phase,
+    /// What the stream failed with.
+    pub(super) error: Option<Error>,
     /// Bytes of the peer's preface seen.
     preface: usize,
     pub(super) decoder: Decoder,
@@ -103,6 +105,7 @@ impl Link {
         Self {
             side,
             phase: Phase::Hello,
+            error: None,
             preface: 0,
             decoder: Decoder::new(),
             header: None,
@@ -226,14 +229,14 @@ impl Link {
     /// Judges a header before its payload comes.
     fn judge(&self, header: Header) -> Result<(), Error> {
         let kind = header.kind;
+        if header.length > max_length(kind, &Limits::default()) {
+            return Err(Error::violation(CloseCode::TOO_LARGE, kind, "over its limit"));
+        }
         if !matches!(kind, Kind::HELLO | Kind::AUTH | Kind::RESUME | Kind::GOODBYE) {
             if !kind.is_known() {
                 return Err(Error::violation(CloseCode::UNSUPPORTED, kind, "unknown kind"));
             }
             return Err(Error::violation(CloseCode::PROTOCOL, kind, "before the handshake's end"));
-        }
-        if header.length > max_length(kind, &Limits::default()) {
-            return Err(Error::violation(CloseCode::TOO_LARGE, kind, "over its limit"));
         }
         let fits = match self.phase {
             Phase::Hello => matches!(kind, Kind::HELLO | Kind::GOODBYE),
@@ -380,6 +383,7 @@ impl Link {
     pub(super) fn fail(&mut self, error: Error) {
         while self.plan.take_back().is_some() {}
         self.abort();
+        self.error = Some(error);
         if let (Some(code), true) = (error.code(), self.preface == PREFACE.len()) {
             let text = match error {
                 Error::Violation(violation) => violation.rule(),

@@ -185,6 +185,11 @@ impl Outgoing {
         end == self.credit.limit || self.size == Some(end) || self.total == Some(end)
     }
 
+    /// START at 0 has to go before FINISH: the peer may have bytes of before a restart.
+    pub(super) fn needs_start_to_finish(&self) -> bool {
+        self.is_restarting && self.started.is_none() && self.is_open()
+    }
+
     /// START has to go before the next DATA.
     pub(super) fn needs_start(&self) -> bool {
         self.started.is_none()
@@ -237,6 +242,9 @@ impl Outgoing {
 
     /// Takes a CREDIT; whether it raised anything.
     pub(super) fn on_credit(&mut self, credit: Credit, now: Time) -> Result<bool, Fault> {
+        if !self.is_file() {
+            return Err((CloseCode::PROTOCOL, "credit without a file"));
+        }
         match self.state {
             State::Offered | State::CancelAsked { was_offered: true } => {
                 return Err((CloseCode::PROTOCOL, "before its ACCEPT"));
@@ -244,16 +252,12 @@ impl Outgoing {
             State::CancelAsked { was_offered: false } => return Ok(false),
             State::Open => {}
         }
-        if !self.is_file() {
-            return Err((CloseCode::PROTOCOL, "credit without a file"));
-        }
-        if self.awaits_zero {
-            if credit.received != 0 {
+        if self.is_restarting || self.awaits_zero {
+            // What is told before the START at 0 has arrived concerns what was sent before it.
+            if credit.received != 0 || !self.awaits_zero {
                 return Ok(false);
             }
-            self.awaits_zero = false;
-            self.is_restarting = false;
-            self.credit = Credit { limit: 0, received: 0, durable: 0 };
+            self.on_zero();
         }
         let old = self.credit;
         if credit.limit < old.limit
@@ -290,6 +294,13 @@ impl Outgoing {
         self.awaits_zero = false;
         self.total = None;
         self.begin_at(0);
+    }
+
+    /// The peer has begun anew.
+    fn on_zero(&mut self) {
+        self.awaits_zero = false;
+        self.is_restarting = false;
+        self.credit = Credit { limit: 0, received: 0, durable: 0 };
     }
 
     /// A START at the next offset is planned; at 0 where another was named the peer has to agree
@@ -371,6 +382,9 @@ impl Outgoing {
                 return false;
             }
         };
+        if received == 0 && (self.is_restarting || self.awaits_zero) {
+            self.on_zero();
+        }
         self.named = received;
         self.awaits_zero = false;
         let target = if self.is_restarting { 0 } else { received };

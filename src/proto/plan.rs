@@ -29,6 +29,8 @@ pub(super) enum Source {
         number: u64,
         payload: usize,
         ends: bool,
+        /// It was paid for from the budget of frames without progress.
+        is_costly: bool,
     },
     Start {
         transfer: TransferId,
@@ -36,6 +38,7 @@ pub(super) enum Source {
     Data {
         transfer: TransferId,
         payload: usize,
+        is_costly: bool,
     },
 }
 
@@ -77,6 +80,9 @@ pub(super) struct Plan {
     /// Frames that have not begun, of the lane of control and of bulk.
     control_items: usize,
     bulk: usize,
+    /// The same, of those of which one at a time says all.
+    acknowledgements: usize,
+    pongs: usize,
 }
 
 impl Plan {
@@ -93,6 +99,15 @@ impl Plan {
         self.bulk > 0 || (lane == Lane::Chat && self.control_items > 0)
     }
 
+    /// Whether an ACK, or a PONG, waits to begin: a second one before it would say no more.
+    pub(super) fn has_acknowledgement(&self) -> bool {
+        self.acknowledgements > 0
+    }
+
+    pub(super) fn has_pong(&self) -> bool {
+        self.pongs > 0
+    }
+
     /// Counts a frame that has not begun, or does no more count as one.
     fn count(&mut self, source: Source, len: usize, is_added: bool) {
         let step = |count: &mut usize| {
@@ -101,6 +116,8 @@ impl Plan {
         match source {
             Source::Item { lane: Lane::Control, .. } => step(&mut self.control_items),
             Source::Data { .. } | Source::Start { .. } => step(&mut self.bulk),
+            Source::Acknowledgement => step(&mut self.acknowledgements),
+            Source::Pong(_) => step(&mut self.pongs),
             _ => {}
         }
         if source.is_counted() {
@@ -292,7 +309,13 @@ mod tests {
         {
             plan.staging.extend_from_slice(staged);
             let lane = Lane::Chat;
-            let source = Source::Item { lane, number: 0, payload: payload.len(), ends: true };
+            let source = Source::Item {
+                lane,
+                number: 0,
+                payload: payload.len(),
+                ends: true,
+                is_costly: false,
+            };
             plan.push(staged.len(), Bytes::copy_from_slice(payload), source);
         }
         plan

@@ -36,6 +36,9 @@ impl Connection {
             return Err(error);
         }
         let Some(link) = &mut self.link else { return Err(Error::Closed) };
+        if link.phase == Phase::Closed {
+            return Err(link.error.unwrap_or(Error::Closed));
+        }
         link.last_input = now;
         let result = match link.phase {
             Phase::Open => self.receive(now, input),
@@ -347,8 +350,7 @@ impl Connection {
 
     pub(super) fn owe_for_bulk(&mut self, now: Time) {
         if let Some(link) = &mut self.link {
-            let received = link.received;
-            link.acknowledgement.owe_for_bulk(now, received);
+            link.acknowledgement.owe_for_bulk(now);
         }
     }
 

@@ -73,7 +73,7 @@ impl Connection {
         let mut payload = Vec::new();
         Reject { code, text: Cow::Borrowed(text) }.encode(&mut payload)?;
         self.incoming.remove(&transfer);
-        Ok(self.push_item(Lane::Control, Kind::REJECT, transfer.to_wire(), &payload))
+        Ok(self.push_answer(Kind::REJECT, transfer, &payload))
     }
 
     /// The application is done with `len` bytes of a transfer's data: as many more may come. For a
@@ -102,8 +102,8 @@ impl Connection {
     /// # Errors
     ///
     /// [`ActionError::UnknownTransfer`]; [`WrongState`](ActionError::WrongState) before it is
-    /// accepted (except that its sender asked to cancel), as *stored* when bytes are missing, or
-    /// for a batch of which members are open; [`Invalid`](ActionError::Invalid) for a text that
+    /// accepted (except that its sender asked to cancel), as *stored* when bytes or members are
+    /// missing, or for a batch of which members are open; [`Invalid`](ActionError::Invalid) for a text that
     /// is too long.
     pub fn conclude(
         &mut self,
@@ -145,7 +145,23 @@ impl Connection {
         let mut payload = Vec::new();
         // Our own texts fit, and those of the caller were tried.
         let _ = Verdict { code, total, text: Cow::Borrowed(text) }.encode(&mut payload);
-        self.push_item(Lane::Control, Kind::VERDICT, transfer.to_wire(), &payload)
+        self.push_answer(Kind::VERDICT, transfer, &payload)
+    }
+
+    /// Queues the end of a transfer: it goes on counting until the peer can know.
+    fn push_answer(&mut self, kind: Kind, transfer: TransferId, payload: &[u8]) -> ItemId {
+        let item = self.push_item(Lane::Control, kind, transfer.to_wire(), payload);
+        self.answers.push_back(item.number);
+        item
+    }
+
+    /// Transfers of the peer's that have not ended as far as the peer can know.
+    pub(super) fn incoming_count(&mut self) -> usize {
+        let begun = self.send.control.begun();
+        while self.answers.front().is_some_and(|&number| number < begun) {
+            self.answers.pop_front();
+        }
+        self.incoming.len().saturating_add(self.answers.len())
     }
 
     /// Forgets a transfer of the peer's but for what may still be on its way.

@@ -29,7 +29,8 @@ impl Connection {
         let acknowledgement = open.and_then(|link| link.acknowledgement.deadline());
         let credit = open.and(self.credit_due);
         let transfers = open.map(|_| self.transfers_due).filter(|&due| due != Time::MAX);
-        [detached, closing, handshake, idle, keep_alive, acknowledgement, credit, transfers]
+        let budget = open.filter(|_| self.is_out_of_budget).map(|_| self.own_budget.refill_at());
+        [detached, closing, handshake, idle, keep_alive, acknowledgement, credit, transfers, budget]
             .into_iter()
             .flatten()
             .min()
@@ -89,9 +90,27 @@ impl Connection {
             link.acknowledgement.handle_timeout(now);
         }
         self.tell_credits(now);
+        self.go_on_with_budget(now);
         self.end_closing_if_due(now);
         if self.transfers_due <= now {
-            self.expire_transfers(now);
+            if self.closing.is_some() {
+                // They end with the conversation.
+                self.transfers_due = Time::MAX;
+            } else {
+                self.expire_transfers(now);
+            }
+        }
+    }
+
+    /// What waited for the budget of frames without progress can go on.
+    fn go_on_with_budget(&mut self, now: Time) {
+        if !self.is_out_of_budget || !self.own_budget.has_some(now) {
+            return;
+        }
+        self.is_out_of_budget = false;
+        let transfers: Vec<TransferId> = self.outgoing.keys().copied().collect();
+        for transfer in transfers {
+            self.queue_data(transfer);
         }
     }
 

@@ -49,6 +49,8 @@ pub struct Behaviour {
     pub releases: bool,
     /// Concludes transfers once they are whole, or their sender cancels. Yes by default.
     pub concludes: bool,
+    /// Confirms the digest of any prefix. Yes by default.
+    pub confirms_prefixes: bool,
     /// Bytes that are queued of a file at a time.
     pub chunk: usize,
 }
@@ -61,6 +63,7 @@ impl Default for Behaviour {
             accepts_offers: true,
             releases: true,
             concludes: true,
+            confirms_prefixes: true,
             chunk: 32 * 1024,
         }
     }
@@ -208,6 +211,17 @@ impl Endpoint {
         Ok(transfer)
     }
 
+    /// Sends a file from its beginning, as the digest of the peer's prefix is not that of ours.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Connection::restart`](crate::proto::Connection::restart).
+    pub fn restart(&mut self, now: Time, transfer: TransferId) -> Result<(), ActionError> {
+        self.machine.call(now, Call::Restart(transfer))?;
+        self.go_on(now, transfer, |t| t.queued = 0);
+        Ok(())
+    }
+
     /// Takes everything that was not taken by itself.
     pub fn take_all(&mut self, now: Time) {
         while let Some(item) = self.untaken.pop_front() {
@@ -305,7 +319,7 @@ impl Endpoint {
                 let _ = self.machine.call(now, Call::Accept(transfer, Acceptance::default()));
             }
             Event::Accepted { transfer, ref accept, .. } => {
-                if accept.offset > 0 {
+                if accept.offset > 0 && self.behaviour.confirms_prefixes {
                     let _ = self.machine.call(now, Call::ConfirmPrefix(transfer));
                 }
                 let at = accept.offset;

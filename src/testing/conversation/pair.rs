@@ -117,6 +117,21 @@ impl Pair {
         self.client.machine.set_recording(true);
     }
 
+    /// Listens to what both sides write to the present stream, from here on.
+    pub fn tap(&mut self) {
+        self.up.pipe.tap = Some(Vec::new());
+        self.down.pipe.tap = Some(Vec::new());
+    }
+
+    /// What this side wrote since the last call, and when: what its machine gave at a time.
+    pub fn tapped(&mut self, from: Side) -> Vec<(Time, Vec<u8>)> {
+        let pipe = match from {
+            Side::Client => &mut self.up.pipe,
+            Side::Server => &mut self.down.pipe,
+        };
+        pipe.tap.as_mut().map(core::mem::take).unwrap_or_default()
+    }
+
     /// The time.
     pub fn now(&self) -> Time {
         self.now
@@ -125,6 +140,11 @@ impl Pair {
     /// Whether there is no stream between the two.
     pub fn is_cut(&self) -> bool {
         self.is_cut
+    }
+
+    /// Whether the client's first bytes have come to the server.
+    pub fn is_server_there(&self) -> bool {
+        self.server.is_some()
     }
 
     /// The server.
@@ -377,10 +397,12 @@ impl Pair {
     fn route(&mut self, newcomer: Newcomer) -> Option<Newcomer> {
         let Newcomer { began, seed, input, stage } = newcomer;
         let Stage::Hello(acceptor) = stage else { return None };
+        // An application drops a conversation that has ended.
         let is_known = self.server.as_ref().is_some_and(|server| {
-            acceptor.request().is_some_and(|request| {
-                request.attach > 0 && request.conversation == server.machine.conversation()
-            })
+            !server.machine.is_closed()
+                && acceptor.request().is_some_and(|request| {
+                    request.attach > 0 && request.conversation == server.machine.conversation()
+                })
         });
         if let Some(server) = self.server.as_ref().filter(|_| is_known) {
             let mut resuming = acceptor.resume(&server.machine, self.now).ok()?;

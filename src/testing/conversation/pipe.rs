@@ -30,6 +30,8 @@ pub(super) struct Pipe {
     free_at: Time,
     /// Bytes ever written.
     pub(super) written: u64,
+    /// What was written and when, if anybody listens.
+    pub(super) tap: Option<Vec<(Time, Vec<u8>)>>,
 }
 
 #[derive(Debug)]
@@ -54,6 +56,9 @@ impl Pipe {
             });
         }
         self.written = self.written.saturating_add(taken.len() as u64);
+        if let Some(tap) = self.tap.as_mut().filter(|_| !taken.is_empty()) {
+            tap.push((now, taken.to_vec()));
+        }
         taken.len()
     }
 

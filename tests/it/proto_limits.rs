@@ -1,0 +1,1 @@
+//! Every limit, hit exactly and by one more.
