@@ -20,13 +20,14 @@ const FIRST_WINDOW: u64 = 256 * 1024;
 const ROUND_TRIP: Duration = Duration::from_millis(10);
 
 impl Connection {
-    /// Accepts an offer: its data will come.
+    /// Accepts an offer: its data will come. The [module](super#files) has an example.
     ///
     /// # Errors
     ///
     /// [`ActionError::UnknownTransfer`]; [`WrongState`](ActionError::WrongState) when it was
     /// decided already or its sender asked to cancel, or for a prefix of anything but a file;
-    /// [`TooLarge`](ActionError::TooLarge) for a prefix beyond the offered size.
+    /// [`TooLarge`](ActionError::TooLarge) for a prefix beyond the offered size, and
+    /// [`Invalid`](ActionError::Invalid) for one of no bytes; [`Closed`](ActionError::Closed).
     pub fn accept(
         &mut self,
         transfer: TransferId,
@@ -61,7 +62,8 @@ impl Connection {
     /// # Errors
     ///
     /// [`ActionError::UnknownTransfer`]; [`WrongState`](ActionError::WrongState) when it was
-    /// decided already; [`Invalid`](ActionError::Invalid) for a text over 255 bytes.
+    /// decided already; [`Invalid`](ActionError::Invalid) for a text over 255 bytes or with a NUL, or
+    /// for [`STORED`](TransferCode::STORED); [`Closed`](ActionError::Closed).
     pub fn reject(
         &mut self,
         transfer: TransferId,
@@ -97,7 +99,8 @@ impl Connection {
         self.queue_credit(transfer, now);
     }
 
-    /// Ends a transfer of the peer's: the verdict, which the sender is told.
+    /// Ends a transfer of the peer's: the verdict, which the sender is told. The
+    /// [module](super#files) has an example.
     ///
     /// # Errors
     ///
