@@ -228,6 +228,7 @@ mod tests {
         }
         let mut backwards = held();
         backwards.reverse();
+        let twice = [held()[0], held()[0]];
         let many: Vec<_> = (1..=5462)
             .map(|id| Held { transfer: TransferId::from_wire(id).unwrap(), received: 0 })
             .collect();
@@ -237,6 +238,8 @@ mod tests {
             Resume { transfers: held()[..].into(), ..Resume::default() } =>
                 "transfers", EncodeReason::Unexpected;
             Resume { transfers: backwards[..].into(), ..proved() } =>
+                "transfers", EncodeReason::OutOfOrder;
+            Resume { transfers: twice[..].into(), ..proved() } =>
                 "transfers", EncodeReason::OutOfOrder;
             Resume { next: [1 << 53, 0], ..proved() } => "next", EncodeReason::OutOfRange;
             Resume { transfers: many[..].into(), ..proved() } =>

@@ -35,10 +35,10 @@ macro_rules! accepts {
 /// Each of the payloads is refused, for this field and reason.
 macro_rules! refuses {
     ($frame:ident: $($hex:expr => $field:literal, $reason:ident;)*) => {$({
-        let bytes = crate::wire::tables::hex(&$hex);
-        let error = $frame::decode(&bytes).unwrap_err();
+        let text = $hex;
+        let error = $frame::decode(&crate::wire::tables::hex(&text)).unwrap_err();
         let reason = crate::wire::DecodeReason::$reason;
-        assert_eq!((error.field(), error.reason()), ($field, reason), "{}", $hex);
+        assert_eq!((error.field(), error.reason()), ($field, reason), "{text}");
     })*};
 }
 
