@@ -15,10 +15,12 @@ use crate::wire::Limits;
 /// use duologue::proto::Config;
 ///
 /// let config = Config::builder()
-///     .receive_window(16 << 20)
+///     .receive_window(1 << 20)
+///     .max_transfers(4)
+///     .outgoing_transfers(4)
 ///     .idle_timeout(Duration::from_secs(30))
 ///     .build()?;
-/// assert!(config.worst_case_memory() < 24 << 20);
+/// assert!(config.worst_case_memory() < 8 << 20);
 /// # Ok::<(), duologue::proto::ConfigError>(())
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -78,6 +80,22 @@ impl Config {
     /// Bytes handed out count here, as whoever drives the machine has to keep them; the table of
     /// transfers and the queues count with the memory of their slots. What the caller queues
     /// beyond a transfer's capacity, or as a message larger than its queue, comes on top.
+    ///
+    /// By default it is about 30 MiB, of which 20 MiB are what 80 files that this side sends at a time may keep.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use duologue::proto::Config;
+    ///
+    /// let most = Config::default().worst_case_memory();
+    /// assert!(most < 32 << 20);
+    ///
+    /// // What one may send takes most of it.
+    /// let receiver = Config::builder().outgoing_transfers(0).build()?;
+    /// assert!(receiver.worst_case_memory() < most - (20 << 20));
+    /// # Ok::<(), duologue::proto::ConfigError>(())
+    /// ```
     pub fn worst_case_memory(&self) -> usize {
         let limits = &self.limits;
         let sum = [
@@ -190,6 +208,16 @@ impl ConfigBuilder {
     }
 
     /// Checks every value against its range.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use duologue::proto::Config;
+    ///
+    /// assert!(Config::builder().build().is_ok());
+    /// let error = Config::builder().max_frame(1000).build().unwrap_err();
+    /// assert_eq!(error.setting(), "max_frame");
+    /// ```
     ///
     /// # Errors
     ///

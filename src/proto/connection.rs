@@ -184,6 +184,23 @@ impl fmt::Debug for Connection {
 
 impl Connection {
     /// Begins a conversation as the client. The first bytes to send are ready at once.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use core::time::Duration;
+    /// use duologue::proto::{Config, Connection, StreamParameters};
+    /// use duologue::time::Time;
+    /// use duologue::wire::PREFACE;
+    ///
+    /// let seed = [7; 32]; // from the operating system's random numbers, in earnest
+    /// let now = Time::ZERO;
+    /// let mut client = Connection::client(Config::default(), StreamParameters::new(seed), now);
+    /// assert!(client.poll_transmit(now).first().unwrap().starts_with(&PREFACE));
+    /// assert!(!client.is_open(), "the server has not answered");
+    /// let deadline = now.saturating_add(Duration::from_secs(10)); // by default
+    /// assert_eq!(client.poll_timeout(), Some(deadline));
+    /// ```
     pub fn client(config: Config, stream: StreamParameters<'_>, now: Time) -> Self {
         let mut id = [0; 16];
         for (place, byte) in id.iter_mut().zip(stream.derive("duologue 1 conversation")) {

@@ -63,9 +63,8 @@ impl Connection {
     ///
     /// # Errors
     ///
-    /// [`ActionError::NotOpen`] if the conversation was never open,
-    /// [`Closed`](ActionError::Closed), and [`PeerLimit`](ActionError::PeerLimit) for a server,
-    /// which is [resumed](Self::resume).
+    /// [`ActionError::NotOpen`] if the conversation was never open, and for a server, which is
+    /// [resumed](Self::resume); [`Closed`](ActionError::Closed).
     pub fn attach(&mut self, stream: StreamParameters<'_>, now: Time) -> Result<(), ActionError> {
         self.check_open()?;
         if self.side == Side::Server {

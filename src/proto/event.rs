@@ -51,7 +51,8 @@ pub enum Event<'a> {
         /// What became of them.
         receipt: Receipt,
     },
-    /// A lane that was full has room again.
+    /// A lane that was full, so that an action was [`Blocked`](super::ActionError::Blocked), has
+    /// room again.
     LaneWritable(Lane),
     /// The peer offers a file. In a batch it is accepted already: begin to receive.
     Offered {
@@ -95,7 +96,8 @@ pub enum Event<'a> {
         /// Why, in the peer's words: escape them before showing them.
         text: Cow<'a, str>,
     },
-    /// There is room for data: send from this offset on.
+    /// There is room for data again, after it was
+    /// [`Blocked`](super::ActionError::Blocked): send from this offset on.
     Writable {
         /// Our offer.
         transfer: TransferId,

@@ -22,14 +22,14 @@ const ENDED_BATCHES: usize = 16;
 const ROUND_TRIP: Duration = Duration::from_millis(10);
 
 impl Connection {
-    /// Accepts an offer: its data will come.
+    /// Accepts an offer: its data will come. The [module](super#files) has an example.
     ///
     /// # Errors
     ///
     /// [`ActionError::UnknownTransfer`]; [`WrongState`](ActionError::WrongState) when it was
     /// decided already or its sender asked to cancel, or for a prefix of anything but a file;
-    /// [`TooLarge`](ActionError::TooLarge) for a prefix beyond the offered size;
-    /// [`Invalid`](ActionError::Invalid) for a prefix of no bytes.
+    /// [`TooLarge`](ActionError::TooLarge) for a prefix beyond the offered size, and
+    /// [`Invalid`](ActionError::Invalid) for one of no bytes; [`Closed`](ActionError::Closed).
     pub fn accept(
         &mut self,
         transfer: TransferId,
@@ -64,7 +64,8 @@ impl Connection {
     /// # Errors
     ///
     /// [`ActionError::UnknownTransfer`]; [`WrongState`](ActionError::WrongState) when it was
-    /// decided already; [`Invalid`](ActionError::Invalid) for a text over 255 bytes.
+    /// decided already; [`Invalid`](ActionError::Invalid) for a text over 255 bytes or with a NUL, or
+    /// for [`STORED`](TransferCode::STORED); [`Closed`](ActionError::Closed).
     pub fn reject(
         &mut self,
         transfer: TransferId,
@@ -100,7 +101,8 @@ impl Connection {
         self.queue_credit(transfer, now);
     }
 
-    /// Ends a transfer of the peer's: the verdict, which the sender is told.
+    /// Ends a transfer of the peer's: the verdict, which the sender is told. The
+    /// [module](super#files) has an example.
     ///
     /// # Errors
     ///

@@ -15,12 +15,13 @@ use crate::wire::{Batch, Cancel, Digest, Finish, Kind, Offer, Pause, TransferCod
 impl Connection {
     /// Offers a file, or an entry of a batch that the peer accepted.
     ///
-    /// A member of a batch is accepted by implication: its data can be sent at once.
+    /// A member of a batch is accepted by implication: its data can be sent at once. The
+    /// [module](super#files) has an example.
     ///
     /// # Errors
     ///
     /// [`ActionError::PeerLimit`] when the peer, or our own configuration, allows no more open or
-    /// undecided offers for now; [`UnknownTransfer`](ActionError::UnknownTransfer) or
+    /// undecided offers for now, until one of them is accepted or ends; [`UnknownTransfer`](ActionError::UnknownTransfer) or
     /// [`WrongState`](ActionError::WrongState) for its batch;
     /// [`Exhausted`](ActionError::Exhausted); and those of [`send_chat`](Self::send_chat).
     pub fn offer(&mut self, offer: &Offer<'_>, now: Time) -> Result<TransferId, ActionError> {
@@ -102,16 +103,19 @@ impl Connection {
     /// Queues bytes of a file that the peer accepted. They begin at `offset`, which is where the
     /// last ended, or where an event told to go on.
     ///
-    /// Chunks of 16 KiB and more leave without being copied. Any number of bytes fits as soon as
-    /// the capacity is not 0.
+    /// Chunks of 4 KiB and more leave without being copied, but for an end of less than 1 KiB. A
+    /// chunk of any size fits as soon as the [capacity](Self::capacity) is not 0, so that a transfer
+    /// keeps at most the configuration's send buffer and one chunk. The [module](super#files) has an
+    /// example.
     ///
     /// # Errors
     ///
-    /// [`ActionError::Blocked`] while there is no room: an event tells when there is. For data at
-    /// another offset [`WrongOffset`](ActionError::WrongOffset), as after a break; beyond the
+    /// [`ActionError::Blocked`] while there is no room: [`Event::Writable`](super::Event::Writable)
+    /// tells when there is, but only after this error. For data at another offset [`WrongOffset`](ActionError::WrongOffset), as after a break; beyond the
     /// offered size [`TooLarge`](ActionError::TooLarge);
-    /// [`UnknownTransfer`](ActionError::UnknownTransfer) and
-    /// [`WrongState`](ActionError::WrongState). Nothing is queued then.
+    /// [`UnknownTransfer`](ActionError::UnknownTransfer), and
+    /// [`WrongState`](ActionError::WrongState) while it is not accepted or after a cancel;
+    /// [`Closed`](ActionError::Closed). Nothing is queued then.
     pub fn send_data(
         &mut self,
         transfer: TransferId,
@@ -191,7 +195,7 @@ impl Connection {
     /// [`ActionError::UnknownTransfer`]; [`WrongState`](ActionError::WrongState) before it is
     /// accepted, when bytes of the offered size are missing, while the digest of the prefix is
     /// not [confirmed](Self::confirm_prefix), a second time, or for a digest of another
-    /// algorithm than the offer's (BLAKE3 if that has none).
+    /// algorithm than the offer's (BLAKE3 if that has none); [`Closed`](ActionError::Closed).
     pub fn finish(
         &mut self,
         transfer: TransferId,
@@ -224,7 +228,8 @@ impl Connection {
     /// # Errors
     ///
     /// [`ActionError::UnknownTransfer`]; [`WrongState`](ActionError::WrongState) the second time;
-    /// [`Invalid`](ActionError::Invalid) for a text over 255 bytes.
+    /// [`Invalid`](ActionError::Invalid) for a text over 255 bytes or with a NUL, or for
+    /// [`STORED`](TransferCode::STORED); [`Closed`](ActionError::Closed).
     pub fn cancel(
         &mut self,
         transfer: TransferId,
