@@ -207,9 +207,7 @@ impl Connection {
         let Some(link) = &mut self.link else { return };
         let may_send = link.pacer.may_send(link.plan.counted(), 0);
         link.pacer.set_app_limited(may_send && !link.plan.is_full());
-        if !may_send {
-            self.watch_pace();
-        }
+        self.watch_pace();
     }
 
     /// Whether control waits that should not go behind the bulk that is planned.
