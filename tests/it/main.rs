@@ -41,6 +41,7 @@ mod proto_limits;
 mod proto_pace;
 mod proto_replay;
 mod proto_restart;
+mod proto_resume;
 mod proto_scheduling;
 mod proto_timers;
 mod proto_two_way;
