@@ -108,9 +108,9 @@ impl Plan {
         self.pongs > 0
     }
 
-    /// Whether bulk is planned that has not begun.
-    pub(super) fn has_bulk(&self) -> bool {
-        self.bulk > 0
+    /// Whether items or bulk are planned that have not begun.
+    pub(super) fn has_items_or_bulk(&self) -> bool {
+        self.counted > 0 || self.bulk > 0
     }
 
     /// Counts a frame that has not begun, or does no more count as one.

@@ -209,14 +209,12 @@ impl Connection {
         let Some(link) = &mut self.link else { return };
         let may_send = link.pacer.may_send(link.plan.counted(), 0);
         link.pacer.set_app_limited(may_send && !link.plan.is_full());
-        if !may_send {
-            self.watch_pace();
-        }
+        self.watch_pace();
     }
 
-    /// Whether control waits that should not go behind the bulk that is planned.
+    /// Whether control waits that should not go behind what is planned and has not begun.
     fn has_urgent_control(&self) -> bool {
-        let Some(link) = self.link.as_ref().filter(|link| link.plan.has_bulk()) else {
+        let Some(link) = self.link.as_ref().filter(|link| link.plan.has_items_or_bulk()) else {
             return false;
         };
         let framed = self.send.control.framed();

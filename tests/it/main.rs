@@ -45,6 +45,7 @@ mod proto_pace;
 mod proto_pause_cancel;
 mod proto_replay;
 mod proto_restart;
+mod proto_resume;
 mod proto_scheduling;
 mod proto_timers;
 mod proto_transfers;

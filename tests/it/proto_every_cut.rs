@@ -231,7 +231,7 @@ fn cut_at_every_byte_from_the_server() {
 fn cut_again_while_it_resumes() {
     let mut cuts = 0;
     for (first, length) in lengths() {
-        for bytes in (420..length).step_by(271) {
+        for bytes in (420..length).step_by(523) {
             for second in [Side::Client, Side::Server] {
                 for again in (0..420).step_by(29) {
                     let (outcome, pair) = run(&[(first, bytes), (second, again)]);

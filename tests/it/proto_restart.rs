@@ -94,8 +94,8 @@ fn a_restart_survives_a_break_anywhere() {
         for side in [Side::Client, Side::Server] {
             // Finely around the beginning, where START and the first CREDIT cross.
             let most = if side == Side::Client { 200_000 } else { 3000 };
-            let fine = (0..600).step_by(7);
-            for bytes in fine.chain((600..most).step_by(most as usize / 80)) {
+            let fine = (0..600).step_by(13);
+            for bytes in fine.chain((600..most).step_by(most as usize / 30)) {
                 let (mut pair, id) = begin(restart, cuts % 2 == 0);
                 pair.cut_after(side, bytes);
                 drive(&mut pair, id, restart);
