@@ -195,7 +195,8 @@ fn every_action_in_every_state_of_a_file() {
     // Nothing at all is nothing at all.
     client(&mut pair, data(0, 0)).unwrap();
     client(&mut pair, data(0, 10)).unwrap();
-    refused(&mut pair_with_none_planned(&mut pair), Side::Client, data(10, 1), too_large);
+    pair.run_for(millis(100));
+    refused(&mut pair, Side::Client, data(10, 1), too_large);
 
     client(&mut pair, Call::Finish(id, None)).unwrap();
     pair.run_for(millis(100));
@@ -217,12 +218,6 @@ fn every_action_in_every_state_of_a_file() {
     }
     assert_eq!(pair.client.machine.error(), None);
     assert_eq!(pair.server().machine.error(), None);
-}
-
-/// Lets go what is planned.
-fn pair_with_none_planned(pair: &mut Pair) -> &mut Pair {
-    pair.run_for(millis(100));
-    pair
 }
 
 #[test]
@@ -255,7 +250,7 @@ fn values_that_the_format_cannot_carry_are_refused() {
         pair.run_for(millis(100));
         assert_eq!(pair.end(side).machine.statistics().sent, before.sent, "{call:?}");
     }
-    assert_eq!(pair.client.machine.is_open(), true);
+    assert!(pair.client.machine.is_open());
     server(&mut pair, Call::Accept(id, Acceptance::default())).unwrap();
     pair.run_for(millis(50));
     // The number of the next offer is the one that no refused offer used.
