@@ -5,12 +5,12 @@
 use duologue::proto::{Config, Error, Event};
 use duologue::wire::{
     Ack, Chat, CloseCode, Credit, Frame, Goodbye, HEADER_LEN, Header, Hello, Kind, Limits,
-    MAX_INTEGER, Message, Offer, PREFACE, Pause, Ping, Side, Signal, max_length,
+    MAX_INTEGER, Offer, PREFACE, Side, max_length,
 };
 
 use crate::raw_peer::{ROLES, RawPeer};
 use crate::state_conversation::frame_of;
-use crate::state_transfers::{accept, data, finish, offer, start, transfer};
+use crate::state_transfers::{accept, data, finish, offer, start};
 
 #[test]
 fn h01_a_length_beyond_the_limit_is_refused_on_the_header_alone() {
@@ -160,21 +160,6 @@ fn h04_a_message_that_comes_byte_by_byte_is_the_same_and_costs_no_more_memory() 
     }
 }
 
-/// Sends a frame until it is refused; says how often it was not.
-fn flood(peer: &mut RawPeer, mut send: impl FnMut(&mut RawPeer, u32) -> Result<(), Error>) -> u32 {
-    for count in 0..3000 {
-        let result = send(peer, count);
-        if result.is_err() {
-            peer.assert_bounded();
-            peer.assert_refused(result, CloseCode::FLOOD);
-            return count;
-        }
-        peer.take_all();
-        peer.events.clear();
-    }
-    panic!("it never ends");
-}
-
 #[test]
 fn h05_empty_data_without_end() {
     for victim in ROLES {
@@ -188,29 +173,6 @@ fn h05_empty_data_without_end() {
 }
 
 #[test]
-fn h05_empty_chats_and_fragments() {
-    for victim in ROLES {
-        let mut peer = RawPeer::open(victim);
-        let empty = Frame::Chat(Chat::new(""));
-        assert_eq!(flood(&mut peer, |peer, _| peer.send(0, empty.clone())), 1000);
-        for len in [0, 1, 1023] {
-            let mut peer = RawPeer::open(victim);
-            let result = peer.send_raw(Kind::PART, 0, &vec![0; len]);
-            peer.assert_refused(result, CloseCode::MALFORMED);
-        }
-        // A message is never empty: it has a type, and is taken one by one.
-        let mut peer = RawPeer::open(victim);
-        for correlation in 0..2000 {
-            let body = [][..].into();
-            let message = Message { message_type: 1, is_reply: true, correlation, body };
-            peer.send(0, Frame::Message(message)).unwrap();
-            peer.take_all();
-            peer.events.clear();
-        }
-    }
-}
-
-#[test]
 fn h05_empty_chats_that_nobody_takes_end_at_the_limit() {
     let mut peer = RawPeer::open(Side::Server);
     for _ in 0..512 {
@@ -218,92 +180,6 @@ fn h05_empty_chats_that_nobody_takes_end_at_the_limit() {
     }
     let result = peer.send(0, Frame::Chat(Chat::new("a")));
     peer.assert_refused(result, CloseCode::LIMIT);
-}
-
-/// Floods of every kind of frame that brings nothing on.
-fn floods() -> Vec<(&'static str, fn(&mut RawPeer, u32) -> Result<(), Error>)> {
-    vec![
-        ("PING", |peer, _| peer.send(0, Frame::Ping(Ping { token: [1; 8] }))),
-        ("PONG", |peer, _| peer.send(0, Frame::Pong(Ping { token: [0xEE; 8] }))),
-        ("ACK", |peer, _| {
-            let (next, received) = (peer.stream.next, peer.stream.acknowledged);
-            peer.send(0, Frame::Ack(Ack { next, received }))
-        }),
-        ("SIGNAL", |peer, n| {
-            let payload = vec![1; n as usize % 1024].into();
-            peer.send(0, Frame::Signal(Signal { signal_type: 1, payload }))
-        }),
-        ("skipped", |peer, _| peer.send_raw(Kind::new(0x8F), 0, &[1; 5000])),
-        ("skipped item", |peer, _| peer.send_raw(Kind::new(0xCF), 0, &[1; 5000])),
-        ("PAUSE", |peer, _| peer.send(peer.ours(1), Frame::Pause(Pause { is_paused: false }))),
-        ("tiny DATA", |peer, _| data(peer, 1, 1)),
-        ("late START", |peer, _| start(peer, 2, 0)),
-        ("late CREDIT", |peer, _| peer.send(peer.theirs(2), Frame::Credit(Credit::default()))),
-        ("CREDIT", |peer, _| peer.send(peer.theirs(1), Frame::Credit(Credit::default()))),
-        ("START after CANCEL", |peer, _| start(peer, 3, 0)),
-    ]
-}
-
-/// A conversation with a transfer each way that is open, one each way that has ended, and one that
-/// was cancelled by its sender.
-fn busy(victim: Side) -> RawPeer {
-    let mut peer = RawPeer::open(victim);
-    for number in 1..=3 {
-        offer(&mut peer, number, &Offer::new("file")).unwrap();
-        accept(&mut peer, number);
-        start(&mut peer, number, 0).unwrap();
-        let now = peer.now;
-        let id = peer.victim().offer(&Offer::new("file"), now).unwrap().to_wire();
-        peer.drain();
-        peer.send(id, Frame::Accept(duologue::wire::Accept::default())).unwrap();
-    }
-    let failed = duologue::wire::TransferCode::NO_SPACE;
-    let ended = transfer(peer.ours(2));
-    let conclusion = duologue::proto::Conclusion::Failed { code: failed, text: "" };
-    peer.victim().conclude(ended, &conclusion).unwrap();
-    let verdict = duologue::wire::Verdict { code: failed, total: 0, text: "".into() };
-    peer.send(peer.theirs(2), Frame::Verdict(verdict)).unwrap();
-    crate::state_transfers::cancel(&mut peer, 3).unwrap();
-    peer.take_all();
-    peer.settle();
-    peer
-}
-
-#[test]
-fn h06_floods_of_frames_that_bring_nothing_on_end_and_are_answered_at_most_once_each() {
-    for victim in ROLES {
-        for (name, send) in floods() {
-            let mut peer = busy(victim);
-            let bytes = peer.stream.theirs.len();
-            let count = flood(&mut peer, send);
-            assert!((990..=1001).contains(&count), "{name}: {count}");
-            let said = peer.stream.theirs.len() - bytes;
-            let heard = peer.stream.ours.len();
-            assert!(said <= heard + 1000, "{name}: {said} bytes said to {heard}");
-        }
-    }
-}
-
-#[test]
-fn h06_h13_a8_a_flood_of_a_peer_that_never_reads_is_answered_from_fixed_slots() {
-    for victim in ROLES {
-        for (name, send) in floods() {
-            let mut peer = busy(victim);
-            peer.is_reading = false;
-            let before = peer.victim().memory_usage();
-            let mut result = Ok(());
-            while result.is_ok() {
-                peer.take_all();
-                peer.events.clear();
-                result = send(&mut peer, 0);
-                assert!(peer.victim().memory_usage() < before + 70_000, "{name}");
-                // The driver looks, but the transport takes nothing.
-                let now = peer.now;
-                assert!(peer.victim().poll_transmit(now).len() < 20_000, "{name}");
-            }
-            peer.assert_refused(result, CloseCode::FLOOD);
-        }
-    }
 }
 
 #[test]

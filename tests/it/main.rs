@@ -6,6 +6,8 @@ mod drop_at_every_poll;
 mod duplex;
 mod extension_traits;
 mod faulty;
+mod hostile_batches;
+mod hostile_floods;
 mod hostile_flow;
 mod hostile_framing;
 mod hostile_session;

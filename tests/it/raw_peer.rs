@@ -64,6 +64,8 @@ pub(crate) struct RawPeer {
     pub(crate) is_reading: bool,
     /// Bytes handed over at a time.
     pub(crate) split: usize,
+    /// Bytes of ours that still arrive: what is sent beyond is lost.
+    pub(crate) left: usize,
     /// What came behind the proof: a resumption leaves it to the connection.
     pub(crate) unread: Vec<u8>,
     seeds: u8,
@@ -90,6 +92,7 @@ impl RawPeer {
             events: Vec::new(),
             is_reading: true,
             split: usize::MAX,
+            left: usize::MAX,
             unread: Vec::new(),
             seeds: 0,
         };
@@ -316,6 +319,8 @@ impl RawPeer {
 
     /// Sends any bytes, and reads what the victim says to them.
     pub(crate) fn send_bytes(&mut self, bytes: &[u8]) -> Result<(), Error> {
+        let bytes = &bytes[..bytes.len().min(self.left)];
+        self.left -= bytes.len();
         self.stream.ours.extend_from_slice(bytes);
         let mut result = Ok(());
         'input: for mut rest in bytes.chunks(self.split.min(bytes.len().max(1))) {
@@ -393,6 +398,14 @@ impl RawPeer {
         self.stream.acknowledged = self.stream.theirs.len() as u64;
         let ack = Ack { next: self.stream.next, received: self.stream.acknowledged };
         self.send(0, Frame::Ack(ack))
+    }
+
+    /// Reads and acknowledges until the victim has nothing more to say.
+    pub(crate) fn converse(&mut self) {
+        self.drain();
+        while self.left > 0 && self.stream.theirs.len() as u64 > self.stream.acknowledged {
+            self.acknowledge().unwrap();
+        }
     }
 
     /// The victim's application takes all that came.

@@ -31,7 +31,7 @@ pub(crate) fn offer_batch(peer: &mut RawPeer, number: u32, count: u32) -> Result
 pub(crate) fn accept(peer: &mut RawPeer, number: u32) {
     let (id, now) = (transfer(peer.ours(number)), peer.now);
     peer.victim().accept(id, Acceptance::default(), now).unwrap();
-    peer.drain();
+    peer.converse();
 }
 
 pub(crate) fn data(peer: &mut RawPeer, number: u32, len: usize) -> Result<(), Error> {

@@ -1,0 +1,144 @@
+//! Batches that are not what they say: row H12 of the project's list of hostile inputs.
+
+use duologue::proto::{ActionError, Conclusion, Error, Event};
+use duologue::wire::{Accept, Batch, CloseCode, Credit, Frame, Kind, Offer, Pause, TransferCode};
+
+use crate::hostile_flow::{FAILED, open};
+use crate::raw_peer::{ROLES, RawPeer};
+use crate::state_transfers::{accept, cancel, data, finish, offer, offer_batch, start, transfer};
+
+/// A batch of two, accepted.
+fn batch(peer: &mut RawPeer) -> Offer<'static> {
+    offer_batch(peer, 1, 2).unwrap();
+    accept(peer, 1);
+    Offer { batch: Some(transfer(peer.ours(1))), ..Offer::new("dir/name") }
+}
+
+#[test]
+fn h12_frames_of_a_file_for_what_is_none_are_refused_also_after_a_cancel() {
+    type Send = fn(&mut RawPeer, u32) -> Result<(), Error>;
+    let sends: [Send; 5] = [
+        |peer, n| start(peer, n, 0),
+        |peer, n| data(peer, n, 100),
+        |peer, n| finish(peer, n, 0),
+        |peer, n| {
+            // A directory may be paused, for what it is worth.
+            if n == 2 { return finish(peer, n, 0) }
+            peer.send(peer.ours(n), Frame::Pause(Pause { is_paused: true }))
+        },
+        |peer, n| peer.send(peer.ours(n), Frame::Credit(Credit::default())),
+    ];
+    for (victim, is_cancelled) in ROLES.into_iter().flat_map(|v| [(v, false), (v, true)]) {
+        for (number, send) in [1, 2].into_iter().flat_map(|n| sends.map(|send| (n, send))) {
+            let mut peer = RawPeer::open(victim);
+            offer_batch(&mut peer, 1, 3).unwrap();
+            accept(&mut peer, 1);
+            let batch = Some(transfer(peer.ours(1)));
+            let folder = Offer { batch, is_directory: true, ..Offer::new("folder") };
+            offer(&mut peer, 2, &folder).unwrap();
+            if is_cancelled {
+                cancel(&mut peer, number).unwrap();
+            }
+            peer.events.clear();
+            let result = send(&mut peer, number);
+            peer.assert_refused(result, CloseCode::PROTOCOL);
+            assert!(peer.happened().is_empty());
+        }
+        // And credit for a batch of the victim's.
+        let mut peer = RawPeer::open(victim);
+        let now = peer.now;
+        let batch = Batch {
+            name: "b".into(),
+            count: 1,
+            bytes: 1,
+            metadata: [][..].into(),
+        };
+        let id = peer.victim().offer_batch(&batch, now).unwrap();
+        peer.drain();
+        peer.send(id.to_wire(), Frame::Accept(Accept::default())).unwrap();
+        if is_cancelled {
+            peer.victim().cancel(id, TransferCode::CANCELLED, "").unwrap();
+            peer.drain();
+        }
+        let result = peer.send(id.to_wire(), Frame::Credit(Credit::default()));
+        peer.assert_refused(result, CloseCode::PROTOCOL);
+    }
+}
+
+#[test]
+fn batches_that_are_not_what_they_say() {
+    for victim in ROLES {
+        let mut peer = RawPeer::open(victim);
+        let member = batch(&mut peer);
+        for number in 2..=3 {
+            offer(&mut peer, number, &member).unwrap();
+        }
+        let result = offer(&mut peer, 4, &member);
+        peer.assert_refused(result, CloseCode::PROTOCOL);
+        // A batch that was not accepted, that is a file, or of the other side.
+        let mut peer = RawPeer::open(victim);
+        offer_batch(&mut peer, 1, 2).unwrap();
+        let result = offer(&mut peer, 2, &member);
+        peer.assert_refused(result, CloseCode::PROTOCOL);
+        let mut peer = RawPeer::open(victim);
+        open(&mut peer, 1);
+        let result = offer(&mut peer, 2, &member);
+        peer.assert_refused(result, CloseCode::PROTOCOL);
+        let mut peer = RawPeer::open(victim);
+        let foreign = Offer { batch: Some(transfer(peer.theirs(1))), ..member.clone() };
+        let result = offer(&mut peer, 1, &foreign);
+        peer.assert_refused(result, CloseCode::PROTOCOL);
+        // One more after its CANCEL.
+        let mut peer = RawPeer::open(victim);
+        batch(&mut peer);
+        cancel(&mut peer, 1).unwrap();
+        let result = offer(&mut peer, 2, &member);
+        peer.assert_refused(result, CloseCode::PROTOCOL);
+    }
+}
+
+#[test]
+fn a_member_of_a_batch_that_ended_was_on_its_way_and_is_answered() {
+    for victim in ROLES {
+        let mut peer = RawPeer::open(victim);
+        let member = batch(&mut peer);
+        let id = transfer(peer.ours(1));
+        peer.victim().conclude(id, &FAILED).unwrap();
+        peer.take_all();
+        peer.events.clear();
+        offer(&mut peer, 2, &member).unwrap();
+        assert!(peer.events.is_empty());
+        peer.converse();
+        let verdicts = peer.frames_of(Kind::VERDICT);
+        assert!(matches!(&verdicts[..], [_, Frame::Verdict(verdict)]
+            if verdict.code == TransferCode::CANCELLED && verdict.total == 0));
+        offer(&mut peer, 3, &Offer::new("another")).unwrap();
+        assert!(matches!(peer.events.last(), Some(Event::Offered { .. })));
+    }
+}
+
+#[test]
+fn a_batch_is_stored_when_all_its_members_were_offered_and_have_ended() {
+    for victim in ROLES {
+        let mut peer = RawPeer::open(victim);
+        let member = batch(&mut peer);
+        let (id, stored) = (transfer(peer.ours(1)), Conclusion::Stored { name: "batch" });
+        let early = Err(ActionError::WrongState(id));
+        assert_eq!(peer.victim().conclude(id, &stored), early);
+        let folder = Offer { is_directory: true, ..member };
+        for number in 2..=3 {
+            offer(&mut peer, number, &folder).unwrap();
+            assert_eq!(peer.victim().conclude(id, &stored), early);
+            let folder = transfer(peer.ours(number));
+            peer.victim().conclude(folder, &Conclusion::Stored { name: "folder" }).unwrap();
+        }
+        peer.victim().conclude(id, &stored).unwrap();
+        peer.converse();
+        let verdicts = peer.frames_of(Kind::VERDICT);
+        assert!(matches!(&verdicts[2], Frame::Verdict(verdict) if verdict.total == 2));
+        // A directory had no credit, so nothing of it may be late.
+        let result = data(&mut peer, 2, 2000);
+        peer.assert_refused(result, CloseCode::CREDIT);
+    }
+}
+
