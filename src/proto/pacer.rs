@@ -330,9 +330,12 @@ mod tests {
             pacer.on_received(now, end);
         }
         let frame = (pacer.frame_len() + HEADER_LEN) as u64;
-        assert_eq!(frame, 2016);
+        assert_eq!(frame, 1032);
         pacer.on_sent(now, end + frame, frame);
-        assert!(pacer.may_send(0), "one frame of {frame} bytes is under way, and no second may be");
-        assert!(!pacer.may_send(frame));
+        assert!(
+            pacer.may_send(0, 1024),
+            "one frame of {frame} bytes is under way, and no second may be"
+        );
+        assert!(!pacer.may_send(frame, 1024));
     }
 }
