@@ -324,13 +324,14 @@ fn after_our_goodbye_only_acks_and_the_answer_count() {
     assert!(events.unwrap().contains(&local(DONE, true)));
 }
 
-/// What the end of the stream means in every state of the machine.
-#[test]
-fn the_end_of_the_stream_in_every_state() {
+/// How a machine comes to be in a state.
+type Prepare = fn(&mut Duo);
+
+/// All states of the machine, and what the end of the stream means there.
+fn states() -> [(&'static str, Prepare, Event<'static>); 8] {
     let incomplete = || Event::Closed(CloseReason::Failed(Error::Incomplete));
     let detached = || Event::Detached(DetachReason::StreamEnded);
-    type Prepare = fn(&mut Duo);
-    let states: [(&str, Prepare, Event<'static>); 8] = [
+    [
         ("hello", |_| {}, incomplete()),
         ("authenticating", Duo::settle, incomplete()),
         (
@@ -378,8 +379,12 @@ fn the_end_of_the_stream_in_every_state() {
             },
             local(DONE, true),
         ),
-    ];
-    for (state, prepare, expected) in states {
+    ]
+}
+
+#[test]
+fn the_end_of_the_stream_in_every_state() {
+    for (state, prepare, expected) in states() {
         for is_reset in [false, true] {
             let mut duo = Duo::new(Config::default(), Config::default());
             prepare(&mut duo);

@@ -35,7 +35,7 @@ fn a_new_conversation_opens_when_both_have_accepted() {
     let hash = duo.client.handshake_hash().unwrap();
     assert_eq!(duo.server.handshake_hash(), Some(hash));
     let hello = Event::PeerHello { handshake_hash: hash, is_resuming: false };
-    assert_eq!(duo.client_events, [hello.clone()]);
+    assert_eq!(duo.client_events, std::slice::from_ref(&hello));
     assert_eq!(duo.server_events, [hello]);
     for side in [Side::Client, Side::Server] {
         assert!(!duo.end(side).is_open());

@@ -315,6 +315,35 @@ fn progress_is_told_within_25_ms_of_becoming_idle() {
 }
 
 #[test]
+fn a_full_buffer_says_when_and_where_it_has_room() {
+    let sender = Config::builder().send_buffer(32_768).build().unwrap();
+    let mut pair = open_with(sender, Config::default(), LinkOptions::default());
+    let id = offer(&mut pair, Offer::new("file-1"));
+    assert_eq!(pair.client.machine.capacity(id), 0, "not accepted yet");
+    pair.run_for(millis(100));
+    let pattern = Pattern::new(1);
+    let data = |offset, len| Call::SendData(id, offset, pattern.bytes(offset, len));
+    assert_eq!(pair.client.machine.capacity(id), 32_768);
+    client(&mut pair, data(0, 30_000)).unwrap();
+    assert_eq!(pair.client.machine.capacity(id), 2768);
+    // Any number of bytes fits where there is room for one.
+    client(&mut pair, data(30_000, 20_000)).unwrap();
+    assert_eq!(pair.client.machine.capacity(id), 0);
+    assert_eq!(client(&mut pair, data(50_000, 1)), Err(ActionError::Blocked));
+    pair.run_for(millis(100));
+    let writable = pick(&pair.client, |event| match event {
+        Event::Writable { transfer, offset } => Some((*transfer, *offset)),
+        _ => None,
+    });
+    assert_eq!(writable, [(id, 50_000)]);
+    client(&mut pair, data(50_000, 1)).unwrap();
+    client(&mut pair, Call::Finish(id, None)).unwrap();
+    pair.run_for(millis(100));
+    assert_eq!(pair.server().incoming[&id].concluded, Some(TransferCode::STORED));
+    assert!(!pair.server().incoming[&id].is_wrong);
+}
+
+#[test]
 fn chunks_of_one_byte_leave_in_frames_that_are_not_tiny() {
     let mut pair = open();
     pair.client.behaviour.chunk = 1;
