@@ -82,7 +82,7 @@ pub fn after(now: Time, micros: u64) -> Time {
 
 /// Reads what a machine sends, and panics at anything that is no frame in its canonical form or
 /// longer than the peer accepts.
-#[derive(Default)]
+#[derive(Debug, Default)]
 pub struct Sent {
     preface: usize,
     decoder: Decoder,
