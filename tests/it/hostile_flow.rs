@@ -155,10 +155,11 @@ fn h12_a5_the_first_frame_is_larger_than_the_credit() {
     }
 }
 
-#[test]
-fn h12_a5_data_where_none_may_be() {
-    type Step = fn(&mut RawPeer) -> Result<(), Error>;
-    let cases: [(&str, Step, CloseCode); 8] = [
+type Step = fn(&mut RawPeer) -> Result<(), Error>;
+
+/// DATA and START where the page forbids them, and the code.
+fn misplaced() -> [(&'static str, Step, CloseCode); 8] {
+    [
         ("unknown", |peer| data(peer, 1, 2000), CloseCode::PROTOCOL),
         (
             "not accepted",
@@ -231,13 +232,17 @@ fn h12_a5_data_where_none_may_be() {
             },
             CloseCode::PROTOCOL,
         ),
-    ];
+    ]
+}
+
+#[test]
+fn h12_a5_data_where_none_may_be() {
     for victim in ROLES {
-        for (name, step, code) in &cases {
+        for (name, step, code) in misplaced() {
             println!("{name}");
             let mut peer = RawPeer::open(victim);
             let result = step(&mut peer);
-            peer.assert_refused(result, *code);
+            peer.assert_refused(result, code);
             let offered = |e: &&Event<'_>| matches!(e, Event::Offered { .. });
             assert!(peer.happened().iter().all(offered), "{name}: {:?}", peer.events);
         }

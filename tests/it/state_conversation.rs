@@ -210,6 +210,21 @@ fn send_later(peer: &mut RawPeer, column: &str, kind: Kind, stage: Stage) -> Res
     }
 }
 
+/// The proof is the last thing that a resuming server takes: what follows is the connection's.
+fn drive_entered(cell: Cell<'_>, peer: &mut RawPeer, early: Result<(), Error>) {
+    assert_eq!((&early, peer.resuming.as_ref().unwrap().error()), (&Ok(()), None));
+    let result = peer.enter();
+    match cell.column {
+        "GOODBYE" => {
+            result.unwrap();
+            assert!(matches!(peer.events.last(), Some(Event::Closed(CloseReason::Peer(_)))));
+        }
+        // Nobody can see that it was sent too early: it is judged as in an open conversation.
+        "any other" => {}
+        _ => peer.assert_refused(result, CloseCode::PROTOCOL),
+    }
+}
+
 fn drive(cell: Cell<'_>, victim: Side, stage: Stage, kind: Kind) {
     let mut peer = bring(cell.row, victim, stage, false);
     if cell.column == "stream ends" {
@@ -217,21 +232,9 @@ fn drive(cell: Cell<'_>, victim: Side, stage: Stage, kind: Kind) {
     }
     let is_open = cell.row == "open";
     let said = peer.stream.theirs.len();
-    let mut result = send(&mut peer, cell.column, kind, stage);
+    let result = send(&mut peer, cell.column, kind, stage);
     if cell.row.starts_with("waiting") && peer.resuming.is_some() {
-        // The proof is the last thing that it takes: what follows is the connection's.
-        assert_eq!((&result, peer.resuming.as_ref().unwrap().error()), (&Ok(()), None));
-        result = peer.enter();
-        if cell.column == "GOODBYE" {
-            result.unwrap();
-            assert!(matches!(peer.events.last(), Some(Event::Closed(CloseReason::Peer(_)))));
-            return;
-        }
-        if cell.column == "any other" {
-            // Nobody can see that it was sent too early: it is judged as in an open conversation.
-            return;
-        }
-        return peer.assert_refused(result, CloseCode::PROTOCOL);
+        return drive_entered(cell, &mut peer, result);
     }
     match cell.text {
         "`protocol`" if is_open => peer.assert_refused(result, CloseCode::PROTOCOL),

@@ -143,7 +143,9 @@ impl Peer {
             _ => None,
         };
         let frame = match what & 0x1F {
-            0 => return (Frame::Chat(Chat::new("x".repeat(number(input) as usize & 0x3FFF))), false),
+            0 => {
+                return (Frame::Chat(Chat::new("x".repeat(number(input) as usize & 0x3FFF))), false);
+            }
             1 => {
                 let body = vec![1; number(input) as usize & 0x3FFF].into();
                 let message = Message { message_type: 1, is_reply: false, correlation: 2, body };
@@ -167,11 +169,8 @@ impl Peer {
                 // Its id is the lane.
                 let len = 1024 + (number(input) as usize & 0x3FFF).min(15_360);
                 let payload = vec![input.byte(); len];
-                let header = Header {
-                    length: len as u32,
-                    kind: Kind::PART,
-                    id: u32::from(what >= 0x80),
-                };
+                let header =
+                    Header { length: len as u32, kind: Kind::PART, id: u32::from(what >= 0x80) };
                 self.raw(&header.encode());
                 self.raw(&payload);
                 return (Frame::Ping(Ping { token: [0; 8] }), false);
