@@ -50,6 +50,11 @@ impl Budget {
         self.left > 0
     }
 
+    /// When time gives the next one back.
+    pub(super) fn next_refill(&self) -> Time {
+        self.refilled.saturating_add(Duration::from_secs(1))
+    }
+
     /// Counts payload that made progress.
     pub(super) fn earn(&mut self, bytes: usize) {
         self.bytes = self.bytes.saturating_add(bytes);

@@ -119,6 +119,7 @@ impl Connection {
         self.news.clear();
         self.signals.clear();
         self.credit_due = None;
+        self.budget_due = None;
         self.transfers_due = Time::MAX;
     }
 }

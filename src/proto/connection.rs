@@ -78,6 +78,8 @@ pub struct Connection {
     pub(super) own_budget: Budget,
     /// CREDIT that is not urgent goes at this time; transfers are looked over at that.
     pub(super) credit_due: Option<Time>,
+    /// Small DATA waits for more, or for our budget at this time.
+    pub(super) budget_due: Option<Time>,
     pub(super) transfers_due: Time,
     pub(super) now: Time,
     pub(super) statistics: Statistics,
@@ -196,6 +198,7 @@ impl Connection {
             budget: Budget::new(budget::FULL, now),
             own_budget: Budget::new(budget::FULL / 2, now),
             credit_due: None,
+            budget_due: None,
             transfers_due: Time::MAX,
             now,
             statistics: Statistics::default(),

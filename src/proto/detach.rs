@@ -46,6 +46,7 @@ impl Connection {
         self.credits.clear();
         self.signals.clear();
         self.credit_due = None;
+        self.budget_due = None;
         self.late_allowance = 0;
         self.detached_since = Some(now);
         self.events.push_back(Event::Detached(reason));

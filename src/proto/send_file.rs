@@ -296,6 +296,18 @@ impl Connection {
         self.watch(transfer);
     }
 
+    /// Small DATA that waited for the budget may go.
+    pub(super) fn spend_budget_if_due(&mut self, now: Time) {
+        if self.budget_due.is_none_or(|due| due > now) {
+            return;
+        }
+        self.budget_due = None;
+        let waiting: Vec<_> = self.outgoing.keys().copied().collect();
+        for transfer in waiting {
+            self.queue_data(transfer);
+        }
+    }
+
     /// Puts a transfer with data to send into the ring.
     pub(super) fn queue_data(&mut self, transfer: TransferId) {
         if let Some(t) = self.outgoing.get_mut(&transfer) {

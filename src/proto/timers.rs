@@ -28,8 +28,9 @@ impl Connection {
         let keep_alive = open.and_then(|link| self.keep_alive_at(link));
         let acknowledgement = open.and_then(|link| link.acknowledgement.deadline());
         let credit = open.and(self.credit_due);
+        let budget = open.and(self.budget_due);
         let transfers = open.map(|_| self.transfers_due).filter(|&due| due != Time::MAX);
-        [detached, closing, handshake, idle, keep_alive, acknowledgement, credit, transfers]
+        [detached, closing, handshake, idle, keep_alive, acknowledgement, credit, budget, transfers]
             .into_iter()
             .flatten()
             .min()
@@ -89,6 +90,7 @@ impl Connection {
             link.acknowledgement.handle_timeout(now);
         }
         self.tell_credits(now);
+        self.spend_budget_if_due(now);
         self.end_closing_if_due(now);
         if self.transfers_due <= now {
             self.expire_transfers(now);

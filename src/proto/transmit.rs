@@ -365,6 +365,9 @@ impl Connection {
             let Some(t) = self.outgoing.get_mut(&transfer) else { continue };
             let Some(len) = t.frame_len(limit, has_budget) else {
                 t.is_in_ring = false;
+                if t.is_ready() {
+                    self.budget_due = Some(self.own_budget.next_refill());
+                }
                 self.watch(transfer);
                 continue;
             };
