@@ -2,13 +2,13 @@
 
 use duologue::proto::{Config, Error};
 use duologue::wire::{
-    Ack, Chat, CloseCode, Credit, Frame, Kind, Limits, Message, Offer, Pause, Ping, Side, Signal,
-    TransferCode, Verdict,
+    Accept, Ack, Chat, CloseCode, Credit, Frame, Kind, Limits, Message, Offer, Pause, Ping, Side,
+    Signal, TransferCode, Verdict,
 };
 
 use crate::hostile_flow::FAILED;
 use crate::raw_peer::{ROLES, RawPeer};
-use crate::state_transfers::{accept, cancel, data, offer, start, transfer};
+use crate::state_transfers::{accept, cancel, data, data_len, offer, start, transfer};
 
 /// Sends a frame until it is refused; says how often it was not.
 fn flood(peer: &mut RawPeer, mut send: impl FnMut(&mut RawPeer, u32) -> Result<(), Error>) -> u32 {
@@ -83,7 +83,7 @@ fn busy(victim: Side) -> RawPeer {
         let now = peer.now;
         let id = peer.victim().offer(&Offer::new("file"), now).unwrap().to_wire();
         peer.drain();
-        peer.send(id, Frame::Accept(duologue::wire::Accept::default())).unwrap();
+        peer.send(id, Frame::Accept(Accept::default())).unwrap();
     }
     let failed = TransferCode::NO_SPACE;
     let ended = transfer(peer.ours(2));
@@ -246,3 +246,41 @@ fn a7_our_own_cancels_are_not_the_peers_flood() {
     }
 }
 
+#[test]
+fn small_data_keeps_within_the_peers_budget_and_goes_all_the_same() {
+    for victim in ROLES {
+        let mut peer = RawPeer::open(victim);
+        let now = peer.now;
+        let id = peer.victim().offer(&Offer::new("log"), now).unwrap();
+        peer.converse();
+        peer.send(id.to_wire(), Frame::Accept(Accept::default())).unwrap();
+        let credit = Credit { limit: 1 << 20, received: 0, durable: 0 };
+        peer.send(id.to_wire(), Frame::Credit(credit)).unwrap();
+        for line in 0..600 {
+            peer.victim().send_data(id, line * 10, vec![1; 10].into()).unwrap();
+            peer.converse();
+        }
+        let frames = peer.kinds()[&Kind::DATA];
+        assert!(frames <= 500, "{frames} small frames at once");
+        peer.wait(std::time::Duration::from_secs(2));
+        let sent: usize = peer.frames_of(Kind::DATA).iter().map(data_len).sum();
+        assert_eq!(sent, 6000);
+    }
+}
+
+#[test]
+fn empty_chats_are_held_back_before_a_peer_calls_them_a_flood() {
+    let mut peer = RawPeer::open(Side::Server);
+    let empty = Chat::new("");
+    let mut sent = 0;
+    while sent < 1000 && peer.victim().send_chat(&empty).is_ok() {
+        sent += 1;
+        peer.converse();
+    }
+    assert_eq!(sent, 500);
+    peer.victim().send_chat(&Chat::new("not empty")).unwrap();
+    peer.wait(std::time::Duration::from_secs(1));
+    let now = peer.now;
+    peer.victim().handle_timeout(now);
+    peer.victim().send_chat(&empty).unwrap();
+}
