@@ -3,7 +3,13 @@
 //! cargo-fuzz calls them with what it invents; the crate's own tests call them with the committed
 //! corpus, on stable Rust. A body panics when a promise is broken.
 
+pub mod connection_bytes;
+pub mod frame_decode;
+pub mod frame_roundtrip;
 pub mod legacy_codec;
+pub mod machine;
+pub mod pieces;
 pub mod read_all_script;
 pub mod script;
+pub mod two_peers;
 pub mod write_all_script;

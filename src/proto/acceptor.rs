@@ -1,4 +1,5 @@
 use alloc::boxed::Box;
+use core::fmt;
 
 use crate::time::Time;
 use crate::wire::{CloseCode, ConversationId, Side};
@@ -37,7 +38,6 @@ use super::transmit::Transmit;
 /// let server: Connection = acceptor.accept(now)?;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-#[derive(Debug)]
 pub struct Acceptor {
     config: Config,
     nonce: [u8; 32],
@@ -56,6 +56,16 @@ pub struct Request {
     ///
     /// A server that has the conversation refuses 0 with [`CloseCode::STALE`].
     pub attach: u64,
+}
+
+impl fmt::Debug for Acceptor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Acceptor")
+            .field("phase", &self.link.phase)
+            .field("request", &self.request())
+            .field("error", &self.error)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Acceptor {

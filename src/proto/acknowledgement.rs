@@ -1,19 +1,15 @@
 use core::time::Duration;
 
 use crate::time::Time;
-use crate::wire::Ack;
 
 /// An ACK waits at most this long for something to travel with.
 pub(super) const DELAY: Duration = Duration::from_millis(25);
-/// Bulk is acknowledged sooner, as the peer measures its rate by it.
-const BULK_DELAY: Duration = Duration::from_millis(5);
-/// After this many bytes an ACK does not wait.
-const BULK_BYTES: u64 = 32 * 1024;
+/// Bulk is acknowledged at once, as the peer measures its rate by it, but no more often than this.
+const BULK_INTERVAL: Duration = Duration::from_micros(200);
 
 /// When the next ACK of a stream is owed.
 #[derive(Debug, Default)]
 pub(super) struct Acknowledgement {
-    sent: Option<Ack>,
     sent_at: Time,
     due: Option<Time>,
     /// It does not wait any longer.
@@ -26,14 +22,9 @@ impl Acknowledgement {
         self.by(now.saturating_add(DELAY));
     }
 
-    /// Bulk came, up to the place `received` of the stream.
-    pub(super) fn owe_for_bulk(&mut self, now: Time, received: u64) {
-        let last = self.sent.map_or(0, |ack| ack.received);
-        if received.saturating_sub(last) >= BULK_BYTES {
-            self.by(now);
-        } else {
-            self.by(self.sent_at.saturating_add(BULK_DELAY).max(now));
-        }
+    /// Bulk came.
+    pub(super) fn owe_for_bulk(&mut self, now: Time) {
+        self.by(self.sent_at.saturating_add(BULK_INTERVAL).max(now));
     }
 
     fn by(&mut self, due: Time) {
@@ -61,9 +52,8 @@ impl Acknowledgement {
         self.due
     }
 
-    /// An ACK that says this is planned.
-    pub(super) fn on_planned(&mut self, now: Time, ack: Ack) {
-        self.sent = Some(ack);
+    /// An ACK is planned.
+    pub(super) fn on_planned(&mut self, now: Time) {
         self.sent_at = now;
         self.due = None;
         self.is_due = false;

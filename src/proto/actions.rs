@@ -5,11 +5,11 @@ use core::ops::Range;
 
 use bytes::Bytes;
 
-use super::connection::Connection;
+use super::connection::{Connection, usize_from};
 use super::error::ActionError;
 use super::event::{Event, ItemId, Lane, Receipt};
 use crate::time::Time;
-use crate::wire::{Chat, EncodeError, Kind, Message, Signal, TransferId};
+use crate::wire::{Chat, EncodeError, Kind, Message, Signal, TransferId, max_length};
 
 /// Signals that wait at most; of more the oldest are dropped.
 const SIGNALS: usize = 16;
@@ -90,18 +90,24 @@ impl Connection {
     ///
     /// # Errors
     ///
-    /// [`ActionError::Invalid`] for a payload over 1024 bytes, [`NotOpen`](ActionError::NotOpen)
-    /// or [`Closed`](ActionError::Closed).
+    /// [`ActionError::Invalid`] for a payload over 1024 bytes, [`TooLarge`](ActionError::TooLarge)
+    /// for more than the peer accepts, [`NotOpen`](ActionError::NotOpen) or
+    /// [`Closed`](ActionError::Closed).
     pub fn send_signal(&mut self, signal: &Signal<'_>) -> Result<(), ActionError> {
         self.check_open()?;
-        signal.encode(&mut Vec::new())?;
+        let mut payload = Vec::new();
+        signal.encode(&mut payload)?;
+        let max = self.peer_limits().map_or(0, |limits| max_length(Kind::SIGNAL, limits));
+        if payload.len() > usize_from(max) {
+            return Err(ActionError::TooLarge { max: u64::from(max.saturating_sub(2)) });
+        }
         if !self.is_detached() {
+            self.unplan();
             while self.signals.len() >= SIGNALS {
                 self.signals.pop_front();
             }
             let payload = Bytes::copy_from_slice(&signal.payload);
             self.signals.push_back((signal.signal_type, payload));
-            self.unplan();
         }
         Ok(())
     }

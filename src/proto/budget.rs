@@ -50,8 +50,13 @@ impl Budget {
         self.left > 0
     }
 
-    /// When time gives the next one back.
-    pub(super) fn next_refill(&self) -> Time {
+    /// Gives back one that was spent on what was not sent after all.
+    pub(super) fn refund(&mut self) {
+        self.left = self.left.saturating_add(1).min(self.size);
+    }
+
+    /// When time gives back the next one.
+    pub(super) fn refill_at(&self) -> Time {
         self.refilled.saturating_add(Duration::from_secs(1))
     }
 

@@ -15,7 +15,33 @@ use crate::wire::{CloseCode, Goodbye};
 impl Connection {
     /// Closes gracefully: no more is taken from the application; what is queued goes, and when it
     /// is acknowledged, or after the close time-out, GOODBYE with this code and text. Transfers are
-    /// not waited for. A conversation that is not open, or has no stream, ends at once.
+    /// not waited for: ask for their end first, and wait for the verdicts. A conversation that is
+    /// not open, or has no stream, ends at once.
+    ///
+    /// When [`is_write_closed`](Self::is_write_closed) says so, close the sending half of the
+    /// stream, and read the other to its end.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use duologue::proto::{CloseReason, Config, Connection, Event, StreamParameters};
+    /// use duologue::time::Time;
+    /// use duologue::wire::CloseCode;
+    ///
+    /// let now = Time::ZERO;
+    /// let stream = StreamParameters::new([1; 32]);
+    /// let mut client = Connection::client(Config::default(), stream, now);
+    /// client.close(CloseCode::SHUTDOWN, "not today", now)?;
+    /// let reason = CloseReason::Local { code: CloseCode::SHUTDOWN, is_answered: false };
+    /// assert_eq!(client.poll_event(), Some(Event::Closed(reason)));
+    ///
+    /// // The last words are still to be written.
+    /// let len = client.poll_transmit(now).len();
+    /// assert!(len > 0 && !client.is_write_closed());
+    /// client.advance_transmit(len);
+    /// assert!(client.is_write_closed());
+    /// # Ok::<(), duologue::proto::ActionError>(())
+    /// ```
     ///
     /// # Errors
     ///
@@ -109,17 +135,19 @@ impl Connection {
         for transfer in outgoing.chain(incoming) {
             self.events.push_back(Event::Abandoned { transfer });
         }
+        self.resumed_at = [0, 0];
         self.next_outgoing = 1;
         self.next_incoming = 1;
         self.answers.clear();
         self.late_allowance = 0;
         self.restarts.clear();
+        self.ended_batches.clear();
         self.ring.clear();
         self.credits.clear();
         self.news.clear();
         self.signals.clear();
+        self.planned_signals = 0;
         self.credit_due = None;
-        self.budget_due = None;
         self.transfers_due = Time::MAX;
     }
 }

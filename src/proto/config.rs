@@ -15,10 +15,12 @@ use crate::wire::Limits;
 /// use duologue::proto::Config;
 ///
 /// let config = Config::builder()
-///     .receive_window(16 << 20)
+///     .receive_window(1 << 20)
+///     .max_transfers(4)
+///     .outgoing_transfers(4)
 ///     .idle_timeout(Duration::from_secs(30))
 ///     .build()?;
-/// assert!(config.worst_case_memory() < 24 << 20);
+/// assert!(config.worst_case_memory() < 8 << 20);
 /// # Ok::<(), duologue::proto::ConfigError>(())
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -76,7 +78,25 @@ impl Config {
     /// acknowledgement, and the state of every transfer.
     ///
     /// Bytes handed out count here, as whoever drives the machine has to keep them; the table of
-    /// transfers and the queues count with the memory of their slots.
+    /// transfers and the queues count with the memory of their slots. What the caller queues
+    /// beyond a transfer's capacity, or as a message larger than its queue, comes on top.
+    ///
+    /// By default it is about 30 MiB, of which 20 MiB are what 80 files that this side sends at a
+    /// time may keep.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use duologue::proto::Config;
+    ///
+    /// let most = Config::default().worst_case_memory();
+    /// assert!(most < 32 << 20);
+    ///
+    /// // What one may send takes most of it.
+    /// let receiver = Config::builder().outgoing_transfers(0).build()?;
+    /// assert!(receiver.worst_case_memory() < most - (20 << 20));
+    /// # Ok::<(), duologue::proto::ConfigError>(())
+    /// ```
     pub fn worst_case_memory(&self) -> usize {
         let limits = &self.limits;
         let sum = [
@@ -142,7 +162,8 @@ impl ConfigBuilder {
         max_item: u32 => limits.item;
         /// Messages handed out and not taken, in each lane: 1 to 65536, by default 512.
         max_untaken: u32 => limits.items;
-        /// Their bytes, in each lane: 16384 to 2^31, by default 524288.
+        /// Their bytes, in each lane: 16384 to 2^31 and at least the longest message, by default
+        /// 524288.
         max_untaken_bytes: u32 => limits.item_bytes;
         /// Transfers that the peer may have offered and not seen ended: 0 to 4096, by default 80.
         max_transfers: u32 => limits.transfers;
@@ -189,10 +210,21 @@ impl ConfigBuilder {
 
     /// Checks every value against its range.
     ///
+    /// # Examples
+    ///
+    /// ```
+    /// use duologue::proto::Config;
+    ///
+    /// assert!(Config::builder().build().is_ok());
+    /// let error = Config::builder().max_frame(1000).build().unwrap_err();
+    /// assert_eq!(error.setting(), "max_frame");
+    /// ```
+    ///
     /// # Errors
     ///
     /// A [`ConfigError`] that names the first setting out of range. A duration has to be between
-    /// 1 ms and 10 years, and the keep-alive interval shorter than the idle time-out.
+    /// 1 ms and 10 years, the keep-alive interval shorter than the idle time-out, and
+    /// [`max_untaken_bytes`](Self::max_untaken_bytes) at least [`max_item`](Self::max_item).
     pub fn build(self) -> Result<Config, ConfigError> {
         let config = self.config;
         let limits = &config.limits;
@@ -216,6 +248,9 @@ impl ConfigBuilder {
             if !(least..=most).contains(&value) {
                 return Err(ConfigError { setting });
             }
+        }
+        if limits.item_bytes < limits.item {
+            return Err(ConfigError { setting: "max_untaken_bytes" });
         }
         let durations = [
             ("handshake_timeout", config.handshake_timeout),

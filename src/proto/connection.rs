@@ -1,6 +1,7 @@
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::string::String;
 use alloc::vec::Vec;
+use core::fmt;
 use core::ops::Range;
 use core::time::Duration;
 
@@ -18,13 +19,14 @@ use super::receive_lane::{Accepts, ReceiveLane};
 use super::send_lane::{LaneLimits, SendLane};
 use super::statistics::Statistics;
 use crate::time::Time;
-use crate::wire::{ConversationId, Hello, Limits, Side, TransferId};
+use crate::wire::{ConversationId, Hello, Limits, Side, TransferCode, TransferId};
 
 /// One conversation with one peer: a state machine without I/O.
 ///
 /// See the [module](super) for how it is driven. Time, input and random seeds come in as arguments;
 /// bytes to send and events come out. Any order of calls is legal, and a call too many does nothing.
-#[derive(Debug)]
+///
+/// `Debug` shows where it is, and nothing of what was said, nor the secret.
 pub struct Connection {
     pub(super) side: Side,
     pub(super) config: Config,
@@ -44,6 +46,9 @@ pub struct Connection {
     pub(super) detached_since: Option<Time>,
     /// Attaches in a row that brought nothing on.
     pub(super) idle_attaches: u32,
+    /// When the last attach was, and what the peer had of our lanes then.
+    pub(super) attached_at: Time,
+    pub(super) resumed_at: [u64; 2],
     pub(super) closing: Option<Closing>,
     pub(super) closed: Option<CloseReason>,
     pub(super) error: Option<Error>,
@@ -60,6 +65,8 @@ pub struct Connection {
     pub(super) answers: VecDeque<u64>,
     /// Late DATA of ended transfers that is still forgiven.
     pub(super) late_allowance: u64,
+    /// The last batches of the peer's that have ended, and how.
+    pub(super) ended_batches: VecDeque<(TransferId, TransferCode)>,
 
     /// Transfers that have to say that they begin at 0 again, before anything that counts on it.
     pub(super) restarts: VecDeque<TransferId>,
@@ -68,6 +75,8 @@ pub struct Connection {
     pub(super) credits: VecDeque<TransferId>,
     pub(super) news: VecDeque<TransferId>,
     pub(super) signals: VecDeque<(u16, Bytes)>,
+    /// How many of these are planned, and have not begun to leave.
+    pub(super) planned_signals: usize,
     pub(super) events: VecDeque<Event<'static>>,
     pub(super) delivered: Lanes<Range<u64>>,
     pub(super) is_blocked: Lanes<bool>,
@@ -76,10 +85,10 @@ pub struct Connection {
     pub(super) budget: Budget,
     /// What we may spend of the peer's budget: half of it, as time on the way can bunch frames.
     pub(super) own_budget: Budget,
+    /// Something waits until that has some left.
+    pub(super) is_out_of_budget: bool,
     /// CREDIT that is not urgent goes at this time; transfers are looked over at that.
     pub(super) credit_due: Option<Time>,
-    /// Small DATA waits for more, or for our budget at this time.
-    pub(super) budget_due: Option<Time>,
     pub(super) transfers_due: Time,
     pub(super) now: Time,
     pub(super) statistics: Statistics,
@@ -117,10 +126,18 @@ pub(super) struct Schedule {
 /// let seed = [7; 32]; // from the operating system's random numbers, in earnest
 /// let stream = StreamParameters::new(seed).channel_binding(b"TLS exporter of the stream");
 /// ```
-#[derive(Debug, Clone, Copy)]
+///
+/// `Debug` does not show them.
+#[derive(Clone, Copy)]
 pub struct StreamParameters<'a> {
     pub(super) seed: [u8; 32],
     pub(super) channel_binding: &'a [u8],
+}
+
+impl fmt::Debug for StreamParameters<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("StreamParameters").finish_non_exhaustive()
+    }
 }
 
 impl<'a> StreamParameters<'a> {
@@ -148,8 +165,42 @@ impl<'a> StreamParameters<'a> {
     }
 }
 
+impl fmt::Debug for Connection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Connection")
+            .field("side", &self.side)
+            .field("conversation", &self.conversation)
+            .field("attach", &self.attach)
+            .field("phase", &self.phase())
+            .field("is_open", &self.is_open)
+            .field("is_closing", &self.closing.is_some())
+            .field("closed", &self.closed)
+            .field("outgoing", &self.outgoing.len())
+            .field("incoming", &self.incoming.len())
+            .field("now", &self.now)
+            .finish_non_exhaustive()
+    }
+}
+
 impl Connection {
     /// Begins a conversation as the client. The first bytes to send are ready at once.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use core::time::Duration;
+    /// use duologue::proto::{Config, Connection, StreamParameters};
+    /// use duologue::time::Time;
+    /// use duologue::wire::PREFACE;
+    ///
+    /// let seed = [7; 32]; // from the operating system's random numbers, in earnest
+    /// let now = Time::ZERO;
+    /// let mut client = Connection::client(Config::default(), StreamParameters::new(seed), now);
+    /// assert!(client.poll_transmit(now).first().unwrap().starts_with(&PREFACE));
+    /// assert!(!client.is_open(), "the server has not answered");
+    /// let deadline = now.saturating_add(Duration::from_secs(10)); // by default
+    /// assert_eq!(client.poll_timeout(), Some(deadline));
+    /// ```
     pub fn client(config: Config, stream: StreamParameters<'_>, now: Time) -> Self {
         let mut id = [0; 16];
         for (place, byte) in id.iter_mut().zip(stream.derive("duologue 1 conversation")) {
@@ -175,6 +226,8 @@ impl Connection {
             link: None,
             detached_since: None,
             idle_attaches: 0,
+            resumed_at: [0, 0],
+            attached_at: now,
             closing: None,
             closed: None,
             error: None,
@@ -187,18 +240,20 @@ impl Connection {
             answers: VecDeque::new(),
             late_allowance: 0,
             restarts: VecDeque::new(),
+            ended_batches: VecDeque::new(),
             ring: VecDeque::new(),
             credits: VecDeque::new(),
             news: VecDeque::new(),
             signals: VecDeque::new(),
+            planned_signals: 0,
             events: VecDeque::new(),
             delivered: Lanes::from_fn(|_| 0..0),
             is_blocked: Lanes::default(),
             schedule: Schedule::default(),
             budget: Budget::new(budget::FULL, now),
             own_budget: Budget::new(budget::FULL / 2, now),
+            is_out_of_budget: false,
             credit_due: None,
-            budget_due: None,
             transfers_due: Time::MAX,
             now,
             statistics: Statistics::default(),
@@ -354,6 +409,7 @@ impl Connection {
 }
 
 fn lane_limits(config: &Config, peer: &Limits) -> LaneLimits {
+    // Nobody can make us keep more for an acknowledgement than we queue.
     LaneLimits {
         // What the peer permits may be more than we want to keep.
         peer_items: usize_from(peer.items.min(config.queued_items)),

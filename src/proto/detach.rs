@@ -1,6 +1,7 @@
 //! A conversation between two streams.
 
 use alloc::boxed::Box;
+use core::time::Duration;
 
 use super::connection::{Connection, StreamParameters};
 use super::error::{ActionError, Error};
@@ -10,6 +11,11 @@ use super::link::Phase;
 use super::resuming::Resuming;
 use crate::time::Time;
 use crate::wire::{CloseCode, ConversationId, Hello, Kind, Side};
+
+/// Attaches in a row that may bring nothing on before each has to wait.
+const IDLE_ATTACHES: u32 = 8;
+/// How long they have to.
+const IDLE_PAUSE: Duration = Duration::from_secs(10);
 
 impl Connection {
     /// The stream broke, or is given up: the conversation is detached.
@@ -45,8 +51,8 @@ impl Connection {
         self.ring.clear();
         self.credits.clear();
         self.signals.clear();
+        self.planned_signals = 0;
         self.credit_due = None;
-        self.budget_due = None;
         self.late_allowance = 0;
         self.detached_since = Some(now);
         self.events.push_back(Event::Detached(reason));
@@ -57,9 +63,8 @@ impl Connection {
     ///
     /// # Errors
     ///
-    /// [`ActionError::NotOpen`] if the conversation was never open,
-    /// [`Closed`](ActionError::Closed), and [`PeerLimit`](ActionError::PeerLimit) for a server,
-    /// which is [resumed](Self::resume).
+    /// [`ActionError::NotOpen`] if the conversation was never open, and for a server, which is
+    /// [resumed](Self::resume); [`Closed`](ActionError::Closed).
     pub fn attach(&mut self, stream: StreamParameters<'_>, now: Time) -> Result<(), ActionError> {
         self.check_open()?;
         if self.side == Side::Server {
@@ -80,31 +85,37 @@ impl Connection {
     ///
     /// The handshake is given back, with the last words for that stream planned, if it is not
     /// [ready](Resuming::is_ready), of another conversation, or no newer than a stream that the
-    /// conversation had since; or if the conversation has ended. Nothing has changed then.
+    /// conversation had since; if the conversation has ended; or if the client came back eight
+    /// times in a row without bringing anything on, and for the last time within ten seconds.
+    /// Nothing has changed then.
     pub fn resume(&mut self, mut resuming: Resuming, now: Time) -> Result<(), Box<Resuming>> {
-        if let Err(error) = self.check_resuming(&resuming) {
+        if let Err(error) = self.check_resuming(&resuming, now) {
             resuming.fail(error);
             return Err(Box::new(resuming));
         }
+        // From here on a violation ends the conversation: the peer is who it claims to be.
+        self.is_confirmed = true;
         if self.phase() == Some(Phase::Open) {
             self.detach(now, DetachReason::Superseded);
         }
         self.attach = resuming.attach();
+        self.attached_at = now;
         self.link = Some(resuming.into_link());
-        // From here on a violation ends the conversation: the peer is who it claims to be.
-        self.is_confirmed = true;
         let resume = self.resume_frame();
         if let Some(link) = &mut self.link {
-            // As many transfers as HELLO allows fit into it.
-            let _ = link.send_resume(&resume);
+            link.handshake.is_resume_sent = true;
         }
+        // The client's RESUME is judged before ours goes, so that a refusal reaches it in time.
         let opened = self.open_if_ready(now);
-        if let Err(error) = opened {
-            if let Some(link) = &mut self.link {
+        let Some(link) = &mut self.link else { return Ok(()) };
+        match opened {
+            // As many transfers as HELLO allows fit into it.
+            Ok(()) => drop(link.send_resume(&resume)),
+            Err(error) => {
                 link.fail(error);
+                self.error = Some(error);
+                self.conclude_conversation(CloseReason::Failed(error));
             }
-            self.error = Some(error);
-            self.conclude_conversation(CloseReason::Failed(error));
         }
         Ok(())
     }
@@ -137,7 +148,7 @@ impl Connection {
         None
     }
 
-    fn check_resuming(&self, resuming: &Resuming) -> Result<(), Error> {
+    fn check_resuming(&self, resuming: &Resuming, now: Time) -> Result<(), Error> {
         if self.closed.is_some() || self.closing.is_some() || !resuming.is_ready() {
             return Err(Error::Closed);
         }
@@ -147,6 +158,10 @@ impl Connection {
         }
         if resuming.attach() <= self.attach {
             return violation(CloseCode::STALE, "the attach counter did not rise");
+        }
+        let is_quick = now.saturating_duration_since(self.attached_at) < IDLE_PAUSE;
+        if self.idle_attaches >= IDLE_ATTACHES && is_quick {
+            return violation(CloseCode::LIMIT, "too many attaches that brought nothing on");
         }
         Ok(())
     }

@@ -3,7 +3,7 @@ use core::fmt;
 use crate::wire::{CloseCode, DecodeError, EncodeError, Kind, TransferId};
 
 /// Why a conversation, or an attempt to begin or resume one, failed. Sticky: once returned, every
-/// further input gives the same.
+/// further input of the same stream gives the same.
 ///
 /// All of these are the peer's or the stream's doing; what the caller did wrong is an
 /// [`ActionError`] and changes nothing.

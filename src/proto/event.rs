@@ -51,7 +51,8 @@ pub enum Event<'a> {
         /// What became of them.
         receipt: Receipt,
     },
-    /// A lane that was full has room again.
+    /// A lane that was full, so that an action was [`Blocked`](super::ActionError::Blocked), has
+    /// room again.
     LaneWritable(Lane),
     /// The peer offers a file. In a batch it is accepted already: begin to receive.
     Offered {
@@ -95,7 +96,8 @@ pub enum Event<'a> {
         /// Why, in the peer's words: escape them before showing them.
         text: Cow<'a, str>,
     },
-    /// There is room for data: send from this offset on.
+    /// There is room for data again, after it was
+    /// [`Blocked`](super::ActionError::Blocked): send from this offset on.
     Writable {
         /// Our offer.
         transfer: TransferId,
@@ -318,6 +320,35 @@ pub struct Acceptance {
 }
 
 impl Event<'_> {
+    /// The item to be [taken](super::Connection::take) once the application has dealt with the
+    /// event, if there is one.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use duologue::proto::{Event, ItemId, Lane};
+    /// use duologue::wire::Chat;
+    ///
+    /// let item = ItemId { lane: Lane::Chat, number: 7 };
+    /// assert_eq!(Event::Chat { item, chat: Chat::new("hello") }.item(), Some(item));
+    /// assert_eq!(Event::LaneWritable(Lane::Chat).item(), None);
+    /// ```
+    pub fn item(&self) -> Option<ItemId> {
+        match *self {
+            Self::Chat { item, .. }
+            | Self::Message { item, .. }
+            | Self::Offered { item, .. }
+            | Self::BatchOffered { item, .. }
+            | Self::Accepted { item, .. }
+            | Self::Rejected { item, .. }
+            | Self::Paused { item, .. }
+            | Self::Finished { item, .. }
+            | Self::CancelAsked { item, .. }
+            | Self::Verdict { item, .. } => Some(item),
+            _ => None,
+        }
+    }
+
     /// The same event, owning all that it borrowed.
     pub fn into_owned(self) -> Event<'static> {
         match self {

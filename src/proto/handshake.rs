@@ -10,9 +10,6 @@ use super::link::{Heard, Link, Phase};
 use crate::time::Time;
 use crate::wire::{CloseCode, Held, Hello, Kind, Resume, Side};
 
-/// Attaches in a row that may bring nothing on.
-const IDLE_ATTACHES: u32 = 8;
-
 impl Connection {
     /// Begins a stream as the client.
     pub(super) fn connect(&mut self, stream: StreamParameters<'_>, now: Time) {
@@ -228,18 +225,16 @@ impl Connection {
                 _ => return violation("a transfer that has ended, or bytes that were not sent"),
             }
         }
-        let has_moved = chat > self.send.chat.first()
-            || control > self.send.control.first()
+        let [chat_before, control_before] = self.resumed_at;
+        let has_moved = chat > chat_before
+            || control > control_before
             || resume.transfers.iter().any(|held| {
                 self.outgoing.get(&held.transfer).is_some_and(|t| held.received > t.resumed_at)
             })
             || self.has_received;
         self.idle_attaches = if has_moved { 0 } else { self.idle_attaches.saturating_add(1) };
         self.has_received = false;
-        if self.side == Side::Server && self.idle_attaches > IDLE_ATTACHES {
-            let rule = "too many attaches that brought nothing on";
-            return Err(Error::violation(CloseCode::LIMIT, Kind::RESUME, rule));
-        }
+        self.resumed_at = resume.next;
         self.send.chat.resume(chat);
         self.send.control.resume(control);
         let mut rewound = Vec::new();

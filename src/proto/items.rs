@@ -122,7 +122,10 @@ impl Connection {
                     // The batch ended while this was on the way.
                     self.spend(now, Kind::OFFER)?;
                     self.next_incoming = self.next_incoming.saturating_add(1);
-                    self.push_verdict(transfer, TransferCode::CANCELLED, 0, "");
+                    // Its first bytes follow without asking.
+                    let gift = u64::from(self.config.limits.member_credit);
+                    self.late_allowance = self.late_allowance.saturating_add(gift);
+                    self.push_verdict(transfer, self.code_of_ended(id), 0, "");
                     return Ok(None);
                 }
                 Some(Incoming { shape: Shape::Batch { count, offered, open }, .. }) => {

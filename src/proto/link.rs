@@ -36,6 +36,8 @@ pub(super) enum Phase {
 pub(super) struct Link {
     pub(super) side: Side,
     pub(super) phase: Phase,
+    /// What the stream failed with.
+    pub(super) error: Option<Error>,
     /// Bytes of the peer's preface seen.
     preface: usize,
     pub(super) decoder: Decoder,
@@ -107,6 +109,7 @@ impl Link {
         Self {
             side,
             phase: Phase::Hello,
+            error: None,
             preface: 0,
             decoder: Decoder::new(),
             header: None,
@@ -404,6 +407,7 @@ impl Link {
             _ => self.preface == PREFACE.len() && !is_early,
         };
         self.abort();
+        self.error = Some(error);
         if let (Some(code), true) = (error.code(), may_speak) {
             let text = match error {
                 Error::Violation(violation) => violation.rule(),

@@ -157,12 +157,15 @@ impl Outgoing {
 
     /// Whether DATA could be sent now, the pace apart.
     pub(super) fn is_ready(&self) -> bool {
-        self.is_open()
+        // The credit that is there is for what START at 0 makes void.
+        let has_credit = self.buffer.next() < self.credit.limit
+            || (self.is_restarting && self.started.is_none());
+        has_credit
+            && self.is_open()
             && !self.is_paused
             && !self.is_paused_by_peer
             && !self.awaits_zero
             && self.buffer.unsent() > 0
-            && self.buffer.next() < self.credit.limit
     }
 
     /// The length of the next DATA frame; none while a larger one is worth waiting for.
@@ -185,9 +188,10 @@ impl Outgoing {
         end == self.credit.limit || self.size == Some(end) || self.total == Some(end)
     }
 
-    /// START at 0 has to go, with data to follow or without.
+    /// START at 0 has to go, with data to follow or without, and also when a cancel was asked: a
+    /// FINISH may be queued before that.
     pub(super) fn wants_restart(&self) -> bool {
-        self.is_restarting && self.is_open() && self.started.is_none()
+        self.is_restarting && self.started.is_none() && !self.is_silent
     }
 
     /// START has to go before the next DATA.
@@ -222,14 +226,14 @@ impl Outgoing {
             return Err((CloseCode::PROTOCOL, "an offset without a file"));
         }
         self.progressed = now;
+        let begin = self.resume_at.take().unwrap_or(accept.offset);
+        self.named = begin;
         if was_cancelled {
             self.state = State::CancelAsked { was_offered: false };
             return Ok(false);
         }
         self.state = State::Open;
         self.is_prefix_open = accept.offset > 0;
-        let begin = self.resume_at.take().unwrap_or(accept.offset);
-        self.named = begin;
         self.begin_at(begin);
         self.credit = Credit { limit: self.credit.limit, received: begin, durable: 0 };
         Ok(true)
@@ -249,16 +253,19 @@ impl Outgoing {
             State::Offered | State::CancelAsked { was_offered: true } => {
                 return Err((CloseCode::PROTOCOL, "before its ACCEPT"));
             }
-            State::CancelAsked { was_offered: false } => return Ok(false),
+            State::CancelAsked { was_offered: false } => {
+                // It was on its way. The peer cannot help that, unless it says nothing new.
+                let old = core::mem::replace(&mut self.credit, credit);
+                return Ok(credit.limit > old.limit || credit.received > old.received);
+            }
             State::Open => {}
         }
-        if self.awaits_zero {
-            if credit.received != 0 {
+        if self.is_restarting || self.awaits_zero {
+            // What is told before the START at 0 has arrived concerns what was sent before it.
+            if credit.received != 0 || !self.awaits_zero {
                 return Ok(false);
             }
-            self.awaits_zero = false;
-            self.is_restarting = false;
-            self.credit = Credit { limit: 0, received: 0, durable: 0 };
+            self.on_zero();
         }
         let old = self.credit;
         if credit.limit < old.limit
@@ -267,7 +274,9 @@ impl Outgoing {
         {
             return Err((CloseCode::PROTOCOL, "credit went back"));
         }
-        if credit.received > self.sent.max(old.received) {
+        // Until START at 0 leaves, the peer speaks of what was sent before.
+        let sent = if self.is_restarting { self.highest } else { self.sent };
+        if credit.received > sent.max(old.received) {
             return Err((CloseCode::PROTOCOL, "received more than was sent"));
         }
         self.credit = credit;
@@ -277,7 +286,8 @@ impl Outgoing {
             if !self.is_seekable {
                 self.buffer.release(credit.received);
             }
-            if credit.received != old.received || credit.durable != old.durable {
+            let has_moved = credit.received != old.received || credit.durable != old.durable;
+            if has_moved && !self.is_restarting {
                 self.news.progress = true;
             }
         }
@@ -295,6 +305,13 @@ impl Outgoing {
         self.awaits_zero = false;
         self.total = None;
         self.begin_at(0);
+    }
+
+    /// The peer has begun anew.
+    fn on_zero(&mut self) {
+        self.awaits_zero = false;
+        self.is_restarting = false;
+        self.credit = Credit { limit: 0, received: 0, durable: 0 };
     }
 
     /// A START at the next offset is planned; at 0 where another was named the peer has to agree
@@ -376,9 +393,11 @@ impl Outgoing {
                 return false;
             }
         };
+        if received == 0 && (self.is_restarting || self.awaits_zero) {
+            self.on_zero();
+        }
         self.named = received;
         self.awaits_zero = false;
-        self.is_restarting &= received != 0;
         let target = if self.is_restarting { 0 } else { received };
         self.resumed_at = target;
         if self.buffer.holds(target) {

@@ -9,16 +9,24 @@ use alloc::collections::VecDeque;
 use core::time::Duration;
 
 use crate::time::Time;
+use crate::wire::HEADER_LEN;
 
 /// Payload of a bulk frame until a rate is known, and at most.
 pub(super) const MAX_FRAME: usize = 16 * 1024;
+/// Until a rate is known: one bulk frame, and a little that does not make it wait.
+const FIRST_FLIGHT: u64 = MAX_FRAME as u64 + TELLING;
+/// A rate is known as soon as this much has been received within one round trip.
+const TELLING: u64 = 4 * 1024;
 /// Payload of a bulk frame at least.
 pub(super) const MIN_FRAME: usize = 1024;
-/// What a bulk frame may take of the link.
-const FRAME_TIME: Duration = Duration::from_millis(10);
-/// What may wait below us beside what the path itself holds.
+/// What a bulk frame may take of the link. Two of them may be under way beyond what the path
+/// holds, so that together they take less than 10 ms.
+const FRAME_TIME: Duration = Duration::from_millis(4);
+/// What may wait below us beside what the path itself holds, and how much more in a round that
+/// asks for it.
 const SLACK_MIN: Duration = Duration::from_micros(250);
-const SLACK_MAX: Duration = Duration::from_millis(10);
+const SLACK_MAX: Duration = Duration::from_millis(2);
+const PROBE_MAX: Duration = Duration::from_millis(4);
 /// Slack while the rate still grows; the queue it makes lasts for one round trip.
 const SLACK_STARTUP_MAX: Duration = Duration::from_millis(100);
 /// One round in this many asks whether the path carries more by now.
@@ -27,14 +35,16 @@ const PROBE_EVERY: u32 = 8;
 const RATE_ROUNDS: usize = 10;
 /// For how long the smallest round trip counts, at least; twice this at most.
 const ROUND_TRIP_WINDOW: Duration = Duration::from_secs(10);
-/// Frames handed to the transport at the same moment share a record up to this size.
-const RECORD: u64 = MAX_FRAME as u64;
+/// Small frames handed to the transport at the same moment share a record up to this size. Larger
+/// ones do not, as they would then be acknowledged, and followed by others, in bursts.
+const RECORD: u64 = MIN_FRAME as u64;
 
 /// What was handed to the transport and is not reported as received.
 #[derive(Debug)]
 struct Record {
-    /// The place in the stream after it, and the counted bytes up to there.
+    /// The place in the stream after it, and the counted bytes before it and up to there.
     end: u64,
+    counted_start: u64,
     counted_end: u64,
     sent: Time,
     /// When and how much the peer had reported when this was sent, and when the flight it belongs
@@ -63,6 +73,7 @@ pub(super) struct Pacer {
     /// The rate that startup has to surpass by a quarter in each round.
     plateau: u64,
     is_starting: bool,
+    is_probing: bool,
     round_trip: MinFilter,
     smoothed: Option<Duration>,
     is_app_limited: bool,
@@ -105,6 +116,7 @@ impl Pacer {
             rounds: 0,
             plateau: 0,
             is_starting: true,
+            is_probing: false,
             round_trip: MinFilter { since: now, ..MinFilter::default() },
             smoothed: None,
             is_app_limited: false,
@@ -131,22 +143,30 @@ impl Pacer {
         self.counted.saturating_sub(self.delivered)
     }
 
+    /// Since when nothing in flight was reported as received.
+    pub(super) fn stuck_since(&self) -> Option<Time> {
+        (self.in_flight() > 0).then_some(self.delivered_at)
+    }
+
     /// How much may be in flight before one more bulk frame is handed over.
     pub(super) fn allowance(&self) -> u64 {
         let rate = self.rate();
         let Some(round_trip) = self.round_trip.get().filter(|_| rate > 0) else { return 0 };
         let path = bytes_in(rate, round_trip.saturating_add(self.slack(round_trip)));
-        // Two frames at least: one on its way, one being received.
-        path.max(self.frame_len() as u64)
+        // The round trip is that of a small frame: while a large one is on its way, the next has
+        // to be under way already.
+        let frame = self.frame_len() as u64;
+        let two_frames = frame.saturating_add(HEADER_LEN as u64);
+        path.saturating_add(frame.saturating_sub(frame / 4)).max(two_frames)
     }
 
     fn slack(&self, round_trip: Duration) -> Duration {
         if self.is_starting {
             return round_trip.clamp(SLACK_MIN, SLACK_STARTUP_MAX);
         }
-        let slack = part(round_trip, 8).clamp(SLACK_MIN, SLACK_MAX);
-        if self.rounds % PROBE_EVERY == 0 {
-            slack.saturating_add(part(round_trip, 4).min(SLACK_MAX))
+        let slack = part(round_trip, 16).clamp(SLACK_MIN, SLACK_MAX);
+        if self.is_probing {
+            slack.saturating_add(part(round_trip, 8).min(PROBE_MAX))
         } else {
             slack
         }
@@ -162,15 +182,19 @@ impl Pacer {
         }
     }
 
-    /// Whether a bulk frame may go, with `planned` counted bytes before it in the plan.
-    pub(super) fn may_send(&self, planned: u64) -> bool {
+    /// Whether a bulk frame of `len` bytes may go, with `planned` counted bytes before it in the
+    /// plan.
+    pub(super) fn may_send(&self, planned: u64, len: usize) -> bool {
         let in_flight = self.in_flight().saturating_add(planned);
-        in_flight == 0 || in_flight <= self.allowance()
+        let is_unknown = self.rate() == 0;
+        in_flight == 0
+            || (is_unknown && in_flight.saturating_add(len as u64) <= FIRST_FLIGHT)
+            || (!is_unknown && in_flight <= self.allowance())
     }
 
-    /// Nothing is left that could be sent.
-    pub(super) fn set_app_limited(&mut self) {
-        self.is_app_limited = true;
+    /// Whether nothing is left to send that could be sent.
+    pub(super) fn set_app_limited(&mut self, is_app_limited: bool) {
+        self.is_app_limited = is_app_limited;
     }
 
     /// A counted frame of `len` bytes goes to the transport, and will end at `end`.
@@ -182,8 +206,7 @@ impl Pacer {
         }
         self.counted = self.counted.saturating_add(len);
         if let Some(last) = self.records.back_mut() {
-            let first = last.delivered;
-            let size = self.counted.saturating_sub(first);
+            let size = self.counted.saturating_sub(last.counted_start);
             if last.sent == now && size <= RECORD && last.delivered == self.delivered {
                 last.end = end;
                 last.counted_end = self.counted;
@@ -192,6 +215,7 @@ impl Pacer {
         }
         self.records.push_back(Record {
             end,
+            counted_start: self.counted.saturating_sub(len),
             counted_end: self.counted,
             sent: now,
             delivered: self.delivered,
@@ -199,7 +223,6 @@ impl Pacer {
             first_sent: self.first_sent,
             is_app_limited: self.is_app_limited,
         });
-        self.is_app_limited = false;
     }
 
     /// The peer has received the stream up to `received`.
@@ -217,7 +240,8 @@ impl Pacer {
         let sending = record.sent.saturating_duration_since(record.first_sent);
         let interval = acknowledging.max(sending).max(Duration::from_micros(1));
         let bytes = self.delivered.saturating_sub(record.delivered);
-        self.add_rate(rate(bytes, interval), record.is_app_limited);
+        let says_little = record.is_app_limited && (bytes < TELLING || self.rate() > 0);
+        self.add_rate(rate(bytes, interval), says_little);
         if self.delivered >= self.round_end {
             self.end_round(record.is_app_limited);
         }
@@ -236,8 +260,10 @@ impl Pacer {
         });
     }
 
-    fn add_rate(&mut self, sample: u64, is_app_limited: bool) {
-        if is_app_limited && sample <= self.rate() {
+    fn add_rate(&mut self, sample: u64, says_little: bool) {
+        let rate = self.rate();
+        // The path carries at least this much, but how much more is not known.
+        if says_little && (rate == 0 || sample <= rate) {
             return;
         }
         if let Some(current) = self.rates.first_mut() {
@@ -253,12 +279,12 @@ impl Pacer {
         }
         self.rounds = self.rounds.wrapping_add(1);
         let rate = self.rate();
-        let has_grown = rate >= self.plateau.saturating_add(self.plateau / 4);
-        if has_grown {
+        self.is_starting = rate >= self.plateau.saturating_add(self.plateau / 4);
+        // A probe that found more is followed by another.
+        let has_found = self.is_probing && rate >= self.plateau.saturating_add(self.plateau / 20);
+        self.is_probing = has_found || self.rounds % PROBE_EVERY == 0;
+        if self.is_starting || has_found {
             self.plateau = rate;
-            self.is_starting = true;
-        } else {
-            self.is_starting = false;
         }
         self.rates.rotate_right(1);
         if let Some(current) = self.rates.first_mut() {
@@ -284,4 +310,32 @@ fn part(duration: Duration, divisor: u32) -> Duration {
 fn bytes_in(rate: u64, duration: Duration) -> u64 {
     let micros = u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
     rate.saturating_mul(micros) / 1_000_000
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn two_frames_of_the_size_in_use_may_always_be_under_way() {
+        let mut pacer = Pacer::new(Time::ZERO);
+        let mut now = Time::ZERO;
+        let mut end = 0;
+        // A quick path to a peer that acknowledges late, one frame each 10 ms.
+        pacer.add_round_trip(now, Duration::from_micros(100));
+        for _ in 0..100 {
+            end += 2008;
+            pacer.on_sent(now, end, 2008);
+            now = now.saturating_add(Duration::from_millis(10));
+            pacer.on_received(now, end);
+        }
+        let frame = (pacer.frame_len() + HEADER_LEN) as u64;
+        assert_eq!(frame, 1032);
+        pacer.on_sent(now, end + frame, frame);
+        assert!(
+            pacer.may_send(0, 1024),
+            "one frame of {frame} bytes is under way, and no second may be"
+        );
+        assert!(!pacer.may_send(frame, 1024));
+    }
 }

@@ -29,6 +29,8 @@ pub(super) enum Source {
         number: u64,
         payload: usize,
         ends: bool,
+        /// It was paid for from the budget of frames without progress.
+        is_costly: bool,
     },
     Start {
         transfer: TransferId,
@@ -36,6 +38,7 @@ pub(super) enum Source {
     Data {
         transfer: TransferId,
         payload: usize,
+        is_costly: bool,
     },
 }
 
@@ -105,9 +108,9 @@ impl Plan {
         self.pongs > 0
     }
 
-    /// Whether bulk is planned that has not begun.
-    pub(super) fn has_bulk(&self) -> bool {
-        self.bulk > 0
+    /// Whether items or bulk are planned that have not begun.
+    pub(super) fn has_items_or_bulk(&self) -> bool {
+        self.counted > 0 || self.bulk > 0
     }
 
     /// Counts a frame that has not begun, or does no more count as one.
@@ -311,7 +314,13 @@ mod tests {
         {
             plan.staging.extend_from_slice(staged);
             let lane = Lane::Chat;
-            let source = Source::Item { lane, number: 0, payload: payload.len(), ends: true };
+            let source = Source::Item {
+                lane,
+                number: 0,
+                payload: payload.len(),
+                ends: true,
+                is_costly: false,
+            };
             plan.push(staged.len(), Bytes::copy_from_slice(payload), source);
         }
         plan

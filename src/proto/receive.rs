@@ -39,6 +39,9 @@ impl Connection {
         let now = self.now.max(now);
         self.now = now;
         let Some(link) = &mut self.link else { return Err(Error::Closed) };
+        if link.phase == Phase::Closed {
+            return Err(link.error.unwrap_or(Error::Closed));
+        }
         let result = match link.phase {
             Phase::Open => {
                 let result = self.receive(now, input);
@@ -357,8 +360,7 @@ impl Connection {
 
     pub(super) fn owe_for_bulk(&mut self, now: Time) {
         if let Some(link) = &mut self.link {
-            let received = link.received;
-            link.acknowledgement.owe_for_bulk(now, received);
+            link.acknowledgement.owe_for_bulk(now);
         }
     }
 

@@ -16,17 +16,20 @@ use crate::wire::{Accept, Kind, Reject, TransferCode, TransferId, Verdict};
 const CREDIT_DELAY: Duration = Duration::from_millis(25);
 /// A transfer's first window, if the common window has that much left.
 const FIRST_WINDOW: u64 = 256 * 1024;
+/// Batches of which the code is remembered.
+const ENDED_BATCHES: usize = 16;
 /// The round trip that is assumed until one is measured.
 const ROUND_TRIP: Duration = Duration::from_millis(10);
 
 impl Connection {
-    /// Accepts an offer: its data will come.
+    /// Accepts an offer: its data will come. The [module](super#files) has an example.
     ///
     /// # Errors
     ///
     /// [`ActionError::UnknownTransfer`]; [`WrongState`](ActionError::WrongState) when it was
     /// decided already or its sender asked to cancel, or for a prefix of anything but a file;
-    /// [`TooLarge`](ActionError::TooLarge) for a prefix beyond the offered size.
+    /// [`TooLarge`](ActionError::TooLarge) for a prefix beyond the offered size, and
+    /// [`Invalid`](ActionError::Invalid) for one of no bytes; [`Closed`](ActionError::Closed).
     pub fn accept(
         &mut self,
         transfer: TransferId,
@@ -61,7 +64,8 @@ impl Connection {
     /// # Errors
     ///
     /// [`ActionError::UnknownTransfer`]; [`WrongState`](ActionError::WrongState) when it was
-    /// decided already; [`Invalid`](ActionError::Invalid) for a text over 255 bytes.
+    /// decided already; [`Invalid`](ActionError::Invalid) for a text over 255 bytes or with a NUL, or
+    /// for [`STORED`](TransferCode::STORED); [`Closed`](ActionError::Closed).
     pub fn reject(
         &mut self,
         transfer: TransferId,
@@ -97,7 +101,8 @@ impl Connection {
         self.queue_credit(transfer, now);
     }
 
-    /// Ends a transfer of the peer's: the verdict, which the sender is told.
+    /// Ends a transfer of the peer's: the verdict, which the sender is told. The
+    /// [module](super#files) has an example.
     ///
     /// # Errors
     ///
@@ -130,6 +135,9 @@ impl Connection {
         };
         let verdict = Verdict { code, total, text: Cow::Borrowed(text) };
         verdict.encode(&mut Vec::new())?;
+        if matches!(t.shape, Shape::Batch { .. }) {
+            self.remember_batch(transfer, code);
+        }
         self.end_incoming(transfer, is_stored);
         Ok(self.push_verdict(transfer, code, total, text))
     }
@@ -174,6 +182,19 @@ impl Connection {
             *open = open.saturating_sub(1);
             *stored = stored.saturating_add(u32::from(is_stored));
         }
+    }
+
+    /// Members of a batch that was given up may still be on their way: they end with its code.
+    pub(super) fn remember_batch(&mut self, transfer: TransferId, code: TransferCode) {
+        if self.ended_batches.len() >= ENDED_BATCHES {
+            self.ended_batches.pop_front();
+        }
+        self.ended_batches.push_back((transfer, code));
+    }
+
+    pub(super) fn code_of_ended(&self, batch: TransferId) -> TransferCode {
+        let found = self.ended_batches.iter().find(|(transfer, _)| *transfer == batch);
+        found.map_or(TransferCode::CANCELLED, |&(_, code)| code)
     }
 
     fn undecided(&mut self, transfer: TransferId) -> Result<&mut Incoming, ActionError> {

@@ -1,3 +1,4 @@
+use core::fmt;
 use core::time::Duration;
 
 use super::error::{ActionError, Error};
@@ -12,7 +13,6 @@ use crate::wire::{CloseCode, ConversationId, Kind};
 /// It has the inputs and outputs of a [`Connection`](super::Connection), and touches none: while
 /// it lasts, the conversation keeps the stream that it has. Once it [is ready](Self::is_ready),
 /// [`Connection::resume`](super::Connection::resume) takes it in.
-#[derive(Debug)]
 pub struct Resuming {
     link: Link,
     secret: [u8; 32],
@@ -21,6 +21,18 @@ pub struct Resuming {
     timeout: Duration,
     is_accepted: bool,
     error: Option<Error>,
+}
+
+impl fmt::Debug for Resuming {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Resuming")
+            .field("conversation", &self.conversation)
+            .field("attach", &self.attach)
+            .field("phase", &self.link.phase)
+            .field("is_ready", &self.is_ready())
+            .field("error", &self.error)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Resuming {

@@ -15,12 +15,13 @@ use crate::wire::{Batch, Cancel, Digest, Finish, Kind, Offer, Pause, TransferCod
 impl Connection {
     /// Offers a file, or an entry of a batch that the peer accepted.
     ///
-    /// A member of a batch is accepted by implication: its data can be sent at once.
+    /// A member of a batch is accepted by implication: its data can be sent at once. The
+    /// [module](super#files) has an example.
     ///
     /// # Errors
     ///
     /// [`ActionError::PeerLimit`] when the peer, or our own configuration, allows no more open or
-    /// undecided offers for now; [`UnknownTransfer`](ActionError::UnknownTransfer) or
+    /// undecided offers for now, until one of them is accepted or ends; [`UnknownTransfer`](ActionError::UnknownTransfer) or
     /// [`WrongState`](ActionError::WrongState) for its batch;
     /// [`Exhausted`](ActionError::Exhausted); and those of [`send_chat`](Self::send_chat).
     pub fn offer(&mut self, offer: &Offer<'_>, now: Time) -> Result<TransferId, ActionError> {
@@ -102,16 +103,19 @@ impl Connection {
     /// Queues bytes of a file that the peer accepted. They begin at `offset`, which is where the
     /// last ended, or where an event told to go on.
     ///
-    /// Chunks of 16 KiB and more leave without being copied. Any number of bytes fits as soon as
-    /// the capacity is not 0.
+    /// Chunks of 4 KiB and more leave without being copied, but for an end of less than 1 KiB. A
+    /// chunk of any size fits as soon as the [capacity](Self::capacity) is not 0, so that a transfer
+    /// keeps at most the configuration's send buffer and one chunk. The [module](super#files) has an
+    /// example.
     ///
     /// # Errors
     ///
-    /// [`ActionError::Blocked`] while there is no room: an event tells when there is. For data at
-    /// another offset [`WrongOffset`](ActionError::WrongOffset), as after a break; beyond the
+    /// [`ActionError::Blocked`] while there is no room: [`Event::Writable`](super::Event::Writable)
+    /// tells when there is, but only after this error. For data at another offset [`WrongOffset`](ActionError::WrongOffset), as after a break; beyond the
     /// offered size [`TooLarge`](ActionError::TooLarge);
-    /// [`UnknownTransfer`](ActionError::UnknownTransfer) and
-    /// [`WrongState`](ActionError::WrongState). Nothing is queued then.
+    /// [`UnknownTransfer`](ActionError::UnknownTransfer), and
+    /// [`WrongState`](ActionError::WrongState) while it is not accepted or after a cancel;
+    /// [`Closed`](ActionError::Closed). Nothing is queued then.
     pub fn send_data(
         &mut self,
         transfer: TransferId,
@@ -151,8 +155,9 @@ impl Connection {
     /// # Errors
     ///
     /// [`ActionError::UnknownTransfer`], or [`WrongState`](ActionError::WrongState) when no digest
-    /// is in question.
+    /// is in question; [`NotOpen`](ActionError::NotOpen) or [`Closed`](ActionError::Closed).
     pub fn confirm_prefix(&mut self, transfer: TransferId) -> Result<(), ActionError> {
+        self.check_open()?;
         let t = self.own_open(transfer)?;
         if !t.is_prefix_open {
             return Err(ActionError::WrongState(transfer));
@@ -167,10 +172,13 @@ impl Connection {
     /// # Errors
     ///
     /// [`ActionError::UnknownTransfer`], or [`WrongState`](ActionError::WrongState) when the peer
-    /// named no offset or the transfer is finished.
+    /// named no offset, the data begins at 0 already, or the transfer is finished;
+    /// [`NotOpen`](ActionError::NotOpen) or [`Closed`](ActionError::Closed).
     pub fn restart(&mut self, transfer: TransferId) -> Result<(), ActionError> {
+        self.check_open()?;
         let t = self.own_open(transfer)?;
-        if t.named == 0 || t.total.is_some() || t.restarted || !t.is_open() {
+        let has_begun_at_0 = t.restarted || t.started == Some(0);
+        if t.named == 0 || t.total.is_some() || has_begun_at_0 || !t.is_open() {
             return Err(ActionError::WrongState(transfer));
         }
         self.unplan();
@@ -187,7 +195,7 @@ impl Connection {
     /// [`ActionError::UnknownTransfer`]; [`WrongState`](ActionError::WrongState) before it is
     /// accepted, when bytes of the offered size are missing, while the digest of the prefix is
     /// not [confirmed](Self::confirm_prefix), a second time, or for a digest of another
-    /// algorithm than the offer's (BLAKE3 if that has none).
+    /// algorithm than the offer's (BLAKE3 if that has none); [`Closed`](ActionError::Closed).
     pub fn finish(
         &mut self,
         transfer: TransferId,
@@ -220,7 +228,8 @@ impl Connection {
     /// # Errors
     ///
     /// [`ActionError::UnknownTransfer`]; [`WrongState`](ActionError::WrongState) the second time;
-    /// [`Invalid`](ActionError::Invalid) for a text over 255 bytes.
+    /// [`Invalid`](ActionError::Invalid) for a text over 255 bytes or with a NUL, or for
+    /// [`STORED`](TransferCode::STORED); [`Closed`](ActionError::Closed).
     pub fn cancel(
         &mut self,
         transfer: TransferId,
@@ -248,34 +257,37 @@ impl Connection {
     /// # Errors
     ///
     /// [`ActionError::UnknownTransfer`]; [`WrongState`](ActionError::WrongState) for a batch, or
-    /// once a cancel was asked.
+    /// once a cancel was asked; [`Blocked`](ActionError::Blocked) while the lane's queue is full;
+    /// [`NotOpen`](ActionError::NotOpen) or [`Closed`](ActionError::Closed).
     pub fn pause(&mut self, transfer: TransferId, is_paused: bool) -> Result<(), ActionError> {
         self.check_open()?;
         let now = self.now;
         let unknown = ActionError::UnknownTransfer(transfer);
-        let flag = if transfer.side() == self.side {
-            let t = self.outgoing.get_mut(&transfer).ok_or(unknown)?;
-            if matches!(t.state, State::CancelAsked { .. }) || t.is_silent || t.is_batch() {
-                return Err(ActionError::WrongState(transfer));
-            }
-            t.progressed = now;
-            &mut t.is_paused
-        } else {
-            let t = self.incoming.get_mut(&transfer).ok_or(unknown)?;
-            if t.is_cancel_asked || matches!(t.shape, Shape::Batch { .. }) {
-                return Err(ActionError::WrongState(transfer));
-            }
-            t.progressed = now;
-            &mut t.is_paused
-        };
-        if *flag == is_paused {
+        let (is_wrong, was_paused) =
+            match (self.outgoing.get(&transfer), self.incoming.get(&transfer)) {
+                (Some(t), _) => {
+                    let is_over = matches!(t.state, State::CancelAsked { .. }) || t.is_silent;
+                    (is_over || t.is_batch(), t.is_paused)
+                }
+                (None, Some(t)) => (t.is_cancel_asked || t.is_batch(), t.is_paused),
+                (None, None) => return Err(unknown),
+            };
+        if is_wrong {
+            return Err(ActionError::WrongState(transfer));
+        }
+        if was_paused == is_paused {
             return Ok(());
         }
-        *flag = is_paused;
         let mut payload = Vec::new();
         Pause { is_paused }.encode(&mut payload)?;
+        self.push_checked(Lane::Control, Kind::PAUSE, transfer.to_wire(), &payload)?;
+        if let Some(t) = self.outgoing.get_mut(&transfer) {
+            (t.is_paused, t.progressed) = (is_paused, now);
+        } else if let Some(t) = self.incoming.get_mut(&transfer) {
+            (t.is_paused, t.progressed) = (is_paused, now);
+        }
+        // Data that has not begun does not leave any more.
         self.unplan();
-        self.push_item(Lane::Control, Kind::PAUSE, transfer.to_wire(), &payload);
         self.queue_data(transfer);
         self.watch(transfer);
         Ok(())
@@ -294,18 +306,6 @@ impl Connection {
             }
         }
         self.watch(transfer);
-    }
-
-    /// Small DATA that waited for the budget may go.
-    pub(super) fn spend_budget_if_due(&mut self, now: Time) {
-        if self.budget_due.is_none_or(|due| due > now) {
-            return;
-        }
-        self.budget_due = None;
-        let waiting: Vec<_> = self.outgoing.keys().copied().collect();
-        for transfer in waiting {
-            self.queue_data(transfer);
-        }
     }
 
     /// Puts a transfer with data to send into the ring.

@@ -42,6 +42,8 @@ struct Item {
     kind: Kind,
     id: u32,
     payload: Bytes,
+    /// The peer counts it as no progress.
+    is_costly: bool,
 }
 
 /// What the peer takes of a lane, and what we queue of it.
@@ -103,6 +105,7 @@ impl SendLane {
 
     /// Queues an item; returns its number.
     pub(super) fn push(&mut self, kind: Kind, id: u32, payload: &[u8]) -> u64 {
+        let is_costly = is_costly(kind, payload);
         let number = self.end();
         if self.cursor == number {
             self.run = number;
@@ -117,17 +120,13 @@ impl SendLane {
             Bytes::copy_from_slice(payload)
         };
         self.held = self.held.saturating_add(payload.len());
-        self.items.push_back(Item { kind, id, payload });
+        self.items.push_back(Item { kind, id, payload, is_costly });
         number
     }
 
     /// The number after the last item queued.
     pub(super) fn end(&self) -> u64 {
         self.first.saturating_add(self.items.len() as u64)
-    }
-
-    pub(super) fn first(&self) -> u64 {
-        self.first
     }
 
     pub(super) fn begun(&self) -> u64 {
@@ -158,9 +157,19 @@ impl SendLane {
                 && self.unacknowledged.saturating_add(item.payload.len()) <= self.limits.peer_bytes)
     }
 
+    /// Bytes of payload of the next frame, if it may have at most `max`.
+    pub(super) fn next_len(&self, max: usize) -> usize {
+        self.current().map_or(0, |item| item.payload.len().saturating_sub(self.offset).min(max))
+    }
+
     /// Whether the next frame is the first of an item that was queued into an empty lane.
     pub(super) fn starts_a_run(&self) -> bool {
         self.cursor == self.run && self.offset == 0
+    }
+
+    /// Whether the next frame is one that the peer counts as no progress.
+    pub(super) fn is_costly(&self) -> bool {
+        self.current().is_some_and(|item| item.is_costly)
     }
 
     /// Cuts the next frame, with at most `max` bytes of payload.
@@ -261,6 +270,21 @@ impl SendLane {
         self.items.get(index)
     }
 }
+
+/// Whether the peer counts an item as no progress: a transfer cancelled, or a message of nothing.
+fn is_costly(kind: Kind, payload: &[u8]) -> bool {
+    match kind {
+        Kind::CANCEL => true,
+        Kind::MESSAGE => payload.len() == EMPTY_MESSAGE,
+        Kind::CHAT => payload.split_first_chunk().is_some_and(|(attributes, rest)| {
+            usize::from(u16::from_be_bytes(*attributes)) == rest.len()
+        }),
+        _ => false,
+    }
+}
+
+/// Bytes of a MESSAGE beside its body.
+const EMPTY_MESSAGE: usize = 11;
 
 /// Bytes of a frame with its header.
 pub(super) fn framed_len(payload: usize) -> usize {

@@ -6,7 +6,7 @@ use super::connection::Connection;
 use super::error::Error;
 use super::event::{CloseReason, DetachReason, Event};
 use super::link::{Link, Phase};
-use super::outgoing::Shape;
+use super::outgoing::{Outgoing, Shape};
 use crate::time::Time;
 use crate::wire::{TransferCode, TransferId};
 
@@ -28,9 +28,9 @@ impl Connection {
         let keep_alive = open.and_then(|link| self.keep_alive_at(link));
         let acknowledgement = open.and_then(|link| link.acknowledgement.deadline());
         let credit = open.and(self.credit_due);
-        let budget = open.and(self.budget_due);
         let transfers = open.map(|_| self.transfers_due).filter(|&due| due != Time::MAX);
-        [detached, closing, handshake, idle, keep_alive, acknowledgement, credit, budget, transfers]
+        let budget = open.filter(|_| self.is_out_of_budget).map(|_| self.own_budget.refill_at());
+        [detached, closing, handshake, idle, keep_alive, acknowledgement, credit, transfers, budget]
             .into_iter()
             .flatten()
             .min()
@@ -90,10 +90,27 @@ impl Connection {
             link.acknowledgement.handle_timeout(now);
         }
         self.tell_credits(now);
-        self.spend_budget_if_due(now);
+        self.go_on_with_budget(now);
         self.end_closing_if_due(now);
         if self.transfers_due <= now {
-            self.expire_transfers(now);
+            if self.closing.is_some() {
+                // They end with the conversation.
+                self.transfers_due = Time::MAX;
+            } else {
+                self.expire_transfers(now);
+            }
+        }
+    }
+
+    /// What waited for the budget of frames without progress can go on.
+    fn go_on_with_budget(&mut self, now: Time) {
+        if !self.is_out_of_budget || !self.own_budget.has_some(now) {
+            return;
+        }
+        self.is_out_of_budget = false;
+        let transfers: Vec<TransferId> = self.outgoing.keys().copied().collect();
+        for transfer in transfers {
+            self.queue_data(transfer);
         }
     }
 
@@ -111,23 +128,38 @@ impl Connection {
 
     pub(super) fn watch_all(&mut self) {
         let (stall, whole) = (self.config.stall_timeout, self.config.transfer_timeout);
-        let outgoing = self.outgoing.values().filter_map(|t| t.deadline(stall, whole));
+        let outgoing = self.outgoing.values().filter_map(|t| self.sender_deadline(t));
         let incoming = self.incoming.values().filter_map(|t| t.deadline(stall, whole));
         self.transfers_due = outgoing.chain(incoming).min().unwrap_or(Time::MAX);
     }
 
-    fn expire_transfers(&mut self, now: Time) {
-        if self.closing.is_some() {
-            // They end with the conversation, and nothing can be said about them any more.
-            self.transfers_due = Time::MAX;
-            return;
+    /// A transfer that could go on but for the pace waits for the peer, too, while that reports
+    /// nothing of what is under way.
+    fn sender_deadline(&self, t: &Outgoing) -> Option<Time> {
+        let (stall, whole) = (self.config.stall_timeout, self.config.transfer_timeout);
+        let deadline = t.deadline(stall, whole)?;
+        let stuck = self.link.as_ref().and_then(|link| link.pacer.stuck_since());
+        let held = stuck.filter(|_| t.is_ready()).map(|since| since.max(t.progressed));
+        Some(held.map_or(deadline, |since| deadline.min(since.saturating_add(stall))))
+    }
+
+    /// Data waits for the pace: it is looked at again when the peer has been silent about it for
+    /// too long.
+    pub(super) fn watch_pace(&mut self) {
+        let stuck = self.link.as_ref().and_then(|link| link.pacer.stuck_since());
+        if let Some(since) = stuck.filter(|_| !self.ring.is_empty()) {
+            let due = since.max(self.now).saturating_add(self.config.stall_timeout);
+            self.transfers_due = self.transfers_due.min(due);
         }
+    }
+
+    fn expire_transfers(&mut self, now: Time) {
         let (stall, whole) = (self.config.stall_timeout, self.config.transfer_timeout);
         let is_over = |deadline: Option<Time>| deadline.is_some_and(|at| at <= now);
         let ours: Vec<TransferId> = self
             .outgoing
             .iter()
-            .filter(|(_, t)| is_over(t.deadline(stall, whole)))
+            .filter(|(_, t)| is_over(self.sender_deadline(t)))
             .map(|(&transfer, _)| transfer)
             .collect();
         for transfer in ours {
@@ -165,6 +197,9 @@ impl Connection {
                 Shape::Batch { .. } => u64::from(t.stored),
                 Shape::File | Shape::Directory => t.received,
             };
+            if t.is_batch() {
+                self.remember_batch(transfer, TransferCode::STALLED);
+            }
             self.end_incoming(transfer, false);
             self.push_verdict(transfer, TransferCode::STALLED, total, text);
         }

@@ -7,7 +7,7 @@ use super::pacer;
 use super::plan::{Slices, Source};
 use super::send_lane::framed_len;
 use crate::time::Time;
-use crate::wire::{Ack, Header, Kind, Ping, Signal, Start};
+use crate::wire::{Ack, Header, Kind, Ping, Signal, Start, TransferId};
 
 /// Control goes before an item, but at most this much of it.
 const CONTROL_RUN: usize = 1024;
@@ -108,7 +108,8 @@ impl Connection {
     fn on_begun(&mut self, source: Source, len: usize) {
         let sent = &mut self.statistics.sent;
         match source {
-            Source::Item { lane, number, ends, .. } => {
+            Source::Item { lane, number, ends, payload, .. } => {
+                self.own_budget.earn(payload);
                 let count = if lane == Lane::Chat { &mut sent.chat } else { &mut sent.messages };
                 count.add(len);
                 if self.send.get_mut(lane).commit(number, ends) {
@@ -116,11 +117,19 @@ impl Connection {
                     *bytes = bytes.saturating_add(len as u64);
                 }
             }
-            Source::Data { transfer, payload } => {
+            Source::Data { transfer, payload, is_costly } => {
                 sent.data.add(len);
+                if !is_costly {
+                    self.own_budget.earn(payload);
+                }
                 let Some(t) = self.outgoing.get_mut(&transfer) else { return };
                 t.on_data_sent(payload);
                 self.tell_writable(transfer);
+            }
+            Source::Signal => {
+                sent.control.add(len);
+                self.signals.pop_front();
+                self.planned_signals = self.planned_signals.saturating_sub(1);
             }
             _ => sent.control.add(len),
         }
@@ -136,10 +145,16 @@ impl Connection {
     fn undo(&mut self, source: Source) {
         let Some(link) = &mut self.link else { return };
         match source {
-            Source::Item { lane, number, payload, .. } => {
+            Source::Item { lane, number, payload, is_costly, .. } => {
                 self.send.get_mut(lane).undo(number, payload);
+                if is_costly {
+                    self.own_budget.refund();
+                }
             }
-            Source::Data { transfer, payload } => {
+            Source::Data { transfer, payload, is_costly } => {
+                if is_costly {
+                    self.own_budget.refund();
+                }
                 if let Some(t) = self.outgoing.get_mut(&transfer) {
                     let offset = t.buffer.next().saturating_sub(payload as u64);
                     t.buffer.rewind(offset);
@@ -164,8 +179,12 @@ impl Connection {
             Source::Pong(token) => {
                 link.ping.answer.get_or_insert(token);
             }
-            // Lossy, and decided: neither is planned again.
-            Source::Signal | Source::Handshake | Source::Goodbye => {}
+            Source::Signal => {
+                self.planned_signals = self.planned_signals.saturating_sub(1);
+                self.own_budget.refund();
+            }
+            // Decided: not planned again.
+            Source::Handshake | Source::Goodbye => {}
         }
     }
 
@@ -183,22 +202,19 @@ impl Connection {
         }
         loop {
             let Some(link) = &self.link else { return };
-            if link.phase != Phase::Open || link.plan.is_full() {
-                return;
-            }
-            if !self.plan_next(now) {
+            if link.phase != Phase::Open || link.plan.is_full() || !self.plan_next(now) {
                 break;
             }
         }
         let Some(link) = &mut self.link else { return };
-        if link.pacer.may_send(link.plan.counted()) {
-            link.pacer.set_app_limited();
-        }
+        let may_send = link.pacer.may_send(link.plan.counted(), 0);
+        link.pacer.set_app_limited(may_send && !link.plan.is_full());
+        self.watch_pace();
     }
 
-    /// Whether control waits that should not go behind the bulk that is planned.
+    /// Whether control waits that should not go behind what is planned and has not begun.
     fn has_urgent_control(&self) -> bool {
-        let Some(link) = self.link.as_ref().filter(|link| link.plan.has_bulk()) else {
+        let Some(link) = self.link.as_ref().filter(|link| link.plan.has_items_or_bulk()) else {
             return false;
         };
         let framed = self.send.control.framed();
@@ -213,13 +229,14 @@ impl Connection {
 
     /// Plans the frame that goes next; `false` if there is none for now.
     fn plan_next(&mut self, now: Time) -> bool {
-        let item_waits = self.send.iter().any(super::send_lane::SendLane::is_ready);
+        let [may_chat, may_message] = Lane::ALL.map(|lane| self.may_plan(lane, now));
+        let item_waits = may_chat || may_message;
         let may_control = !item_waits || self.schedule.control_run < CONTROL_RUN;
         if (may_control && self.plan_control(now)) || self.plan_restart() {
             return true;
         }
-        if self.send.chat.is_ready() && self.send.chat.starts_a_run() {
-            return self.plan_item(Lane::Chat);
+        if may_chat && self.send.chat.starts_a_run() {
+            return self.plan_item(Lane::Chat, now);
         }
         if self.schedule.items_since_bulk >= BULK_SHARE && self.plan_bulk(now) {
             return true;
@@ -229,7 +246,21 @@ impl Connection {
         } else {
             [Lane::Chat, Lane::Control]
         };
-        turn.into_iter().any(|lane| self.plan_item(lane)) || self.plan_bulk(now)
+        turn.into_iter().any(|lane| self.plan_item(lane, now)) || self.plan_bulk(now)
+    }
+
+    /// Whether a frame of the lane can go now, as far as limits, pace and budget allow.
+    fn may_plan(&mut self, lane: Lane, now: Time) -> bool {
+        let queue = self.send.get(lane);
+        let len = queue.next_len(self.fragment_len());
+        if !queue.is_ready() || (lane == Lane::Control && !self.may_send(len)) {
+            return false;
+        }
+        if queue.is_costly() && !self.own_budget.has_some(now) {
+            self.is_out_of_budget = true;
+            return false;
+        }
+        true
     }
 
     fn plan_control(&mut self, now: Time) -> bool {
@@ -253,7 +284,7 @@ impl Connection {
             return false;
         }
         let ack = Ack { next, received: link.received };
-        owed.on_planned(now, ack);
+        owed.on_planned(now);
         link.plan.stage(Kind::ACK, 0, Source::Acknowledgement, |out| ack.encode(out)).is_ok()
     }
 
@@ -263,7 +294,7 @@ impl Connection {
         !link.plan.is_empty()
             || self.send.chat.is_ready()
             || !self.credits.is_empty()
-            || (self.may_send() && (self.send.control.is_ready() || !self.ring.is_empty()))
+            || (self.may_send(0) && (self.send.control.is_ready() || !self.ring.is_empty()))
     }
 
     fn plan_credit(&mut self) -> bool {
@@ -309,30 +340,34 @@ impl Connection {
     }
 
     fn plan_signal(&mut self, now: Time) -> bool {
-        let Some((signal_type, payload)) = self.signals.pop_front() else { return false };
+        let Some((signal_type, payload)) = self.signals.get(self.planned_signals) else {
+            return false;
+        };
         if !self.own_budget.spend(now) {
+            self.signals.truncate(self.planned_signals);
             return false;
         }
         let Some(link) = &mut self.link else { return false };
-        let signal = Signal { signal_type, payload: (&payload[..]).into() };
+        self.planned_signals = self.planned_signals.saturating_add(1);
+        let signal = Signal { signal_type: *signal_type, payload: (&payload[..]).into() };
         link.plan.stage(Kind::SIGNAL, 0, Source::Signal, |out| signal.encode(out)).is_ok()
     }
 
-    fn plan_item(&mut self, lane: Lane) -> bool {
-        let limit = self.fragment_len();
-        let Some(link) = &mut self.link else { return false };
-        if lane == Lane::Control && !link.pacer.may_send(link.plan.counted()) {
+    fn plan_item(&mut self, lane: Lane, now: Time) -> bool {
+        if !self.may_plan(lane, now) {
             return false;
         }
+        let is_costly = self.send.get(lane).is_costly() && self.own_budget.spend(now);
+        let limit = self.fragment_len();
+        let Some(link) = &mut self.link else { return false };
         let Some(frame) = self.send.get_mut(lane).next_frame(lane.id(), limit) else {
             return false;
         };
         let payload = frame.payload.len();
         let ends = frame.header.kind != Kind::PART;
-        let source = Source::Item { lane, number: frame.number, payload, ends };
+        let source = Source::Item { lane, number: frame.number, payload, ends, is_costly };
         link.send_payload(frame.header, frame.payload, source);
         let len = framed_len(payload);
-        self.own_budget.earn(payload);
         self.schedule.control_run = 0;
         self.schedule.items_since_bulk = self.schedule.items_since_bulk.saturating_add(len);
         self.schedule.is_control_lane_next = lane == Lane::Chat;
@@ -342,14 +377,20 @@ impl Connection {
     /// Plans a START at 0 that takes back what was there: a FINISH must not come before it.
     fn plan_restart(&mut self) -> bool {
         while let Some(transfer) = self.restarts.pop_front() {
-            let Some(t) = self.outgoing.get_mut(&transfer) else { continue };
-            let Some(link) = self.link.as_mut().filter(|_| t.wants_restart()) else { continue };
-            let start = Start { offset: t.start() };
-            let source = Source::Start { transfer };
-            let id = transfer.to_wire();
-            return link.plan.stage(Kind::START, id, source, |out| start.encode(out)).is_ok();
+            let Some(t) = self.outgoing.get(&transfer) else { continue };
+            if t.wants_restart() {
+                return self.stage_start(transfer);
+            }
         }
         false
+    }
+
+    fn stage_start(&mut self, transfer: TransferId) -> bool {
+        let Some(t) = self.outgoing.get_mut(&transfer) else { return false };
+        let Some(link) = &mut self.link else { return false };
+        let start = Start { offset: t.start() };
+        let source = Source::Start { transfer };
+        link.plan.stage(Kind::START, transfer.to_wire(), source, |out| start.encode(out)).is_ok()
     }
 
     /// Plans START or DATA of the transfer whose turn it is.
@@ -357,7 +398,7 @@ impl Connection {
         let limit = self.fragment_len();
         let framed = self.send.control.framed();
         let has_budget = self.own_budget.has_some(now);
-        if self.ring.is_empty() || !self.may_send() {
+        if self.ring.is_empty() || !self.may_send(limit) {
             return false;
         }
         for _ in 0..self.ring.len() {
@@ -365,9 +406,7 @@ impl Connection {
             let Some(t) = self.outgoing.get_mut(&transfer) else { continue };
             let Some(len) = t.frame_len(limit, has_budget) else {
                 t.is_in_ring = false;
-                if t.is_ready() {
-                    self.budget_due = Some(self.own_budget.next_refill());
-                }
+                self.is_out_of_budget |= t.is_ready();
                 self.watch(transfer);
                 continue;
             };
@@ -376,27 +415,21 @@ impl Connection {
                 self.ring.push_back(transfer);
                 continue;
             }
-            let Some(link) = &mut self.link else { return false };
-            let id = transfer.to_wire();
             if t.needs_start() {
-                let start = Start { offset: t.start() };
-                let source = Source::Start { transfer };
                 // Its first DATA comes next.
                 self.ring.push_front(transfer);
-                return link.plan.stage(Kind::START, id, source, |out| start.encode(out)).is_ok();
+                return self.stage_start(transfer);
             }
+            let Some(link) = &mut self.link else { return false };
+            let id = transfer.to_wire();
             let is_small = len < super::send_buffer::MIN_FRAME && !t.is_last(len);
             let payload = t.cut(len);
             let payload_len = payload.len();
             let length = u32::try_from(payload_len).unwrap_or(u32::MAX);
-            let source = Source::Data { transfer, payload: payload_len };
+            let is_costly = is_small && self.own_budget.spend(now);
+            let source = Source::Data { transfer, payload: payload_len, is_costly };
             link.send_payload(Header { length, kind: Kind::DATA, id }, payload, source);
             self.ring.push_back(transfer);
-            if is_small {
-                let _ = self.own_budget.spend(now);
-            } else {
-                self.own_budget.earn(payload_len);
-            }
             self.schedule.items_since_bulk = 0;
             return true;
         }
@@ -411,15 +444,18 @@ impl Connection {
         self.plan_ack(now);
     }
 
-    fn may_send(&self) -> bool {
-        self.link.as_ref().is_some_and(|link| link.pacer.may_send(link.plan.counted()))
+    fn may_send(&self, len: usize) -> bool {
+        self.link.as_ref().is_some_and(|link| link.pacer.may_send(link.plan.counted(), len))
     }
 
     /// Payload of a frame of bulk or items: what the link carries in about 10 ms, and what the
     /// peer takes.
     fn fragment_len(&self) -> usize {
         let pace = self.link.as_ref().map_or(pacer::MAX_FRAME, |link| link.pacer.frame_len());
-        let peer = self.peer.as_ref().map_or(1024, |hello| usize_from(hello.limits.fragment));
+        let peer = self
+            .peer
+            .as_ref()
+            .map_or(1024, |hello| usize_from(hello.limits.fragment.min(hello.limits.frame)));
         pace.min(peer)
     }
 

@@ -4,6 +4,8 @@
 //!   `Pending` at random: the same calls give the same results.
 //! - [`Faulty`] wraps any stream and splits, delays, stalls, cuts and breaks it by a [`Script`],
 //!   written by hand or drawn from a seed.
+//! - [`Pair`] is a whole conversation on virtual time: two machines of [`proto`](crate::proto)
+//!   with a link between them.
 //! - [`VirtualClock`](crate::time::VirtualClock) makes hours pass at once.
 //!
 //! # Examples
@@ -27,11 +29,16 @@
 //! assert_eq!(clock.now().as_micros(), 1_000_000);
 //! ```
 
+mod conversation;
 mod duplex;
 mod faulty;
 mod random;
 mod script;
 
+pub use conversation::{
+    Behaviour, Call, Divergence, Done, Endpoint, Incoming, LinkOptions, NotIdle, Outgoing, Pair,
+    Pattern, Recorder, Recording,
+};
 pub use duplex::{Duplex, duplex};
 pub use faulty::Faulty;
 pub use random::SplitMix64;

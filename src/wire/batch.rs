@@ -103,3 +103,51 @@ impl fmt::Debug for Batch<'_> {
             .finish()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use alloc::format;
+
+    use super::super::tables::{accepts, cannot_encode, hex, refuses};
+    use super::super::{EncodeReason, MAX_INTEGER};
+    use super::*;
+
+    #[test]
+    fn batches() {
+        let batch = |name: &'static str, metadata: &'static [u8]| Batch {
+            name: name.into(),
+            count: u32::MAX,
+            bytes: MAX_INTEGER,
+            metadata: metadata.into(),
+        };
+        let three = "81 0001 61 82 0004 ffffffff 83 0008 001fffffffffffff";
+        accepts! { Batch:
+            batch("a", b"") => three,
+            batch("a", b"m") => format!("{three} 04 0001 6d"),
+        }
+        refuses! { Batch:
+            "" => "name", Missing;
+            "81 0001 61" => "count", Missing;
+            "81 0001 61 82 0004 ffffffff" => "bytes", Missing;
+            "81 0000" => "name", OutOfRange;
+            format!("81 0100 {}", "61".repeat(256)) => "name", OutOfRange;
+            "81 0001 61 82 0003 ffffff" => "count", Truncated;
+            "81 0001 61 82 0004 ffffffff 83 0008 0020000000000000" => "bytes", OutOfRange;
+            "81 0001 61 02 0004 ffffffff" => "type of a field", NotCanonical;
+            format!("{three} 84 0001 6d") => "type of a field", NotCanonical;
+            format!("{three} 04 0000") => "metadata", OutOfRange;
+            format!("{three} 04 1001 {}", "00".repeat(4097)) => "metadata", OutOfRange;
+            format!("{three} 85 0000") => "unknown field", Unsupported;
+            format!("{three} 05") => "length of a field", Truncated;
+        }
+        cannot_encode! {
+            batch("", b"") => "name", EncodeReason::TooShort;
+            batch("a\0", b"") => "name", EncodeReason::Nul;
+            batch("a", &[0; 4097]) => "metadata", EncodeReason::TooLong { max: 4096 };
+            Batch { bytes: 1 << 53, ..batch("a", b"") } => "bytes", EncodeReason::OutOfRange;
+        }
+        let skipped = hex(&format!("{three} 05 0001 ff"));
+        assert_eq!(Batch::decode(&skipped), Ok(batch("a", b"").into_owned()));
+        assert!(!format!("{:?}", batch("secret", b"")).contains("secret"));
+    }
+}

@@ -182,3 +182,84 @@ impl fmt::Debug for Chat<'_> {
             .finish()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use alloc::format;
+    use alloc::vec;
+
+    use super::super::MAX_INTEGER;
+    use super::super::tables::{accepts, cannot_encode, hex, refuses};
+    use super::*;
+
+    #[test]
+    fn with_and_without_attributes() {
+        let whole = Chat::new("hi")
+            .id([0x11; 16])
+            .author("Ada")
+            .time(MAX_INTEGER)
+            .media_type("text/plain")
+            .in_reply_to([0x22; 16]);
+        let attributes = [
+            "01 0010 11111111111111111111111111111111",
+            "02 0003 416461",
+            "03 0008 001fffffffffffff",
+            "04 000a 746578742f706c61696e",
+            "05 0010 22222222222222222222222222222222",
+        ];
+        accepts! { Chat:
+            Chat::default() => "0000",
+            Chat::new("hi") => "0000 6869",
+            Chat::new("a\0b") => "0000 610062",
+            Chat::new("").author("Ada") => "0006 02 0003 416461",
+            whole.clone() => format!("0044 {} 6869", attributes.concat()),
+        }
+        refuses! { Chat:
+            "" => "length of the attributes", Truncated;
+            "00" => "length of the attributes", Truncated;
+            "0001" => "attributes", Truncated;
+            "0000 ff" => "text", NotUtf8;
+            "0001 02" => "length of a field", Truncated;
+            "0003 02 0001" => "value of a field", Truncated;
+            "0003 02 0000" => "author", OutOfRange;
+            "0004 02 0001 00" => "author", Nul;
+            "0004 02 0001 ff" => "author", NotUtf8;
+            format!("0103 02 0100 {}", "61".repeat(256)) => "author", OutOfRange;
+            format!("0083 04 0080 {}", "61".repeat(128)) => "media type", OutOfRange;
+            "000a 03 0007 00000000000000" => "time", Truncated;
+            "000c 03 0009 000000000000000000" => "time", Trailing;
+            "000b 03 0008 0020000000000000" => "time", OutOfRange;
+            "0012 01 000f 111111111111111111111111111111" => "id", Truncated;
+            "0008 02 0001 61 02 0001 61" => "type of a field", OutOfOrder;
+            "000f 03 0008 0000000000000000 02 0001 61" => "type of a field", OutOfOrder;
+            "0004 82 0001 61" => "type of a field", NotCanonical;
+            "0003 86 0000" => "unknown field", Unsupported;
+            "0003 80 0000" => "unknown field", Unsupported;
+        }
+        cannot_encode! {
+            Chat::new("").author("") => "author", EncodeReason::TooShort;
+            Chat::new("").author("a\0") => "author", EncodeReason::Nul;
+            Chat::new("").media_type("m".repeat(128)) =>
+                "media type", EncodeReason::TooLong { max: 127 };
+            Chat::new("").time(1 << 53) => "time", EncodeReason::OutOfRange;
+            Chat::new("t".repeat(MAX_ITEM - 1)) => "text", EncodeReason::TooLong { max: MAX_ITEM };
+        }
+        assert_eq!(whole.clone().into_owned(), whole);
+        assert!(!format!("{whole:?}").contains("Ada"));
+    }
+
+    #[test]
+    fn unknown_attributes_are_skipped_and_still_in_order() {
+        let bytes = hex("000e 00 0000 02 0001 61 06 0001 ff 7f 0000 6869");
+        assert_eq!(Chat::decode(&bytes), Ok(Chat::new("hi").author("a")));
+        refuses! { Chat: "0006 7f 0000 06 0000" => "type of a field", OutOfOrder; }
+    }
+
+    #[test]
+    fn it_borrows() {
+        let bytes = vec![0, 4, 2, 0, 1, b'a', b'h', b'i'];
+        let chat = Chat::decode(&bytes).unwrap();
+        assert!(matches!(chat.text, Cow::Borrowed("hi")));
+        assert!(matches!(chat.author, Some(Cow::Borrowed("a"))));
+    }
+}

@@ -159,3 +159,79 @@ impl fmt::Debug for Goodbye<'_> {
             .finish()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use alloc::format;
+
+    use super::super::tables::{accepts, cannot_encode, refuses};
+    use super::super::{EncodeReason, MAX_INTEGER};
+    use super::*;
+
+    const MOST: &str = "001fffffffffffff";
+
+    #[test]
+    fn ack() {
+        accepts! { Ack:
+            Ack::default() => "0000000000000000 0000000000000000 0000000000000000",
+            Ack { next: [1, 2], received: 3 } =>
+                "0000000000000001 0000000000000002 0000000000000003",
+            Ack { next: [MAX_INTEGER; 2], received: MAX_INTEGER } => [MOST; 3].concat(),
+        }
+        refuses! { Ack:
+            "" => "next", Truncated;
+            [MOST; 2].concat() => "received", Truncated;
+            [MOST; 4].concat() => "payload", Trailing;
+            "0020000000000000 0000000000000000 0000000000000000" => "next", OutOfRange;
+            "0000000000000000 ffffffffffffffff 0000000000000000" => "next", OutOfRange;
+            "0000000000000000 0000000000000000 0020000000000000" => "received", OutOfRange;
+        }
+        cannot_encode! {
+            Ack { next: [0, MAX_INTEGER + 1], received: 0 } => "next", EncodeReason::OutOfRange;
+            Ack { next: [0, 0], received: u64::MAX } => "received", EncodeReason::OutOfRange;
+        }
+    }
+
+    #[test]
+    fn ping() {
+        accepts! { Ping: Ping { token: *b"\xff234567\0" } => "ff323334353637 00", }
+        refuses! { Ping:
+            "00000000000000" => "token", Truncated;
+            "000000000000000000" => "payload", Trailing;
+        }
+        assert_eq!(Ping::decode(&[]).unwrap_err().kind(), Kind::PING);
+        assert_eq!(Ping::decode_pong(&[]).unwrap_err().kind(), Kind::PONG);
+    }
+
+    #[test]
+    fn goodbye() {
+        let say = |code, text: &'static str| Goodbye { code, text: text.into() };
+        let longest = "x".repeat(255);
+        accepts! { Goodbye:
+            say(CloseCode::DONE, "") => "0000",
+            say(CloseCode::TOO_LARGE, "ü") => "0008 c3bc",
+            say(CloseCode::new(16), "") => "0010",
+            say(CloseCode::new(u16::MAX), "a") => "ffff 61",
+            Goodbye { code: CloseCode::DONE, text: longest.as_str().into() } =>
+                format!("0000{}", "78".repeat(255)),
+        }
+        refuses! { Goodbye:
+            "" => "code", Truncated;
+            "00" => "code", Truncated;
+            format!("0000{}", "78".repeat(256)) => "text", OutOfRange;
+            "0000 c3" => "text", NotUtf8;
+            "0000 eda080" => "text", NotUtf8;
+            "0000 c080" => "text", NotUtf8;
+            "0000 6100" => "text", Nul;
+        }
+        cannot_encode! {
+            Goodbye { code: CloseCode::DONE, text: "x".repeat(256).into() } =>
+                "text", EncodeReason::TooLong { max: 255 };
+            say(CloseCode::DONE, "a\0") => "text", EncodeReason::Nul;
+        }
+        assert_eq!(
+            format!("{:?}", say(CloseCode::DONE, "secret")),
+            "Goodbye { code: done, text: 6 bytes }"
+        );
+    }
+}

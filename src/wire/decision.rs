@@ -139,3 +139,74 @@ macro_rules! refusal {
 
 refusal!(Reject, Kind::REJECT);
 refusal!(Cancel, Kind::CANCEL);
+
+#[cfg(test)]
+mod tests {
+    use alloc::format;
+
+    use super::super::tables::{accepts, cannot_encode, refuses};
+    use super::*;
+
+    const DIGEST: &str = "1111111111111111111111111111111111111111111111111111111111111111";
+
+    #[test]
+    fn accept() {
+        let from = |offset, prefix| Accept { offset, prefix };
+        let digest = Digest::Blake3([0x11; 32]);
+        accepts! { Accept:
+            from(0, None) => "0000000000000000",
+            from(1, Some(digest)) => format!("0000000000000001 01 {DIGEST}"),
+            from(1 << 52, Some(Digest::Sha256([0x11; 32]))) =>
+                format!("0010000000000000 02 {DIGEST}"),
+        }
+        refuses! { Accept:
+            "00000000000000" => "offset", Truncated;
+            "0020000000000000" => "offset", OutOfRange;
+            "0000000000000000 00" => "payload", Trailing;
+            "0000000000000001" => "prefix", Truncated;
+            "0000000000000001 00" => "prefix", Missing;
+            "0000000000000001 03" => "prefix", Unsupported;
+            "0000000000000001 01 11" => "prefix", Truncated;
+            format!("0000000000000001 01 {DIGEST} 00") => "payload", Trailing;
+            format!("0000000000000000 01 {DIGEST}") => "payload", Trailing;
+        }
+        cannot_encode! {
+            from(0, Some(digest)) => "prefix", EncodeReason::Unexpected;
+            from(1, None) => "prefix", EncodeReason::Missing;
+            from(1 << 53, Some(digest)) => "offset", EncodeReason::OutOfRange;
+        }
+        assert!(format!("{:?}", from(1, Some(digest))).contains("Some(Blake3)"));
+    }
+
+    #[test]
+    fn reject_and_cancel() {
+        let reject = |number, text: &'static str| Reject {
+            code: TransferCode::new(number),
+            text: text.into(),
+        };
+        accepts! { Reject:
+            reject(1, "") => "0001",
+            reject(13, "no") => "000d 6e6f",
+        }
+        accepts! { Cancel:
+            Cancel { code: TransferCode::CANCELLED, text: "no".into() } => "0002 6e6f",
+        }
+        refuses! { Reject:
+            "00" => "code", Truncated;
+            "0000" => "code", OutOfRange;
+            "0001 ff" => "text", NotUtf8;
+            "0001 00" => "text", Nul;
+            format!("0001 {}", "61".repeat(256)) => "text", OutOfRange;
+        }
+        refuses! { Cancel: "0000 6e6f" => "code", OutOfRange; }
+        cannot_encode! {
+            reject(0, "") => "code", EncodeReason::OutOfRange;
+            reject(1, "a\0") => "text", EncodeReason::Nul;
+            Cancel { code: TransferCode::STORED, text: "".into() } =>
+                "code", EncodeReason::OutOfRange;
+        }
+        assert_eq!(Cancel::decode(&[]).unwrap_err().kind(), Kind::CANCEL);
+        let shown = "Reject { code: declined, text: 6 bytes }";
+        assert_eq!(format!("{:?}", reject(1, "secret").into_owned()), shown);
+    }
+}

@@ -120,3 +120,67 @@ impl fmt::Debug for Verdict<'_> {
             .finish()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use alloc::format;
+
+    use super::super::tables::{accepts, cannot_encode, refuses};
+    use super::super::{EncodeReason, MAX_INTEGER};
+    use super::*;
+
+    const DIGEST: &str = "2222222222222222222222222222222222222222222222222222222222222222";
+
+    #[test]
+    fn finish() {
+        let finish = |total, digest| Finish { total, digest };
+        accepts! { Finish:
+            finish(0, None) => "0000000000000000 00",
+            finish(5, Some(Digest::Blake3([0x22; 32]))) => format!("0000000000000005 01 {DIGEST}"),
+            finish(MAX_INTEGER, Some(Digest::Sha256([0x22; 32]))) =>
+                format!("001fffffffffffff 02 {DIGEST}"),
+        }
+        refuses! { Finish:
+            "" => "total", Truncated;
+            "0020000000000000 00" => "total", OutOfRange;
+            "0000000000000000" => "digest", Truncated;
+            "0000000000000000 0000" => "payload", Trailing;
+            "0000000000000000 03" => "digest", Unsupported;
+            "0000000000000000 02 22" => "digest", Truncated;
+            format!("0000000000000000 02 {DIGEST} 00") => "payload", Trailing;
+        }
+        cannot_encode! { finish(1 << 53, None) => "total", EncodeReason::OutOfRange; }
+    }
+
+    #[test]
+    fn verdict() {
+        let verdict = |number, total, text: &'static str| Verdict {
+            code: TransferCode::new(number),
+            total,
+            text: text.into(),
+        };
+        let longest = Verdict { text: "n".repeat(4096).into(), ..verdict(0, 0, "") };
+        accepts! { Verdict:
+            verdict(0, 5, "a.txt") => "0000 0000000000000005 612e747874",
+            verdict(4, MAX_INTEGER, "") => "0004 001fffffffffffff",
+            verdict(u16::MAX, 0, "") => "ffff 0000000000000000",
+            longest.clone() => format!("0000 0000000000000000 {}", "6e".repeat(4096)),
+        }
+        refuses! { Verdict:
+            "00" => "code", Truncated;
+            "0000 00000000000000" => "total", Truncated;
+            "0000 0020000000000000" => "total", OutOfRange;
+            "0000 0000000000000000 ff" => "text", NotUtf8;
+            "0000 0000000000000000 00" => "text", Nul;
+            format!("0000 0000000000000000 {}", "6e".repeat(4097)) => "text", OutOfRange;
+        }
+        cannot_encode! {
+            verdict(0, 1 << 53, "") => "total", EncodeReason::OutOfRange;
+            verdict(0, 0, "a\0") => "text", EncodeReason::Nul;
+            Verdict { text: "n".repeat(4097).into(), ..longest.clone() } =>
+                "text", EncodeReason::TooLong { max: 4096 };
+        }
+        let shown = "Verdict { code: stored, total: 5, text: 5 bytes }";
+        assert_eq!(format!("{:?}", verdict(0, 5, "a.txt").into_owned()), shown);
+    }
+}

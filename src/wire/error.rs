@@ -181,3 +181,47 @@ impl fmt::Display for EncodeError {
 }
 
 impl Error for EncodeError {}
+
+#[cfg(test)]
+mod tests {
+    use alloc::string::ToString;
+
+    use super::*;
+
+    #[test]
+    fn every_message() {
+        for (reason, message) in [
+            (DecodeReason::Truncated, "CHAT: text is cut off"),
+            (DecodeReason::Trailing, "CHAT: text is longer than its value"),
+            (DecodeReason::OutOfRange, "CHAT: text is out of range"),
+            (DecodeReason::NotUtf8, "CHAT: text is not UTF-8"),
+            (DecodeReason::Nul, "CHAT: text has a NUL"),
+            (DecodeReason::NotCanonical, "CHAT: text is not in its canonical form"),
+            (DecodeReason::Missing, "CHAT: text is missing"),
+            (DecodeReason::Unexpected, "CHAT: text may not be there"),
+            (DecodeReason::OutOfOrder, "CHAT: text is out of order"),
+            (DecodeReason::Unsupported, "CHAT: text is not supported"),
+        ] {
+            let error = DecodeError::new(Kind::CHAT, "text", reason);
+            assert_eq!(error.to_string(), message);
+            let code = match reason {
+                DecodeReason::Unsupported => CloseCode::UNSUPPORTED,
+                _ => CloseCode::MALFORMED,
+            };
+            assert_eq!((error.code(), error.can_retry()), (code, false));
+        }
+        for (reason, message) in [
+            (EncodeReason::TooShort, "name is too short"),
+            (EncodeReason::TooLong { max: 255 }, "name is longer than 255 bytes"),
+            (EncodeReason::OutOfRange, "name is out of range"),
+            (EncodeReason::Nul, "name has a NUL"),
+            (EncodeReason::Missing, "name is missing"),
+            (EncodeReason::Unexpected, "name may not be there"),
+            (EncodeReason::OutOfOrder, "name is out of order"),
+        ] {
+            let error = EncodeError::new("name", reason);
+            assert_eq!(error.to_string(), message);
+            assert!(!error.can_retry());
+        }
+    }
+}

@@ -138,3 +138,62 @@ impl Pause {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::MAX_INTEGER;
+    use super::super::tables::{accepts, cannot_encode, refuses};
+    use super::*;
+
+    #[test]
+    fn start() {
+        accepts! { Start:
+            Start { offset: 0 } => "0000000000000000",
+            Start { offset: MAX_INTEGER } => "001fffffffffffff",
+        }
+        refuses! { Start:
+            "" => "offset", Truncated;
+            "0020000000000000" => "offset", OutOfRange;
+            "0000000000000000 00" => "payload", Trailing;
+        }
+        cannot_encode! { Start { offset: 1 << 53 } => "offset", EncodeReason::OutOfRange; }
+    }
+
+    #[test]
+    fn credit() {
+        let credit = |limit, received, durable| Credit { limit, received, durable };
+        accepts! { Credit:
+            credit(0, 0, 0) => "0000000000000000 0000000000000000 0000000000000000",
+            credit(3, 2, 1) => "0000000000000003 0000000000000002 0000000000000001",
+            credit(MAX_INTEGER, MAX_INTEGER, MAX_INTEGER) =>
+                "001fffffffffffff 001fffffffffffff 001fffffffffffff",
+        }
+        refuses! { Credit:
+            "" => "limit", Truncated;
+            "0000000000000000 0000000000000000" => "durable", Truncated;
+            "0000000000000000 0000000000000000 0000000000000000 00" => "payload", Trailing;
+            "0000000000000001 0000000000000002 0000000000000000" => "received", OutOfRange;
+            "0000000000000002 0000000000000001 0000000000000002" => "durable", OutOfRange;
+            "0020000000000000 0000000000000000 0000000000000000" => "limit", OutOfRange;
+        }
+        cannot_encode! {
+            credit(1, 2, 0) => "received", EncodeReason::OutOfRange;
+            credit(2, 1, 2) => "durable", EncodeReason::OutOfRange;
+            credit(1 << 53, 0, 0) => "limit", EncodeReason::OutOfRange;
+        }
+    }
+
+    #[test]
+    fn pause() {
+        accepts! { Pause:
+            Pause { is_paused: false } => "00",
+            Pause { is_paused: true } => "01",
+        }
+        refuses! { Pause:
+            "" => "paused", Truncated;
+            "02" => "paused", OutOfRange;
+            "ff" => "paused", OutOfRange;
+            "0100" => "payload", Trailing;
+        }
+    }
+}

@@ -21,7 +21,7 @@ const PART: usize = 1024;
 /// # Examples
 ///
 /// ```
-/// use duologue::wire::{Decoder, Frame, Header, Kind, Pause, Piece};
+/// use duologue::wire::{Frame, Header, Kind, Pause};
 ///
 /// let frame = Frame::Pause(Pause { is_paused: true });
 /// let mut bytes = Vec::new();
@@ -284,6 +284,100 @@ impl fmt::Debug for Frame<'_> {
                 .field("kind", kind)
                 .field("payload", &Bytes(payload.len()))
                 .finish(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use alloc::format;
+    use alloc::vec;
+
+    use super::*;
+
+    fn decode(
+        kind: u8,
+        id: u32,
+        payload: &[u8],
+    ) -> Result<Frame<'_>, (&'static str, DecodeReason)> {
+        let length = payload.len().try_into().unwrap();
+        let header = Header { length, kind: Kind::new(kind), id };
+        Frame::decode(header, payload).map_err(|error| (error.field(), error.reason()))
+    }
+
+    #[test]
+    fn bare_payloads() {
+        for (kind, id, least, most) in
+            [(0x02, 0, 0, 16_384), (0x05, 1, 1, 16_384), (0x0B, 1, 1024, 16_384)]
+        {
+            for length in [least, most] {
+                let payload = vec![7; length];
+                let frame = decode(kind, id, &payload).unwrap();
+                let mut out = vec![1];
+                frame.encode(id, &mut out).unwrap();
+                assert_eq!(&out[9..], payload);
+                assert_eq!(frame.clone().into_owned(), frame);
+                assert!(format!("{frame:?}").contains(&format!("({length} bytes)")));
+            }
+        }
+        assert_eq!(decode(0x02, 0, &[0; 16_385]), Err(("payload", DecodeReason::OutOfRange)));
+        assert_eq!(decode(0x05, 1, &[]), Err(("payload", DecodeReason::OutOfRange)));
+        assert_eq!(decode(0x0B, 1, &[0; 1023]), Err(("payload", DecodeReason::OutOfRange)));
+    }
+
+    #[test]
+    fn unknown_kinds() {
+        for kind in [0x8D, 0xC0, 0xFF, 0x81] {
+            let frame = decode(kind, 77, b"later").unwrap();
+            let unknown = Frame::Unknown { kind: Kind::new(kind), payload: b"later"[..].into() };
+            assert_eq!(frame, unknown);
+            let mut out = Vec::new();
+            frame.encode(77, &mut out).unwrap();
+            assert_eq!(out, [&[0, 0, 5, kind, 0, 0, 0, 77], &b"later"[..]].concat());
+        }
+        for kind in [0x00, 0x0C, 0x3F, 0x4A, 0x7F] {
+            assert_eq!(decode(kind, 0, b"later"), Err(("kind", DecodeReason::Unsupported)));
+        }
+    }
+
+    #[test]
+    fn header_and_payload_agree() {
+        let header = Header { length: 1, kind: Kind::PAUSE, id: 1 };
+        let reason = |payload| Frame::decode(header, payload).map_err(|error| error.reason());
+        assert_eq!(reason(&[]), Err(DecodeReason::Truncated));
+        assert_eq!(reason(&[1]), Ok(Frame::Pause(Pause { is_paused: true })));
+        assert_eq!(reason(&[1, 1]), Err(DecodeReason::Trailing));
+        assert_eq!(decode(0x46, 0, &[1]), Err(("id", DecodeReason::OutOfRange)));
+        assert_eq!(decode(0x40, 1, &[0, 0]), Err(("id", DecodeReason::Unsupported)));
+    }
+
+    #[test]
+    fn what_is_not_written() {
+        let pause = Frame::Pause(Pause { is_paused: true });
+        let bytes = |length| Cow::Owned(vec![0; length]);
+        let unknown = |kind| Frame::Unknown { kind: Kind::new(kind), payload: bytes(0) };
+        for (frame, id, field, reason) in [
+            (pause.clone(), 0, "id", EncodeReason::OutOfRange),
+            (pause, 1 << 31, "id", EncodeReason::OutOfRange),
+            (Frame::Part(bytes(1024)), 2, "id", EncodeReason::OutOfRange),
+            (Frame::Part(bytes(1023)), 0, "payload", EncodeReason::TooShort),
+            (Frame::Data(bytes(0)), 1, "payload", EncodeReason::TooShort),
+            (Frame::Data(bytes(16_385)), 1, "payload", EncodeReason::TooLong { max: 16_384 }),
+            (Frame::Auth(bytes(16_385)), 0, "payload", EncodeReason::TooLong { max: 16_384 }),
+            (unknown(0x40), 0, "kind", EncodeReason::OutOfRange),
+            (unknown(0x8C), 0, "kind", EncodeReason::OutOfRange),
+            (unknown(0x0C), 0, "kind", EncodeReason::OutOfRange),
+            (
+                Frame::Chat(Chat::new("x".repeat(16_383))),
+                0,
+                "payload",
+                EncodeReason::TooLong { max: 16_384 },
+            ),
+        ] {
+            let mut out = b"before".to_vec();
+            let error = frame.encode(id, &mut out).unwrap_err();
+            assert_eq!((error.field(), error.reason()), (field, reason), "{frame:?}");
+            assert_eq!(out, b"before");
         }
     }
 }

@@ -172,3 +172,110 @@ impl fmt::Debug for Hello {
             .finish()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use alloc::format;
+    use alloc::string::String;
+
+    use super::super::MAX_INTEGER;
+    use super::super::tables::{accepts, cannot_encode, hex, refuses};
+    use super::*;
+
+    fn hello() -> Hello {
+        Hello {
+            lowest_version: 1,
+            highest_version: 2,
+            side: Side::Server,
+            nonce: [0x33; 32],
+            conversation: ConversationId::new([0x44; 16]),
+            attach: 5,
+            stream: 0,
+            features: 6,
+            limits: Limits::default(),
+            unknown_critical: None,
+        }
+    }
+
+    const FIELDS: [&str; 8] = [
+        "81 0002 0102",
+        "82 0001 01",
+        "83 0020 3333333333333333333333333333333333333333333333333333333333333333",
+        "84 0010 44444444444444444444444444444444",
+        "85 0008 0000000000000005",
+        "86 0001 00",
+        "07 0008 0000000000000006",
+        "88 0020 00010000 00004000 00011000 00000200 00080000 00000050 00000010 00004000",
+    ];
+
+    /// The fields with one of them, from 0 on, replaced.
+    fn with(index: usize, field: &str) -> String {
+        let mut fields = FIELDS;
+        fields[index] = field;
+        fields.concat()
+    }
+
+    #[test]
+    fn accepted() {
+        accepts! { Hello:
+            hello() => FIELDS.concat(),
+            Hello { features: 0, ..hello() } => with(6, ""),
+            Hello { features: MAX_INTEGER, ..hello() } => with(6, "07 0008 001fffffffffffff"),
+            Hello { stream: 7, ..hello() } => with(5, "86 0001 07"),
+            Hello { side: Side::Client, ..hello() } => with(1, "82 0001 00"),
+            Hello { lowest_version: 255, highest_version: 255, ..hello() } =>
+                with(0, "81 0002 ffff"),
+        }
+        assert!(format!("{:?}", hello()).contains("nonce: 32 bytes"));
+    }
+
+    #[test]
+    fn refused() {
+        refuses! { Hello:
+            "" => "version", Missing;
+            with(0, "") => "version", Missing;
+            with(1, "") => "role", Missing;
+            with(2, "") => "nonce", Missing;
+            with(3, "") => "conversation", Missing;
+            with(4, "") => "attach", Missing;
+            with(5, "") => "stream", Missing;
+            with(7, "") => "limits", Missing;
+            with(0, "81 0002 0001") => "version", OutOfRange;
+            with(0, "81 0002 0201") => "version", OutOfRange;
+            with(0, "81 0003 010200") => "version", Trailing;
+            with(0, "01 0002 0102") => "type of a field", NotCanonical;
+            with(1, "82 0001 02") => "role", OutOfRange;
+            with(4, "85 0008 0020000000000000") => "attach", OutOfRange;
+            with(6, "07 0008 0000000000000000") => "features", NotCanonical;
+            with(6, "07 0008 0020000000000000") => "features", OutOfRange;
+            with(6, "87 0008 0000000000000006") => "type of a field", NotCanonical;
+            with(7, "88 0000") => "limits", Truncated;
+            with(7, &format!("{} 00", FIELDS[7].replace("88 0020", "88 0021"))) =>
+                "limits", Trailing;
+            with(7, &FIELDS[7].replace("00004000 0001", "00004001 0001")) =>
+                "limit of a fragment", OutOfRange;
+            with(2, FIELDS[1]) => "type of a field", OutOfOrder;
+            with(7, &FIELDS[7][..16]) => "value of a field", Truncated;
+        }
+        cannot_encode! {
+            Hello { lowest_version: 0, ..hello() } => "version", EncodeReason::OutOfRange;
+            Hello { lowest_version: 3, ..hello() } => "version", EncodeReason::OutOfRange;
+            Hello { unknown_critical: Some(0x89), ..hello() } =>
+                "unknown field", EncodeReason::Unexpected;
+            Hello { attach: 1 << 53, ..hello() } => "attach", EncodeReason::OutOfRange;
+            Hello { features: 1 << 53, ..hello() } => "features", EncodeReason::OutOfRange;
+            Hello { limits: Limits { frame: 0, ..Limits::default() }, ..hello() } =>
+                "limit of a frame", EncodeReason::OutOfRange;
+        }
+    }
+
+    #[test]
+    fn unknown_fields() {
+        let decode = |more: &str| Hello::decode(&hex(&format!("{} {more}", FIELDS.concat())));
+        assert_eq!(decode("09 0001 ff"), Ok(hello()));
+        let critical = Hello { unknown_critical: Some(0x8A), ..hello() };
+        assert_eq!(decode("09 0001 ff 8a 0000 8b 0000"), Ok(critical));
+        // What is wrong after it is still wrong.
+        assert_eq!(decode("8a 0000 8a 0000").unwrap_err().reason(), DecodeReason::OutOfOrder);
+    }
+}

@@ -148,3 +148,64 @@ impl fmt::Debug for Signal<'_> {
             .finish()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use alloc::format;
+    use alloc::vec;
+
+    use super::super::tables::{accepts, cannot_encode, refuses};
+    use super::super::{EncodeReason, MAX_INTEGER};
+    use super::*;
+
+    fn message(body: &[u8]) -> Message<'_> {
+        Message { message_type: 7, is_reply: false, correlation: 1, body: body.into() }
+    }
+
+    #[test]
+    fn messages() {
+        let most = Message {
+            message_type: u16::MAX,
+            is_reply: true,
+            correlation: MAX_INTEGER,
+            body: (&[][..]).into(),
+        };
+        accepts! { Message:
+            message(b"ab\0") => "0007 00 0000000000000001 616200",
+            most.clone() => "ffff 01 001fffffffffffff",
+        }
+        refuses! { Message:
+            "00" => "type", Truncated;
+            "0007" => "flags", Truncated;
+            "0007 02 0000000000000001" => "flags", OutOfRange;
+            "0007 81 0000000000000001" => "flags", OutOfRange;
+            "0007 00 00000000000001" => "correlation", Truncated;
+            "0007 00 0020000000000000" => "correlation", OutOfRange;
+        }
+        let long = vec![0; MAX_ITEM - FIXED + 1];
+        cannot_encode! {
+            Message { correlation: 1 << 53, ..message(b"") } =>
+                "correlation", EncodeReason::OutOfRange;
+            message(&long) => "body", EncodeReason::TooLong { max: MAX_ITEM - FIXED };
+        }
+        assert!(matches!(Message::decode(&[0; 12]).unwrap().body, Cow::Borrowed(&[0])));
+        let shown = "Message { message_type: 7, is_reply: false, correlation: 1, body: 2 bytes }";
+        assert_eq!(format!("{:?}", message(b"ab").into_owned()), shown);
+    }
+
+    #[test]
+    fn signals() {
+        let signal = |payload: &'static [u8]| Signal { signal_type: 258, payload: payload.into() };
+        accepts! { Signal:
+            signal(b"") => "0102",
+            signal(b"xy") => "0102 7879",
+            signal(&[0; 1024]) => format!("0102 {}", "00".repeat(1024)),
+        }
+        refuses! { Signal:
+            "01" => "type", Truncated;
+            format!("0102 {}", "00".repeat(1025)) => "payload", OutOfRange;
+        }
+        cannot_encode! { signal(&[0; 1025]) => "payload", EncodeReason::TooLong { max: 1024 }; }
+        assert_eq!(format!("{:?}", signal(b"xy")), "Signal { signal_type: 258, payload: 2 bytes }");
+    }
+}

@@ -265,3 +265,122 @@ impl fmt::Debug for Offer<'_> {
             .finish()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use alloc::format;
+
+    use super::super::Side;
+    use super::super::tables::{accepts, cannot_encode, hex, refuses};
+    use super::*;
+
+    fn batch() -> TransferId {
+        TransferId::new(Side::Server, 2).unwrap()
+    }
+
+    #[test]
+    fn files() {
+        let whole = Offer::new("a.txt")
+            .size(5)
+            .modified(6)
+            .media_type("text/plain")
+            .metadata(&b"m"[..])
+            .seekable()
+            .digest(Digest::Sha256([0x33; 32]))
+            .batch(batch());
+        let fields = [
+            "81 0005 612e747874",
+            "02 0008 0000000000000005",
+            "03 0008 0000000000000006",
+            "04 000a 746578742f706c61696e",
+            "05 0001 6d",
+            "06 0000",
+            "08 0021 02 3333333333333333333333333333333333333333333333333333333333333333",
+            "89 0004 80000002",
+        ];
+        accepts! { Offer:
+            Offer::new("a") => "81 0001 61",
+            Offer::new("a").size(0) => "81 0001 61 02 0008 0000000000000000",
+            whole.clone() => fields.concat(),
+            Offer::new("n".repeat(255)) => format!("81 00ff {}", "6e".repeat(255)),
+            Offer::new("n".repeat(4096)).batch(batch()) =>
+                format!("81 1000 {} 89 0004 80000002", "6e".repeat(4096)),
+        }
+        assert_eq!(whole.clone().into_owned(), whole);
+        assert!(!format!("{whole:?}").contains("a.txt"));
+        let unknown = hex("81 0001 61 0b 0001 ff 06 0000");
+        assert_eq!(Offer::decode(&unknown).unwrap_err().reason(), DecodeReason::OutOfOrder);
+        let unknown = hex("81 0001 61 06 0000 0b 0001 ff");
+        assert_eq!(Offer::decode(&unknown), Ok(Offer::new("a").seekable()));
+    }
+
+    #[test]
+    fn what_is_refused() {
+        refuses! { Offer:
+            "" => "name", Missing;
+            "02 0008 0000000000000005" => "name", Missing;
+            "81 0000" => "name", OutOfRange;
+            "81 0001 00" => "name", Nul;
+            "81 0001 ff" => "name", NotUtf8;
+            "01 0001 61" => "type of a field", NotCanonical;
+            format!("81 0100 {}", "6e".repeat(256)) => "name", OutOfRange;
+            format!("81 1001 {} 89 0004 80000002", "6e".repeat(4097)) => "name", OutOfRange;
+            "81 0001 61 02 0008 0020000000000000" => "size", OutOfRange;
+            "81 0001 61 02 0004 00000001" => "size", Truncated;
+            "81 0001 61 04 0000" => "media type", OutOfRange;
+            "81 0001 61 05 0000" => "metadata", OutOfRange;
+            format!("81 0001 61 05 1001 {}", "00".repeat(4097)) => "metadata", OutOfRange;
+            "81 0001 61 06 0001 01" => "seekable", Trailing;
+            "81 0001 61 87 0001 01" => "content encoding", Unsupported;
+            "81 0001 61 87 0001 00" => "content encoding", Unsupported;
+            "81 0001 61 87 0000" => "content encoding", Truncated;
+            "81 0001 61 07 0001 01" => "type of a field", NotCanonical;
+            "81 0001 61 08 0001 00" => "digest", NotCanonical;
+            "81 0001 61 08 0001 03" => "digest", Unsupported;
+            "81 0001 61 08 0002 01 11" => "digest", Truncated;
+            format!("81 0001 61 08 0022 01 {}", "11".repeat(33)) => "digest", Trailing;
+            "81 0001 61 89 0004 00000000" => "batch", OutOfRange;
+            "81 0001 61 89 0004 80000000" => "batch", OutOfRange;
+            "81 0001 61 8b 0000" => "unknown field", Unsupported;
+            "81 0001 61 81 0001 61" => "type of a field", OutOfOrder;
+        }
+        cannot_encode! {
+            Offer::new("n".repeat(256)) => "name", EncodeReason::TooLong { max: 255 };
+            Offer::new("n".repeat(4097)).batch(batch()) =>
+                "name", EncodeReason::TooLong { max: 4096 };
+            Offer::new("a\0") => "name", EncodeReason::Nul;
+            Offer::new("a").size(1 << 53) => "size", EncodeReason::OutOfRange;
+            Offer::new("a").modified(1 << 53) => "modified", EncodeReason::OutOfRange;
+            Offer::new("a").media_type("") => "media type", EncodeReason::TooShort;
+            Offer::new("a").metadata(&[0; 4097][..]) =>
+                "metadata", EncodeReason::TooLong { max: 4096 };
+        }
+    }
+
+    #[test]
+    fn directories() {
+        let directory = Offer::new("a").batch(batch()).directory();
+        let end = "89 0004 80000002 8a 0000";
+        accepts! { Offer:
+            directory.clone() => format!("81 0001 61 {end}"),
+            directory.clone().modified(1).metadata(&b"m"[..]) =>
+                format!("81 0001 61 03 0008 0000000000000001 05 0001 6d {end}"),
+        }
+        let digest = format!("08 0021 01 {}", "11".repeat(32));
+        refuses! { Offer:
+            "81 0001 61 8a 0000" => "batch", Missing;
+            format!("81 0001 61 02 0008 0000000000000000 {end}") => "size", Unexpected;
+            format!("81 0001 61 04 0001 61 {end}") => "media type", Unexpected;
+            format!("81 0001 61 06 0000 {end}") => "seekable", Unexpected;
+            format!("81 0001 61 {digest} {end}") => "digest", Unexpected;
+            format!("81 0001 61 89 0004 80000002 8a 0001 01") => "directory", Trailing;
+        }
+        cannot_encode! {
+            Offer::new("a").directory() => "batch", EncodeReason::Missing;
+            directory.clone().size(0) => "size", EncodeReason::Unexpected;
+            directory.clone().media_type("m") => "media type", EncodeReason::Unexpected;
+            directory.clone().seekable() => "seekable", EncodeReason::Unexpected;
+            directory.digest(Digest::Blake3([0; 32])) => "digest", EncodeReason::Unexpected;
+        }
+    }
+}

@@ -163,3 +163,87 @@ impl fmt::Debug for Resume<'_> {
             .finish()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use alloc::format;
+
+    use super::super::MAX_INTEGER;
+    use super::super::tables::{accepts, cannot_encode, hex, refuses};
+    use super::*;
+
+    const NONE: &str = "81 0010 0000000000000000 0000000000000000";
+    const SECRET: &str = "82 0020 5555555555555555555555555555555555555555555555555555555555555555";
+    const PROOF: &str = "83 0020 6666666666666666666666666666666666666666666666666666666666666666";
+    const HELD: &str = "84 0018 00000001 0000000000000000 80000001 001fffffffffffff";
+
+    fn held() -> [Held; 2] {
+        let held = |id, received| Held { transfer: TransferId::from_wire(id).unwrap(), received };
+        [held(1, 0), held(0x8000_0001, MAX_INTEGER)]
+    }
+
+    fn proved() -> Resume<'static> {
+        Resume { proof: Some([0x66; 32]), next: [1, MAX_INTEGER], ..Resume::default() }
+    }
+
+    #[test]
+    fn accepted() {
+        let next = "81 0010 0000000000000001 001fffffffffffff";
+        let all = Resume { transfers: held().to_vec().into(), ..proved() };
+        accepts! { Resume:
+            Resume::default() => NONE,
+            Resume { secret: Some([0x55; 32]), ..Resume::default() } => format!("{NONE} {SECRET}"),
+            proved() => format!("{next} {PROOF}"),
+            all.clone() => format!("{next} {PROOF} {HELD}"),
+        }
+        let skipped = hex(&format!("{NONE} 05 0001 ff"));
+        assert_eq!(Resume::decode(&skipped), Ok(Resume::default()));
+        assert_eq!(all.clone().into_owned(), all);
+        assert!(format!("{all:?}").contains("secret: None, proof: Some(32 bytes)"));
+    }
+
+    #[test]
+    fn refused() {
+        let wrong = |held: &str| format!("{NONE} {PROOF} {held}");
+        refuses! { Resume:
+            "" => "next", Missing;
+            PROOF => "next", Missing;
+            "81 0008 0000000000000000" => "next", Truncated;
+            "81 0010 0000000000000000 0020000000000000" => "next", OutOfRange;
+            "81 0010 0000000000000001 0000000000000000" => "next", OutOfRange;
+            format!("{NONE} {SECRET} {PROOF}") => "secret", Unexpected;
+            format!("{NONE} {HELD}") => "transfers", Unexpected;
+            format!("{NONE} {PROOF} {SECRET}") => "type of a field", OutOfOrder;
+            wrong("84 0000") => "transfers", NotCanonical;
+            wrong("84 0003 000000") => "transfers", Truncated;
+            wrong("84 0004 00000001") => "received", Truncated;
+            wrong("84 000c 00000000 0000000000000000") => "transfers", OutOfRange;
+            wrong("84 000c 80000000 0000000000000000") => "transfers", OutOfRange;
+            wrong("84 000c 00000001 0020000000000000") => "received", OutOfRange;
+            wrong("84 0018 00000001 0000000000000000 00000001 0000000000000000") =>
+                "transfers", OutOfOrder;
+            wrong("84 0018 80000001 0000000000000000 00000001 0000000000000000") =>
+                "transfers", OutOfOrder;
+            wrong("85 0000") => "unknown field", Unsupported;
+        }
+        let mut backwards = held();
+        backwards.reverse();
+        let twice = [held()[0], held()[0]];
+        let many: Vec<_> = (1..=5462)
+            .map(|id| Held { transfer: TransferId::from_wire(id).unwrap(), received: 0 })
+            .collect();
+        cannot_encode! {
+            Resume { secret: Some([0; 32]), ..proved() } => "secret", EncodeReason::Unexpected;
+            Resume { proof: None, ..proved() } => "next", EncodeReason::OutOfRange;
+            Resume { transfers: held()[..].into(), ..Resume::default() } =>
+                "transfers", EncodeReason::Unexpected;
+            Resume { transfers: backwards[..].into(), ..proved() } =>
+                "transfers", EncodeReason::OutOfOrder;
+            Resume { transfers: twice[..].into(), ..proved() } =>
+                "transfers", EncodeReason::OutOfOrder;
+            Resume { next: [1 << 53, 0], ..proved() } => "next", EncodeReason::OutOfRange;
+            Resume { transfers: many[..].into(), ..proved() } =>
+                "transfers", EncodeReason::TooLong { max: 65_535 };
+        }
+    }
+}

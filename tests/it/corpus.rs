@@ -25,6 +25,16 @@ fn replay(target: &str, body: fn(&[u8])) {
 }
 
 #[test]
+fn frame_decode() {
+    replay("frame_decode", bodies::frame_decode::run);
+}
+
+#[test]
+fn frame_roundtrip() {
+    replay("frame_roundtrip", bodies::frame_roundtrip::run);
+}
+
+#[test]
 fn legacy_codec() {
     replay("legacy_codec", bodies::legacy_codec::run);
 }
@@ -37,4 +47,9 @@ fn read_all_script() {
 #[test]
 fn write_all_script() {
     replay("write_all_script", bodies::write_all_script::run);
+}
+
+#[test]
+fn two_peers() {
+    replay("two_peers", bodies::two_peers::run);
 }

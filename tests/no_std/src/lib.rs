@@ -34,5 +34,20 @@ pub extern "C" fn duologue_smoke() -> usize {
     let used = decoder.decode(&prefix).map_or(0, |(used, _)| used);
     let mut text = alloc::string::String::new();
     duologue::legacy::TextDecoder::new().decode(&prefix, &mut text);
-    used + text.len()
+    used + text.len() + wire(&prefix)
+}
+
+fn wire(payload: &[u8]) -> usize {
+    use duologue::wire::{Chat, Decoder, Frame, Piece};
+
+    let mut bytes = alloc::vec::Vec::new();
+    let chat = Frame::Chat(Chat::new(alloc::string::String::from_utf8_lossy(payload)));
+    let written = chat.encode(0, &mut bytes).is_ok();
+    let mut decoder = Decoder::new();
+    let (taken, piece) = decoder.decode(&bytes);
+    let frame = match piece {
+        Some(Piece::Header(header)) => Frame::decode(header, bytes.get(taken..).unwrap_or(&[])),
+        _ => return taken,
+    };
+    taken + usize::from(written && frame == Ok(chat))
 }

@@ -1,0 +1,82 @@
+//! One machine and a hostile peer, from the first byte on: no panic, memory and output within their
+//! bounds, errors that stay, time-outs that lie ahead, and nothing before both sides have accepted.
+
+mod peer;
+mod victim;
+
+use arbitrary::{Arbitrary, Unstructured};
+use duologue::wire::Side;
+
+use self::peer::Peer;
+use self::victim::Victim;
+use super::machine::{Input, Sizes};
+
+/// Steps at most.
+const STEPS: usize = 400;
+
+pub fn run(data: &[u8]) {
+    let mut unstructured = Unstructured::new(data);
+    let Ok((sizes, peer_sizes)) = <(Sizes, Sizes)>::arbitrary(&mut unstructured) else { return };
+    let mut input = Input(unstructured.take_rest());
+    let mode = input.byte();
+    let side = if mode & 1 == 0 { Side::Client } else { Side::Server };
+    let limits = *peer_sizes.config().limits();
+    let mut victim = Victim::new(side, sizes.config(), limits, input.byte());
+    let mut peer = Peer::new(side.opposite(), limits);
+    if mode & 2 == 0 {
+        // A handshake as it should be; then the hostile part.
+        peer.hello(&mut victim, 0);
+        victim.accept_peer();
+        victim.drain(usize::MAX);
+        peer.resume(&mut victim, &mut Input(&[]));
+        assert!(victim.is_open(), "a valid handshake opens: {victim:?}");
+    }
+    for _ in 0..STEPS {
+        if input.is_empty() {
+            break;
+        }
+        step(&mut victim, &mut peer, &mut input);
+        victim.check();
+    }
+    victim.wait(u64::MAX >> 1);
+    victim.check();
+}
+
+fn step(victim: &mut Victim, peer: &mut Peer, input: &mut Input<'_>) {
+    let choice = input.byte();
+    match choice & 0x1F {
+        0..=9 => {
+            peer.frame(input);
+            peer.send(victim, usize::from(choice >> 5));
+        }
+        10 => {
+            let len = input.pick(64);
+            peer.raw(input.bytes(len));
+            peer.send(victim, usize::from(choice >> 5));
+        }
+        11 => {
+            // The last frame over and over.
+            let times = input.byte();
+            for _ in 0..times {
+                peer.again();
+                peer.send(victim, 0);
+            }
+        }
+        12 => victim.drain(input.number() as usize),
+        13 => victim.wait(input.number() << (choice >> 5)),
+        14 => victim.wait_for_deadline(),
+        15 => victim.end(input.byte()),
+        16 => {
+            let counter = u64::from(choice >> 5);
+            victim.attach();
+            peer.begin();
+            peer.hello(victim, counter + 1);
+            victim.drain(usize::MAX);
+            peer.resume(victim, input);
+        }
+        17 => peer.hello(victim, input.byte().into()),
+        18 => peer.resume(victim, input),
+        19 => victim.spurious(),
+        _ => victim.act(choice, input),
+    }
+}

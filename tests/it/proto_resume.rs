@@ -1,0 +1,274 @@
+//! How a conversation is resumed, begun anew, or given up.
+
+use core::time::Duration;
+
+use duologue::proto::{
+    ActionError, CloseReason, Config, DetachReason, Error, Event, Lane, Opening, Receipt,
+};
+use duologue::testing::{LinkOptions, Pair};
+use duologue::time::Time;
+use duologue::wire::{Chat, CloseCode, Side, TransferCode, TransferId};
+
+use crate::proto_breaks::{STEPS, assert_all_stored, delivered, drive_to_end, pair, resume};
+use crate::proto_duo::{Duo, said, tell};
+
+#[test]
+fn the_server_forgot_so_both_begin_anew() {
+    let mut pair = pair();
+    let now = pair.now();
+    pair.client.say(now, "before").unwrap();
+    pair.run_for(Duration::from_secs(1));
+    pair.server_mut().behaviour.takes = false;
+    let now = pair.now();
+    pair.client.say(now, "left, but nobody took it").unwrap();
+    let file = pair.client.offer(now, 1, 10_000_000, true).unwrap();
+    let theirs = pair.server_mut().offer(now, 2, 10_000_000, true).unwrap();
+    pair.run_for(Duration::from_secs(1));
+    pair.cut();
+    let now = pair.now();
+    pair.client.say(now, "never left").unwrap();
+    pair.forget_server();
+    pair.attach().unwrap();
+    pair.open().unwrap();
+    assert_eq!(pair.client.openings, [Opening::New, Opening::Fresh]);
+    assert_eq!(pair.server().openings, [Opening::New]);
+    let chats: Vec<_> = pair
+        .client
+        .receipts
+        .iter()
+        .filter(|(item, _)| item.lane == Lane::Chat)
+        .map(|(item, receipt)| (item.number, *receipt))
+        .collect();
+    let expected = [(0, Receipt::Delivered), (1, Receipt::Unknown), (2, Receipt::NotSent)];
+    assert_eq!(chats, expected);
+    assert!(pair.client.outgoing[&file].is_abandoned);
+    assert!(pair.client.incoming[&theirs].is_abandoned);
+    assert!(pair.server().chats.is_empty(), "nothing is replayed");
+    // All numbers begin anew.
+    let now = pair.now();
+    assert_eq!(pair.client.say(now, "anew").unwrap().number, 0);
+    let again = pair.client.offer(now, 1, 10_000, true).unwrap();
+    assert_eq!(again, TransferId::new(Side::Client, 1).unwrap());
+    pair.run_for(Duration::from_secs(1));
+    assert_eq!(pair.server().chats, ["anew"]);
+    assert_eq!(pair.client.outgoing[&again].verdict.as_ref().unwrap().0, TransferCode::STORED);
+    // And it can be resumed like any other.
+    pair.cut();
+    resume(&mut pair);
+    let now = pair.now();
+    pair.client.say(now, "and again").unwrap();
+    pair.run_for(Duration::from_secs(1));
+    assert_eq!(pair.server().chats, ["anew", "and again"]);
+}
+
+#[test]
+fn many_breaks_in_a_row() {
+    let mut pair = pair();
+    let now = pair.now();
+    for seed in 0..3 {
+        pair.client.offer(now, seed, 900_000, seed % 2 == 0).unwrap();
+        pair.server_mut().offer(now, seed + 10, 900_000, seed % 2 == 1).unwrap();
+    }
+    let mut breaks = 0;
+    while !(pair.client.has_sent_all() && pair.server().has_sent_all()) {
+        let now = pair.now();
+        pair.client.say(now, &format!("c{breaks}")).unwrap();
+        pair.server_mut().say(now, &format!("s{breaks}")).unwrap();
+        pair.cut_after(Side::Client, 5000 + 37_000 * (breaks % 5));
+        pair.cut_after(Side::Server, 7000 + 31_000 * (breaks % 7));
+        let _ = pair.drive(STEPS, |pair| {
+            pair.is_cut() || (pair.client.has_sent_all() && pair.server().has_sent_all())
+        });
+        if pair.is_cut() {
+            pair.attach().unwrap();
+            breaks += 1;
+        }
+        assert!(breaks < 1000);
+    }
+    assert_all_stored(&pair);
+    let count = pair.client.receipts.iter().filter(|(item, _)| item.lane == Lane::Chat).count();
+    assert!(count as u64 >= breaks);
+    let lines = |side| (0..=breaks).map(move |number| format!("{side}{number}"));
+    pair.run_for(Duration::from_secs(1));
+    assert_eq!(pair.server().chats, lines('c').collect::<Vec<_>>());
+    assert_eq!(pair.client.chats, lines('s').collect::<Vec<_>>());
+    println!("{breaks} breaks, {} streams", pair.client.machine.statistics().streams);
+}
+
+#[test]
+fn a_break_anywhere_in_the_handshake_of_a_resumption_does_no_harm() {
+    for side in [Side::Client, Side::Server] {
+        for bytes in 0..400 {
+            let mut pair = pair();
+            let now = pair.now();
+            pair.client.say(now, "before").unwrap();
+            let id = pair.client.offer(now, 1, 60_000, true).unwrap();
+            pair.cut_after(Side::Client, 20_000);
+            pair.drive(STEPS, |pair| pair.is_cut()).unwrap();
+            let now = pair.now();
+            pair.client.say(now, "between").unwrap();
+            pair.server_mut().say(now, "too").unwrap();
+            pair.attach().unwrap();
+            pair.cut_after(side, bytes);
+            pair.drive(STEPS, |pair| pair.is_cut()).unwrap();
+            resume(&mut pair);
+            drive_to_end(&mut pair);
+            pair.run_for(Duration::from_secs(1));
+            assert_eq!(pair.server().chats, ["before", "between"], "{side:?} {bytes}");
+            assert_eq!(pair.client.chats, ["too"]);
+            assert_eq!(delivered(&pair.client, Lane::Chat), [0, 1]);
+            assert!(!pair.server().incoming[&id].is_wrong);
+        }
+    }
+}
+
+#[test]
+fn a_break_that_the_server_does_not_notice_is_superseded() {
+    let mut pair = pair();
+    let now = pair.now();
+    let id = pair.client.offer(now, 1, 400_000, false).unwrap();
+    pair.client.say(now, "one").unwrap();
+    pair.run_for(Duration::from_millis(100));
+    pair.cut_silently();
+    assert!(!pair.server().machine.is_detached());
+    let now = pair.now();
+    pair.server_mut().say(now, "to nobody").unwrap();
+    pair.attach().unwrap();
+    pair.open().unwrap();
+    let superseded = Event::Detached(DetachReason::Superseded);
+    assert!(pair.server().events.contains(&superseded));
+    assert_eq!(pair.server().openings, [Opening::New, Opening::Resumed]);
+    drive_to_end(&mut pair);
+    assert_eq!(pair.client.chats, ["to nobody"]);
+    assert!(!pair.server().incoming[&id].is_wrong);
+}
+
+/// The server has the client's RESUME, and nothing of it after that; the client is open.
+fn never_heard() -> Duo {
+    let mut duo = Duo::new(Config::default(), Config::default());
+    let now = duo.now;
+    duo.server.accept_peer(now).unwrap();
+    let answer = said(&mut duo.server, now);
+    tell(&mut duo.client, now, &answer, true).unwrap();
+    duo.client.accept_peer(now).unwrap();
+    // Preface and HELLO have been read; RESUME without a secret has 27 bytes.
+    let proof = said(&mut duo.client, now);
+    tell(&mut duo.server, now, &proof[..27], true).unwrap();
+    assert!(duo.client.is_open() && duo.server.is_open());
+    duo
+}
+
+#[test]
+fn a_server_does_not_keep_a_conversation_whose_client_never_spoke() {
+    let mut duo = never_heard();
+    duo.server.handle_disconnect(duo.now);
+    let failed = CloseReason::Failed(Error::Incomplete);
+    assert_eq!(duo.server.poll_event(), Some(Event::Closed(failed)));
+    assert!(duo.server.is_closed() && !duo.server.is_detached());
+    assert_eq!(duo.server.poll_timeout(), None);
+}
+
+#[test]
+fn a_client_that_was_never_heard_but_proves_the_secret_goes_on() {
+    // The first stream dies, and the server does not notice before the client is back.
+    let mut duo = never_heard();
+    duo.server.send_chat(&Chat::new("still here")).unwrap();
+    duo.client.handle_disconnect(duo.now);
+    duo.attach();
+    assert!(duo.client.is_open() && duo.server.is_open());
+    assert!(duo.server_events.contains(&Event::Detached(DetachReason::Superseded)));
+    assert!(duo.client_events.contains(&Event::Open(Opening::Resumed)));
+    let is_chat = |event: &Event<'_>| matches!(event, Event::Chat { .. });
+    assert_eq!(duo.client_events.iter().filter(|event| is_chat(event)).count(), 1);
+}
+
+#[test]
+fn a_detached_conversation_ends_in_time_on_either_side() {
+    let config = Config::builder().detached_timeout(Duration::from_secs(77)).build().unwrap();
+    let mut pair = Pair::new(config.clone(), config, LinkOptions::default());
+    pair.open().unwrap();
+    pair.run_for(Duration::from_secs(1));
+    pair.server_mut().behaviour.takes = false;
+    pair.server_mut().behaviour.concludes = false;
+    let now = pair.now();
+    pair.client.say(now, "left").unwrap();
+    let id = pair.client.offer(now, 1, 100_000, true).unwrap();
+    pair.run_for(Duration::from_secs(1));
+    pair.cut();
+    let now = pair.now();
+    pair.client.say(now, "never left").unwrap();
+    let end = pair.now().saturating_add(Duration::from_secs(77));
+    pair.run_until(Time::from_micros(end.as_micros() - 1));
+    assert_eq!((pair.client.closed, pair.server().closed), (None, None));
+    pair.run_until(end);
+    let over = Some(CloseReason::DetachedTimedOut);
+    assert_eq!((pair.client.closed, pair.server().closed), (over, over));
+    assert!(pair.client.outgoing[&id].is_abandoned && pair.server().incoming[&id].is_abandoned);
+    let chat: Vec<_> = pair
+        .client
+        .receipts
+        .iter()
+        .filter(|(item, _)| item.lane == Lane::Chat)
+        .map(|(_, receipt)| *receipt)
+        .collect();
+    assert_eq!(chat, [Receipt::Unknown, Receipt::NotSent]);
+    assert_eq!(pair.attach(), Err(ActionError::Closed));
+}
+
+#[test]
+fn an_attempt_to_resume_does_not_put_off_the_end() {
+    let mut pair = pair();
+    pair.cut();
+    let end = pair.now().saturating_add(Duration::from_secs(300));
+    // An attempt each 9 s, all of which end in nothing.
+    while pair.now() < end {
+        if pair.client.machine.is_open() {
+            pair.attach().unwrap();
+            pair.cut_silently();
+        }
+        let next = pair.now().saturating_add(Duration::from_secs(9)).min(end);
+        pair.run_until(next);
+    }
+    assert_eq!(pair.client.closed, Some(CloseReason::DetachedTimedOut));
+    assert_eq!(pair.server().closed, Some(CloseReason::DetachedTimedOut));
+}
+
+#[test]
+fn attaches_that_bring_nothing_on_are_refused_in_the_end() {
+    let mut pair = pair();
+    let limit = DetachReason::Goodbye(CloseCode::LIMIT);
+    let mut resumed = 0;
+    for _ in 0..20 {
+        pair.cut();
+        pair.attach().unwrap();
+        pair.drive(1000, |pair| {
+            !pair.client.machine.is_detached()
+                || pair.client.events.contains(&Event::Detached(limit))
+        })
+        .unwrap();
+        if pair.client.events.contains(&Event::Detached(limit)) {
+            break;
+        }
+        resumed += 1;
+    }
+    assert_eq!(resumed, 8);
+    assert!(pair.client.machine.is_open(), "it can begin anew");
+    pair.attach().unwrap();
+    pair.open().unwrap();
+    assert_eq!(pair.client.openings.last(), Some(&Opening::Fresh));
+}
+
+#[test]
+fn a_line_of_chat_between_them_makes_attaches_welcome() {
+    let mut pair = pair();
+    for number in 0..40 {
+        if number % 5 == 0 {
+            let now = pair.now();
+            let side = if number % 10 == 0 { Side::Client } else { Side::Server };
+            pair.end(side).say(now, "still here").unwrap();
+            pair.run_for(Duration::from_millis(100));
+        }
+        pair.cut();
+        resume(&mut pair);
+    }
+}
