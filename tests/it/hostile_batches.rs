@@ -108,7 +108,7 @@ fn a_member_of_a_batch_that_ended_was_on_its_way_and_is_answered() {
         peer.converse();
         let verdicts = peer.frames_of(Kind::VERDICT);
         assert!(matches!(&verdicts[..], [_, Frame::Verdict(verdict)]
-            if verdict.code == TransferCode::CANCELLED && verdict.total == 0));
+            if verdict.code == TransferCode::DECLINED && verdict.total == 0));
         offer(&mut peer, 3, &Offer::new("another")).unwrap();
         assert!(matches!(peer.events.last(), Some(Event::Offered { .. })));
     }

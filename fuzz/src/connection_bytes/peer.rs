@@ -144,7 +144,10 @@ impl Peer {
         };
         let frame = match what & 0x1F {
             0 => {
-                return (Frame::Chat(Chat::new("x".repeat(number(input) as usize & 0x3FFF))), false);
+                return (
+                    Frame::Chat(Chat::new("x".repeat(number(input) as usize & 0x3FFF))),
+                    false,
+                );
             }
             1 => {
                 let body = vec![1; number(input) as usize & 0x3FFF].into();
