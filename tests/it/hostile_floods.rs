@@ -1,5 +1,7 @@
 //! Floods: rows H5 to H7 of the project's list of hostile inputs, and A7 and A8 of its list of attacks.
 
+use std::time::Duration;
+
 use duologue::proto::{Config, Error};
 use duologue::wire::{
     Accept, Ack, Chat, CloseCode, Credit, Frame, Kind, Limits, Message, Offer, Pause, Ping, Side,
@@ -264,7 +266,7 @@ fn small_data_keeps_within_the_peers_budget_and_goes_all_the_same() {
         }
         let frames = peer.kinds()[&Kind::DATA];
         assert!(frames <= 500, "{frames} small frames at once");
-        peer.wait(std::time::Duration::from_secs(2));
+        peer.wait(Duration::from_secs(2));
         let sent: usize = peer.frames_of(Kind::DATA).iter().map(data_len).sum();
         assert_eq!(sent, 6000);
     }
@@ -280,7 +282,7 @@ fn what_a_peer_counts_as_no_progress_is_held_back_before_it_is_a_flood() {
         peer.converse();
         assert_eq!(peer.kinds()[&Kind::CHAT], 500);
         for _ in 0..10 {
-            peer.wait(std::time::Duration::from_secs(10));
+            peer.wait(Duration::from_secs(10));
             peer.send(0, Frame::Ping(Ping { token: [1; 8] })).unwrap();
             peer.converse();
         }

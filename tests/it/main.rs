@@ -12,6 +12,7 @@ mod hostile_flow;
 mod hostile_framing;
 mod hostile_session;
 mod hostile_time;
+mod hostile_transcript;
 mod legacy_chat;
 mod legacy_chat_state;
 mod legacy_drops;
