@@ -7,6 +7,7 @@ use super::error::Error;
 use super::event::{Event, ItemId, Lane};
 use super::incoming::Incoming;
 use super::outgoing::{Fault, Outgoing, Shape, State};
+use super::send_lane::EMPTY_CHAT;
 use crate::time::Time;
 use crate::wire::{
     Accept, Batch, Cancel, Chat, CloseCode, Credit, Finish, Header, Kind, Message, Offer, Pause,
@@ -18,9 +19,6 @@ enum Known<'a> {
     Open(&'a mut Incoming),
     Ended,
 }
-
-/// Payload of a chat without text and attributes.
-const EMPTY_CHAT: usize = 2;
 
 impl Connection {
     /// An item is whole: it takes effect, once and in its lane's order.

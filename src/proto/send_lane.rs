@@ -271,20 +271,18 @@ impl SendLane {
     }
 }
 
-/// Whether the peer counts an item as no progress: a transfer cancelled, or a message of nothing.
+/// Whether the peer counts an item as no progress: a transfer cancelled, or a chat of nothing. A
+/// message has a type at least.
 fn is_costly(kind: Kind, payload: &[u8]) -> bool {
     match kind {
         Kind::CANCEL => true,
-        Kind::MESSAGE => payload.len() == EMPTY_MESSAGE,
-        Kind::CHAT => payload.split_first_chunk().is_some_and(|(attributes, rest)| {
-            usize::from(u16::from_be_bytes(*attributes)) == rest.len()
-        }),
+        Kind::CHAT => payload.len() <= EMPTY_CHAT,
         _ => false,
     }
 }
 
-/// Bytes of a MESSAGE beside its body.
-const EMPTY_MESSAGE: usize = 11;
+/// Payload of a chat without text and attributes.
+pub(super) const EMPTY_CHAT: usize = 2;
 
 /// Bytes of a frame with its header.
 pub(super) fn framed_len(payload: usize) -> usize {

@@ -154,11 +154,6 @@ impl Connection {
     }
 
     fn expire_transfers(&mut self, now: Time) {
-        if self.closing.is_some() {
-            // They end with the conversation, and nothing can be said about them any more.
-            self.transfers_due = Time::MAX;
-            return;
-        }
         let (stall, whole) = (self.config.stall_timeout, self.config.transfer_timeout);
         let is_over = |deadline: Option<Time>| deadline.is_some_and(|at| at <= now);
         let ours: Vec<TransferId> = self

@@ -1,16 +1,16 @@
 //! Floods: rows H5 to H7 of the project's list of hostile inputs, and A7 and A8 of its list of attacks.
 
-use core::time::Duration;
+use std::time::Duration;
 
 use duologue::proto::{Config, Error};
 use duologue::wire::{
-    Ack, Chat, CloseCode, Credit, Frame, Kind, Limits, Message, Offer, Pause, Ping, Side, Signal,
-    TransferCode, Verdict,
+    Accept, Ack, Chat, CloseCode, Credit, Frame, Kind, Limits, Message, Offer, Pause, Ping, Side,
+    Signal, TransferCode, Verdict,
 };
 
 use crate::hostile_flow::FAILED;
 use crate::raw_peer::{ROLES, RawPeer};
-use crate::state_transfers::{accept, cancel, data, offer, start, transfer};
+use crate::state_transfers::{accept, cancel, data, data_len, offer, start, transfer};
 
 /// Sends a frame until it is refused; says how often it was not.
 fn flood(peer: &mut RawPeer, mut send: impl FnMut(&mut RawPeer, u32) -> Result<(), Error>) -> u32 {
@@ -87,7 +87,7 @@ fn busy(victim: Side) -> RawPeer {
         let now = peer.now;
         let id = peer.victim().offer(&Offer::new("file"), now).unwrap().to_wire();
         peer.drain();
-        peer.send(id, Frame::Accept(duologue::wire::Accept::default())).unwrap();
+        peer.send(id, Frame::Accept(Accept::default())).unwrap();
     }
     let failed = TransferCode::NO_SPACE;
     let ended = transfer(peer.ours(2));
@@ -235,9 +235,7 @@ fn a7_open_and_cancel_in_pairs_is_a_flood() {
 fn a7_our_own_cancels_are_not_the_peers_flood() {
     for victim in ROLES {
         let mut peer = RawPeer::open(victim);
-        for _ in 0..1500 {
-            // A cancel is held back when there are many: they cost the peer's budget.
-            peer.now = peer.now.saturating_add(Duration::from_secs(1));
+        for _ in 0..500 {
             let now = peer.now;
             let id = peer.victim().offer(&Offer::new("file"), now).unwrap();
             peer.victim().cancel(id, TransferCode::CANCELLED, "").unwrap();
@@ -249,5 +247,56 @@ fn a7_our_own_cancels_are_not_the_peers_flood() {
             peer.take_all();
             peer.events.clear();
         }
+        let ping = Frame::Ping(Ping { token: [1; 8] });
+        assert_eq!(flood(&mut peer, |peer, _| peer.send(0, ping.clone())), 1000);
+    }
+}
+
+#[test]
+fn small_data_keeps_within_the_peers_budget_and_goes_all_the_same() {
+    for victim in ROLES {
+        let mut peer = RawPeer::open(victim);
+        let now = peer.now;
+        let id = peer.victim().offer(&Offer::new("log"), now).unwrap();
+        peer.converse();
+        peer.send(id.to_wire(), Frame::Accept(Accept::default())).unwrap();
+        let credit = Credit { limit: 1 << 20, received: 0, durable: 0 };
+        peer.send(id.to_wire(), Frame::Credit(credit)).unwrap();
+        for line in 0..600 {
+            peer.victim().send_data(id, line * 10, vec![1; 10].into()).unwrap();
+            peer.converse();
+        }
+        let frames = peer.kinds()[&Kind::DATA];
+        assert!(frames <= 500, "{frames} small frames at once");
+        peer.wait(Duration::from_secs(2));
+        let sent: usize = peer.frames_of(Kind::DATA).iter().map(data_len).sum();
+        assert_eq!(sent, 6000);
+    }
+}
+
+#[test]
+fn what_a_peer_counts_as_no_progress_is_held_back_before_it_is_a_flood() {
+    for victim in ROLES {
+        let mut peer = RawPeer::open(victim);
+        for _ in 0..600 {
+            peer.victim().send_chat(&Chat::new("")).unwrap();
+        }
+        peer.converse();
+        assert_eq!(peer.kinds()[&Kind::CHAT], 500);
+        for _ in 0..10 {
+            peer.wait(Duration::from_secs(10));
+            peer.send(0, Frame::Ping(Ping { token: [1; 8] })).unwrap();
+            peer.converse();
+        }
+        assert_eq!(peer.kinds()[&Kind::CHAT], 600);
+        // Messages without a body are none of these: many answers have none.
+        let mut peer = RawPeer::open(victim);
+        for correlation in 0..800 {
+            let body = [][..].into();
+            let message = Message { message_type: 1, is_reply: true, correlation, body };
+            peer.victim().send_message(&message).unwrap();
+            peer.converse();
+        }
+        assert_eq!(peer.kinds()[&Kind::MESSAGE], 800);
     }
 }

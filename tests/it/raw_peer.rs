@@ -381,8 +381,10 @@ impl RawPeer {
             (None, None, Some(connection)) => connection.poll_transmit(self.now),
             _ => return 0,
         };
-        let mut bytes: Vec<u8> = transmit.into_iter().flatten().copied().collect();
-        bytes.truncate(most);
+        let mut bytes = Vec::new();
+        for slice in transmit {
+            bytes.extend_from_slice(&slice[..slice.len().min(most - bytes.len())]);
+        }
         match (&mut self.acceptor, &mut self.resuming, &mut self.connection) {
             (Some(acceptor), ..) => acceptor.advance_transmit(bytes.len()),
             (None, Some(resuming), _) => resuming.advance_transmit(bytes.len()),

@@ -457,7 +457,7 @@ fn answer(cell: Cell<'_>, victim: Side, variant: &str, kind: Kind, code: Transfe
     }
 }
 
-fn data_len(frame: &Frame<'_>) -> usize {
+pub(crate) fn data_len(frame: &Frame<'_>) -> usize {
     match frame {
         Frame::Data(bytes) => bytes.len(),
         frame => panic!("{frame:?}"),
