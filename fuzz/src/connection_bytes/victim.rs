@@ -8,8 +8,8 @@ use duologue::proto::{
 };
 use duologue::time::Time;
 use duologue::wire::{
-    Batch, Chat, CloseCode, ConversationId, Frame, HEADER_LEN, Limits, Message, Offer,
-    PREFACE, Side, Signal, TransferCode, TransferId,
+    Batch, Chat, CloseCode, ConversationId, Frame, HEADER_LEN, Limits, Message, Offer, PREFACE,
+    Side, Signal, TransferCode, TransferId,
 };
 
 use super::super::machine::{Input, Sent, after};
