@@ -155,85 +155,88 @@ fn h12_a5_the_first_frame_is_larger_than_the_credit() {
     }
 }
 
+/// Steps of which the last is refused.
+type Step = fn(&mut RawPeer) -> Result<(), Error>;
+
+const MISPLACED: [(&str, Step, CloseCode); 8] = [
+    ("unknown", |peer| data(peer, 1, 2000), CloseCode::PROTOCOL),
+    (
+        "not accepted",
+        |peer| {
+            offer(peer, 1, &Offer::new("file"))?;
+            data(peer, 1, 2000)
+        },
+        CloseCode::PROTOCOL,
+    ),
+    (
+        "before START",
+        |peer| {
+            offer(peer, 1, &Offer::new("file"))?;
+            accept(peer, 1);
+            data(peer, 1, 2000)
+        },
+        CloseCode::PROTOCOL,
+    ),
+    (
+        "beyond the size",
+        |peer| {
+            offer(peer, 1, &Offer::new("file").size(3000))?;
+            accept(peer, 1);
+            start(peer, 1, 0)?;
+            data(peer, 1, 2000)?;
+            peer.events.clear();
+            data(peer, 1, 1001)
+        },
+        CloseCode::CREDIT,
+    ),
+    (
+        "beyond the total",
+        |peer| {
+            open(peer, 1);
+            finish(peer, 1, 1500)?;
+            peer.events.clear();
+            data(peer, 1, 1501)
+        },
+        CloseCode::CREDIT,
+    ),
+    (
+        "a START at an offset that nobody named",
+        |peer| {
+            offer(peer, 1, &Offer::new("file").size(3000))?;
+            accept(peer, 1);
+            start(peer, 1, 1)
+        },
+        CloseCode::PROTOCOL,
+    ),
+    (
+        "a second START",
+        |peer| {
+            open(peer, 1);
+            peer.events.clear();
+            start(peer, 1, 0)
+        },
+        CloseCode::PROTOCOL,
+    ),
+    (
+        "START at 0 after FINISH",
+        |peer| {
+            offer(peer, 1, &Offer::new("file").size(SIZE))?;
+            let (id, now) = (transfer(peer.ours(1)), peer.now);
+            let prefix = Some((500, Digest::Sha256([1; 32])));
+            peer.victim().accept(id, Acceptance { prefix }, now).unwrap();
+            start(peer, 1, 500)?;
+            finish(peer, 1, SIZE)?;
+            peer.events.clear();
+            start(peer, 1, 0)
+        },
+        CloseCode::PROTOCOL,
+    ),
+];
+
 #[test]
 fn h12_a5_data_where_none_may_be() {
-    type Step = fn(&mut RawPeer) -> Result<(), Error>;
-    let cases: [(&str, Step, CloseCode); 8] = [
-        ("unknown", |peer| data(peer, 1, 2000), CloseCode::PROTOCOL),
-        (
-            "not accepted",
-            |peer| {
-                offer(peer, 1, &Offer::new("file"))?;
-                data(peer, 1, 2000)
-            },
-            CloseCode::PROTOCOL,
-        ),
-        (
-            "before START",
-            |peer| {
-                offer(peer, 1, &Offer::new("file"))?;
-                accept(peer, 1);
-                data(peer, 1, 2000)
-            },
-            CloseCode::PROTOCOL,
-        ),
-        (
-            "beyond the size",
-            |peer| {
-                offer(peer, 1, &Offer::new("file").size(3000))?;
-                accept(peer, 1);
-                start(peer, 1, 0)?;
-                data(peer, 1, 2000)?;
-                peer.events.clear();
-                data(peer, 1, 1001)
-            },
-            CloseCode::CREDIT,
-        ),
-        (
-            "beyond the total",
-            |peer| {
-                open(peer, 1);
-                finish(peer, 1, 1500)?;
-                peer.events.clear();
-                data(peer, 1, 1501)
-            },
-            CloseCode::CREDIT,
-        ),
-        (
-            "a START at an offset that nobody named",
-            |peer| {
-                offer(peer, 1, &Offer::new("file").size(3000))?;
-                accept(peer, 1);
-                start(peer, 1, 1)
-            },
-            CloseCode::PROTOCOL,
-        ),
-        (
-            "a second START",
-            |peer| {
-                open(peer, 1);
-                peer.events.clear();
-                start(peer, 1, 0)
-            },
-            CloseCode::PROTOCOL,
-        ),
-        (
-            "START at 0 after FINISH",
-            |peer| {
-                offer(peer, 1, &Offer::new("file").size(SIZE))?;
-                let (id, now) = (transfer(peer.ours(1)), peer.now);
-                let prefix = Some((500, Digest::Sha256([1; 32])));
-                peer.victim().accept(id, Acceptance { prefix }, now).unwrap();
-                start(peer, 1, 500)?;
-                finish(peer, 1, SIZE)?;
-                peer.events.clear();
-                start(peer, 1, 0)
-            },
-            CloseCode::PROTOCOL,
-        ),
-    ];
     for victim in ROLES {
-        for (name, step, code) in &cases {
+        for (name, step, code) in &MISPLACED {
             println!("{name}");
             let mut peer = RawPeer::open(victim);
             let result = step(&mut peer);

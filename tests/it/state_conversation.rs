@@ -248,25 +248,11 @@ fn drive(cell: Cell<'_>, victim: Side, stage: Stage, kind: Kind) {
         }
         "the same; the fourth `limit`" => {
             result.unwrap();
-            for _ in 1..3 {
-                send(&mut peer, cell.column, kind, stage).unwrap();
-            }
-            assert_eq!(peer.events.len(), 3);
-            let error = send(&mut peer, cell.column, kind, stage).unwrap_err();
-            assert_eq!(error.code(), Some(CloseCode::LIMIT));
-            assert_failed(&mut peer, stage, Some(CloseCode::LIMIT));
+            drive_authentications(cell, &mut peer, stage, kind);
         }
         "waiting, or open if ours was sent" => {
             result.unwrap();
-            assert!(!peer.events.iter().any(|event| matches!(event, Event::Open(_))));
-            // A resuming server sends its own only after the client's.
-            if victim == Side::Client || stage == Stage::New {
-                let mut peer = bring(cell.row, victim, stage, true);
-                send(&mut peer, cell.column, kind, stage).unwrap();
-                assert!(matches!(peer.events[..], [Event::Open(_)]), "{:?}", peer.events);
-            } else {
-                assert!(!peer.resuming.as_ref().unwrap().is_ready(), "not accepted yet");
-            }
+            drive_resume(cell, &peer, victim, stage);
         }
         "closed" => drive_closed(cell, &mut peer, stage, result),
         "answered, then closed" => {
@@ -303,6 +289,29 @@ fn drive(cell: Cell<'_>, victim: Side, stage: Stage, kind: Kind) {
             peer.goodbye().unwrap();
         }
         text => panic!("PROTOCOL.md says what this test does not know: {text}"),
+    }
+}
+
+/// Two more, and one too many.
+fn drive_authentications(cell: Cell<'_>, peer: &mut RawPeer, stage: Stage, kind: Kind) {
+    for _ in 1..3 {
+        send(peer, cell.column, kind, stage).unwrap();
+    }
+    assert_eq!(peer.events.len(), 3);
+    let error = send(peer, cell.column, kind, stage).unwrap_err();
+    assert_eq!(error.code(), Some(CloseCode::LIMIT));
+    assert_failed(peer, stage, Some(CloseCode::LIMIT));
+}
+
+fn drive_resume(cell: Cell<'_>, peer: &RawPeer, victim: Side, stage: Stage) {
+    assert!(!peer.events.iter().any(|event| matches!(event, Event::Open(_))));
+    // A resuming server sends its own only after the client's.
+    if victim == Side::Client || stage == Stage::New {
+        let mut peer = bring(cell.row, victim, stage, true);
+        send(&mut peer, cell.column, Kind::RESUME, stage).unwrap();
+        assert!(matches!(peer.events[..], [Event::Open(_)]), "{:?}", peer.events);
+    } else {
+        assert!(!peer.resuming.as_ref().unwrap().is_ready(), "not accepted yet");
     }
 }
 
