@@ -56,9 +56,13 @@ fn step(victim: &mut Victim, peer: &mut Peer, input: &mut Input<'_>) {
         }
         11 => {
             // The last frame over and over.
-            let times = input.byte();
-            for _ in 0..times {
-                peer.again();
+            let times = u32::from(input.byte()) << (choice >> 5);
+            for _ in 0..times.min(4000) {
+                if choice & 0x80 == 0 {
+                    peer.again()
+                } else {
+                    peer.offer()
+                }
                 peer.send(victim, 0);
             }
         }

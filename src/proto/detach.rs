@@ -148,6 +148,15 @@ impl Connection {
         None
     }
 
+    /// Whether the stream since the last attach brought anything on, in either direction.
+    fn has_moved(&self) -> bool {
+        let [chat, control] = self.resumed_at;
+        self.has_received
+            || self.send.chat.first() > chat
+            || self.send.control.first() > control
+            || self.outgoing.values().any(|t| t.credit.received > t.resumed_at)
+    }
+
     fn check_resuming(&self, resuming: &Resuming, now: Time) -> Result<(), Error> {
         if self.closed.is_some() || self.closing.is_some() || !resuming.is_ready() {
             return Err(Error::Closed);
@@ -160,7 +169,7 @@ impl Connection {
             return violation(CloseCode::STALE, "the attach counter did not rise");
         }
         let is_quick = now.saturating_duration_since(self.attached_at) < IDLE_PAUSE;
-        if self.idle_attaches >= IDLE_ATTACHES && is_quick {
+        if self.idle_attaches >= IDLE_ATTACHES && is_quick && !self.has_moved() {
             return violation(CloseCode::LIMIT, "too many attaches that brought nothing on");
         }
         Ok(())

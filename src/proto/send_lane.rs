@@ -129,6 +129,11 @@ impl SendLane {
         self.first.saturating_add(self.items.len() as u64)
     }
 
+    /// The number of the first item that is not acknowledged.
+    pub(super) fn first(&self) -> u64 {
+        self.first
+    }
+
     pub(super) fn begun(&self) -> u64 {
         self.begun
     }

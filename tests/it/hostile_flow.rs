@@ -155,92 +155,94 @@ fn h12_a5_the_first_frame_is_larger_than_the_credit() {
     }
 }
 
-/// Steps of which the last is refused.
 type Step = fn(&mut RawPeer) -> Result<(), Error>;
 
-const MISPLACED: [(&str, Step, CloseCode); 8] = [
-    ("unknown", |peer| data(peer, 1, 2000), CloseCode::PROTOCOL),
-    (
-        "not accepted",
-        |peer| {
-            offer(peer, 1, &Offer::new("file"))?;
-            data(peer, 1, 2000)
-        },
-        CloseCode::PROTOCOL,
-    ),
-    (
-        "before START",
-        |peer| {
-            offer(peer, 1, &Offer::new("file"))?;
-            accept(peer, 1);
-            data(peer, 1, 2000)
-        },
-        CloseCode::PROTOCOL,
-    ),
-    (
-        "beyond the size",
-        |peer| {
-            offer(peer, 1, &Offer::new("file").size(3000))?;
-            accept(peer, 1);
-            start(peer, 1, 0)?;
-            data(peer, 1, 2000)?;
-            peer.events.clear();
-            data(peer, 1, 1001)
-        },
-        CloseCode::CREDIT,
-    ),
-    (
-        "beyond the total",
-        |peer| {
-            open(peer, 1);
-            finish(peer, 1, 1500)?;
-            peer.events.clear();
-            data(peer, 1, 1501)
-        },
-        CloseCode::CREDIT,
-    ),
-    (
-        "a START at an offset that nobody named",
-        |peer| {
-            offer(peer, 1, &Offer::new("file").size(3000))?;
-            accept(peer, 1);
-            start(peer, 1, 1)
-        },
-        CloseCode::PROTOCOL,
-    ),
-    (
-        "a second START",
-        |peer| {
-            open(peer, 1);
-            peer.events.clear();
-            start(peer, 1, 0)
-        },
-        CloseCode::PROTOCOL,
-    ),
-    (
-        "START at 0 after FINISH",
-        |peer| {
-            offer(peer, 1, &Offer::new("file").size(SIZE))?;
-            let (id, now) = (transfer(peer.ours(1)), peer.now);
-            let prefix = Some((500, Digest::Sha256([1; 32])));
-            peer.victim().accept(id, Acceptance { prefix }, now).unwrap();
-            start(peer, 1, 500)?;
-            finish(peer, 1, SIZE)?;
-            peer.events.clear();
-            start(peer, 1, 0)
-        },
-        CloseCode::PROTOCOL,
-    ),
-];
+/// DATA and START where the page forbids them, and the code.
+fn misplaced() -> [(&'static str, Step, CloseCode); 8] {
+    [
+        ("unknown", |peer| data(peer, 1, 2000), CloseCode::PROTOCOL),
+        (
+            "not accepted",
+            |peer| {
+                offer(peer, 1, &Offer::new("file"))?;
+                data(peer, 1, 2000)
+            },
+            CloseCode::PROTOCOL,
+        ),
+        (
+            "before START",
+            |peer| {
+                offer(peer, 1, &Offer::new("file"))?;
+                accept(peer, 1);
+                data(peer, 1, 2000)
+            },
+            CloseCode::PROTOCOL,
+        ),
+        (
+            "beyond the size",
+            |peer| {
+                offer(peer, 1, &Offer::new("file").size(3000))?;
+                accept(peer, 1);
+                start(peer, 1, 0)?;
+                data(peer, 1, 2000)?;
+                peer.events.clear();
+                data(peer, 1, 1001)
+            },
+            CloseCode::CREDIT,
+        ),
+        (
+            "beyond the total",
+            |peer| {
+                open(peer, 1);
+                finish(peer, 1, 1500)?;
+                peer.events.clear();
+                data(peer, 1, 1501)
+            },
+            CloseCode::CREDIT,
+        ),
+        (
+            "a START at an offset that nobody named",
+            |peer| {
+                offer(peer, 1, &Offer::new("file").size(3000))?;
+                accept(peer, 1);
+                start(peer, 1, 1)
+            },
+            CloseCode::PROTOCOL,
+        ),
+        (
+            "a second START",
+            |peer| {
+                open(peer, 1);
+                peer.events.clear();
+                start(peer, 1, 0)
+            },
+            CloseCode::PROTOCOL,
+        ),
+        (
+            "START at 0 after FINISH",
+            |peer| {
+                offer(peer, 1, &Offer::new("file").size(SIZE))?;
+                let (id, now) = (transfer(peer.ours(1)), peer.now);
+                let prefix = Some((500, Digest::Sha256([1; 32])));
+                peer.victim().accept(id, Acceptance { prefix }, now).unwrap();
+                start(peer, 1, 500)?;
+                finish(peer, 1, SIZE)?;
+                peer.events.clear();
+                start(peer, 1, 0)
+            },
+            CloseCode::PROTOCOL,
+        ),
+    ]
+}
 
 #[test]
 fn h12_a5_data_where_none_may_be() {
     for victim in ROLES {
-        for (name, step, code) in &MISPLACED {
+        for (name, step, code) in misplaced() {
             println!("{name}");
             let mut peer = RawPeer::open(victim);
             let result = step(&mut peer);
-            peer.assert_refused(result, *code);
+            peer.assert_refused(result, code);
             let offered = |e: &&Event<'_>| matches!(e, Event::Offered { .. });
             assert!(peer.happened().iter().all(offered), "{name}: {:?}", peer.events);
         }

@@ -121,12 +121,10 @@ fn h41_a12_a_resume_that_claims_what_was_never_sent() {
     }
 }
 
-/// What stands in the place of a proof.
-type Proof = fn(&RawPeer) -> Option<[u8; 32]>;
-
 #[test]
 fn h41_a_wrong_proof_touches_nothing() {
     for victim in ROLES {
+        type Proof = fn(&RawPeer) -> Option<[u8; 32]>;
         let wrong: [Proof; 3] = [
             |_| Some([0; 32]),
             // The victim's own proof sent back, and none at all.

@@ -150,6 +150,25 @@ fn what_is_taken_in_time_is_delivered_before_the_goodbye() {
 }
 
 #[test]
+fn what_was_taken_before_a_goodbye_came_is_acknowledged_before_the_answer() {
+    let mut duo = open();
+    duo.takes = false;
+    let item = duo.client.send_chat(&Chat::new("just in time")).unwrap();
+    duo.settle();
+    duo.client.close(DONE, "", duo.now).unwrap();
+    duo.now = duo.now.saturating_add(seconds(5));
+    duo.client.handle_timeout(duo.now);
+    let goodbye = said(&mut duo.client, duo.now);
+    assert!(duo.client.is_write_closed());
+    duo.server.take(duo.now, item);
+    tell(&mut duo.server, duo.now, &goodbye, true).unwrap();
+    let answer = said(&mut duo.server, duo.now);
+    let events = tell(&mut duo.client, duo.now, &answer, true).unwrap();
+    assert_eq!(receipts(&events, Lane::Chat), [(0, Receipt::Delivered)]);
+    assert_eq!(events.last(), Some(&local(DONE, true)));
+}
+
+#[test]
 fn a_peer_that_cuts_instead_of_answering() {
     for is_reset in [false, true] {
         for is_sent in [false, true] {

@@ -3,7 +3,9 @@
 
 use core::time::Duration;
 
-use duologue::proto::{Acceptor, Config, Connection, Error, Event, ItemId, StreamParameters};
+use duologue::proto::{
+    Acceptor, Config, Connection, Error, Event, ItemId, Resuming, StreamParameters,
+};
 use duologue::time::Time;
 use duologue::wire::{Frame, Side};
 
@@ -211,6 +213,11 @@ impl Duo {
 
     /// Resumes over a new stream.
     pub(crate) fn attach(&mut self) {
+        self.try_attach().unwrap();
+    }
+
+    /// Resumes over a new stream, or gives back the handshake that the server refused.
+    pub(crate) fn try_attach(&mut self) -> Result<(), Box<Resuming>> {
         self.streams += 2;
         let seed = |number| StreamParameters::new([number; 32]);
         self.client.attach(seed(self.streams - 1), self.now).unwrap();
@@ -226,9 +233,10 @@ impl Duo {
         self.client.accept_peer(self.now).unwrap();
         let proof = said(&mut self.client, self.now);
         resuming.handle_input(self.now, &proof).unwrap();
-        self.server.resume(resuming, self.now).unwrap();
+        self.server.resume(resuming, self.now)?;
         self.is_linked = true;
         self.has_ended = [false; 2];
         self.settle();
+        Ok(())
     }
 }

@@ -210,6 +210,21 @@ fn send_later(peer: &mut RawPeer, column: &str, kind: Kind, stage: Stage) -> Res
     }
 }
 
+/// The proof is the last thing that a resuming server takes: what follows is the connection's.
+fn drive_entered(cell: Cell<'_>, peer: &mut RawPeer, early: Result<(), Error>) {
+    assert_eq!((&early, peer.resuming.as_ref().unwrap().error()), (&Ok(()), None));
+    let result = peer.enter();
+    match cell.column {
+        "GOODBYE" => {
+            result.unwrap();
+            assert!(matches!(peer.events.last(), Some(Event::Closed(CloseReason::Peer(_)))));
+        }
+        // Nobody can see that it was sent too early: it is judged as in an open conversation.
+        "any other" => {}
+        _ => peer.assert_refused(result, CloseCode::PROTOCOL),
+    }
+}
+
 fn drive(cell: Cell<'_>, victim: Side, stage: Stage, kind: Kind) {
     let mut peer = bring(cell.row, victim, stage, false);
     if cell.column == "stream ends" {
@@ -217,21 +232,9 @@ fn drive(cell: Cell<'_>, victim: Side, stage: Stage, kind: Kind) {
     }
     let is_open = cell.row == "open";
     let said = peer.stream.theirs.len();
-    let mut result = send(&mut peer, cell.column, kind, stage);
+    let result = send(&mut peer, cell.column, kind, stage);
     if cell.row.starts_with("waiting") && peer.resuming.is_some() {
-        // The proof is the last thing that it takes: what follows is the connection's.
-        assert_eq!((&result, peer.resuming.as_ref().unwrap().error()), (&Ok(()), None));
-        result = peer.enter();
-        if cell.column == "GOODBYE" {
-            result.unwrap();
-            assert!(matches!(peer.events.last(), Some(Event::Closed(CloseReason::Peer(_)))));
-            return;
-        }
-        if cell.column == "any other" {
-            // Nobody can see that it was sent too early: it is judged as in an open conversation.
-            return;
-        }
-        return peer.assert_refused(result, CloseCode::PROTOCOL);
+        return drive_entered(cell, &mut peer, result);
     }
     match cell.text {
         "`protocol`" if is_open => peer.assert_refused(result, CloseCode::PROTOCOL),
@@ -248,11 +251,25 @@ fn drive(cell: Cell<'_>, victim: Side, stage: Stage, kind: Kind) {
         }
         "the same; the fourth `limit`" => {
             result.unwrap();
-            drive_authentications(cell, &mut peer, stage, kind);
+            for _ in 1..3 {
+                send(&mut peer, cell.column, kind, stage).unwrap();
+            }
+            assert_eq!(peer.events.len(), 3);
+            let error = send(&mut peer, cell.column, kind, stage).unwrap_err();
+            assert_eq!(error.code(), Some(CloseCode::LIMIT));
+            assert_failed(&mut peer, stage, Some(CloseCode::LIMIT));
         }
         "waiting, or open if ours was sent" => {
             result.unwrap();
-            drive_resume(cell, &peer, victim, stage);
+            assert!(!peer.events.iter().any(|event| matches!(event, Event::Open(_))));
+            // A resuming server sends its own only after the client's.
+            if victim == Side::Client || stage == Stage::New {
+                let mut peer = bring(cell.row, victim, stage, true);
+                send(&mut peer, cell.column, kind, stage).unwrap();
+                assert!(matches!(peer.events[..], [Event::Open(_)]), "{:?}", peer.events);
+            } else {
+                assert!(!peer.resuming.as_ref().unwrap().is_ready(), "not accepted yet");
+            }
         }
         "closed" => drive_closed(cell, &mut peer, stage, result),
         "answered, then closed" => {
@@ -289,29 +306,6 @@ fn drive(cell: Cell<'_>, victim: Side, stage: Stage, kind: Kind) {
             peer.goodbye().unwrap();
         }
         text => panic!("PROTOCOL.md says what this test does not know: {text}"),
-    }
-}
-
-/// Two more, and one too many.
-fn drive_authentications(cell: Cell<'_>, peer: &mut RawPeer, stage: Stage, kind: Kind) {
-    for _ in 1..3 {
-        send(peer, cell.column, kind, stage).unwrap();
-    }
-    assert_eq!(peer.events.len(), 3);
-    let error = send(peer, cell.column, kind, stage).unwrap_err();
-    assert_eq!(error.code(), Some(CloseCode::LIMIT));
-    assert_failed(peer, stage, Some(CloseCode::LIMIT));
-}
-
-fn drive_resume(cell: Cell<'_>, peer: &RawPeer, victim: Side, stage: Stage) {
-    assert!(!peer.events.iter().any(|event| matches!(event, Event::Open(_))));
-    // A resuming server sends its own only after the client's.
-    if victim == Side::Client || stage == Stage::New {
-        let mut peer = bring(cell.row, victim, stage, true);
-        send(&mut peer, cell.column, Kind::RESUME, stage).unwrap();
-        assert!(matches!(peer.events[..], [Event::Open(_)]), "{:?}", peer.events);
-    } else {
-        assert!(!peer.resuming.as_ref().unwrap().is_ready(), "not accepted yet");
     }
 }
 

@@ -1,7 +1,7 @@
 //! Section 7 of PROTOCOL.md, cell by cell: the states of a transfer at both ends.
 
 use bytes::Bytes;
-use duologue::proto::{Acceptance, Conclusion, Error, Event};
+use duologue::proto::{Acceptance, ActionError, Conclusion, Error, Event};
 use duologue::wire::{
     Accept, Batch, Cancel, CloseCode, Credit, Digest, Finish, Frame, Kind, Offer, Pause, Reject,
     Side, Start, TransferCode, TransferId, Verdict,
@@ -167,6 +167,48 @@ fn kind_named(name: &str) -> Kind {
         .unwrap_or_else(|| panic!("PROTOCOL.md has a column that this test does not know: {name}"))
 }
 
+/// The cells of a receiver that are about pauses and ends.
+fn receive_end(peer: &mut RawPeer, id: u32, text: &str, variant: &str, result: Result<(), Error>) {
+    match text {
+        "noted" => {
+            result.unwrap();
+            assert!(matches!(&peer.events[..], [Event::Paused { is_paused: true, .. }]));
+            pause(peer, id, false).unwrap();
+            assert_eq!(peer.events.len(), 2);
+        }
+        "finishing" => {
+            result.unwrap();
+            assert!(matches!(&peer.events[..], [Event::Finished { .. }]));
+        }
+        "cancel asked" => {
+            result.unwrap();
+            assert!(matches!(&peer.events[..], [Event::CancelAsked { .. }]));
+            // VERDICT 2, though a receiver that has all may say that it is stored.
+            let gone = Conclusion::Failed { code: TransferCode::CANCELLED, text: "" };
+            peer.victim().conclude(transfer(id), &gone).unwrap();
+            peer.drain();
+            assert!(matches!(&peer.frames_of(Kind::VERDICT)[..],
+                [Frame::Verdict(verdict)] if verdict.code == TransferCode::CANCELLED));
+        }
+        "ignored" => {
+            result.unwrap();
+            assert!(peer.events.is_empty(), "{:?}", peer.events);
+        }
+        "ignored within credit" | "ignored within the allowance" => {
+            // Nothing may be on its way of what was never accepted, nor of what is all there.
+            if matches!(variant, "offered" | "rejected" | "stored") {
+                return peer.assert_refused(result, CloseCode::CREDIT);
+            }
+            result.unwrap();
+            assert!(peer.events.is_empty(), "{:?}", peer.events);
+            let beyond = data(peer, 1, 8001);
+            peer.assert_refused(beyond, CloseCode::CREDIT);
+            assert!(peer.happened().is_empty());
+        }
+        text => panic!("PROTOCOL.md says what this test does not know: {text}"),
+    }
+}
+
 fn receive(cell: Cell<'_>, victim: Side, variant: &str, kind: Kind) {
     let peer = &mut RawPeer::open(victim);
     let id = receive_in(peer, cell.row, variant);
@@ -202,7 +244,17 @@ fn receive(cell: Cell<'_>, victim: Side, variant: &str, kind: Kind) {
         ("at 0 once, anew; else `protocol`", _) if !is_at_5000 => {
             peer.assert_refused(result, CloseCode::PROTOCOL);
         }
-        ("at 0 once, anew; else `protocol`", _) => assert_anew(peer, result),
+        ("at 0 once, anew; else `protocol`", _) => {
+            result.unwrap();
+            assert_eq!(offset_of(&peer.events[0]), Some(0));
+            // All three numbers are 0 at both ends, and CREDIT says so at once.
+            let Some(Frame::Credit(credit)) = peer.frames_of(Kind::CREDIT).pop() else { panic!() };
+            assert_eq!((credit.received, credit.durable), (0, 0));
+            data(peer, 1, 1000).unwrap();
+            assert!(matches!(&peer.events[1], Event::Data { offset: 0, .. }));
+            let again = start(peer, 1, 0);
+            peer.assert_refused(again, CloseCode::PROTOCOL);
+        }
         ("if not started; else `protocol`", _) => {
             if variant == "started" {
                 return peer.assert_refused(result, CloseCode::PROTOCOL);
@@ -220,59 +272,8 @@ fn receive(cell: Cell<'_>, victim: Side, variant: &str, kind: Kind) {
             peer.assert_refused(beyond, CloseCode::CREDIT);
             assert_eq!(peer.happened().len(), 1);
         }
-        ("noted", _) => {
-            result.unwrap();
-            assert!(matches!(&peer.events[..], [Event::Paused { is_paused: true, .. }]));
-            pause(peer, id, false).unwrap();
-            assert_eq!(peer.events.len(), 2);
-        }
-        ("finishing", _) => {
-            result.unwrap();
-            assert!(matches!(&peer.events[..], [Event::Finished { .. }]));
-        }
-        ("cancel asked", _) => {
-            result.unwrap();
-            assert!(matches!(&peer.events[..], [Event::CancelAsked { .. }]));
-            // VERDICT 2, though a receiver that has all may say that it is stored.
-            let gone = Conclusion::Failed { code: TransferCode::CANCELLED, text: "" };
-            peer.victim().conclude(transfer(id), &gone).unwrap();
-            peer.drain();
-            assert!(matches!(&peer.frames_of(Kind::VERDICT)[..],
-                [Frame::Verdict(verdict)] if verdict.code == TransferCode::CANCELLED));
-        }
-        ("ignored", _) => {
-            result.unwrap();
-            assert!(peer.events.is_empty(), "{:?}", peer.events);
-        }
-        ("ignored within credit" | "ignored within the allowance", _) => {
-            assert_late(peer, variant, result)
-        }
-        (text, _) => panic!("PROTOCOL.md says what this test does not know: {text}"),
+        (text, _) => receive_end(peer, id, text, variant, result),
     }
-}
-
-fn assert_anew(peer: &mut RawPeer, result: Result<(), Error>) {
-    result.unwrap();
-    assert_eq!(peer.events[0], Event::Started { transfer: transfer(peer.ours(1)), offset: 0 });
-    // All three numbers are 0 at both ends, and CREDIT says so at once.
-    let Some(Frame::Credit(credit)) = peer.frames_of(Kind::CREDIT).pop() else { panic!() };
-    assert_eq!((credit.received, credit.durable), (0, 0));
-    data(peer, 1, 1000).unwrap();
-    assert!(matches!(&peer.events[1], Event::Data { offset: 0, .. }));
-    let again = start(peer, 1, 0);
-    peer.assert_refused(again, CloseCode::PROTOCOL);
-}
-
-fn assert_late(peer: &mut RawPeer, variant: &str, result: Result<(), Error>) {
-    // Nothing may be on its way of what was never accepted, nor of what is all there.
-    if matches!(variant, "offered" | "rejected" | "stored") {
-        return peer.assert_refused(result, CloseCode::CREDIT);
-    }
-    result.unwrap();
-    assert!(peer.events.is_empty(), "{:?}", peer.events);
-    let beyond = data(peer, 1, 8001);
-    peer.assert_refused(beyond, CloseCode::CREDIT);
-    assert!(peer.happened().is_empty());
 }
 
 fn in_a_batch(peer: &mut RawPeer) {
@@ -370,14 +371,19 @@ fn every_cell_of_the_table_of_the_sender() {
     println!("sender: {cells} cells, driven {driven} times");
 }
 
+fn assert_ended(peer: &mut RawPeer, id: u32) {
+    let unknown = ActionError::UnknownTransfer(transfer(id));
+    assert_eq!(peer.victim().pause(transfer(id), true), Err(unknown));
+}
+
 fn answer(cell: Cell<'_>, victim: Side, variant: &str, kind: Kind, code: TransferCode) {
     let peer = &mut RawPeer::open(victim);
     let id = send_in(peer, cell.row, variant);
+    if cell.column == "PAUSE" && cell.row == "never offered" && variant == "the other side's" {
+        // Either side pauses: the id is the raw peer's own, and not offered.
+        assert_eq!(id, peer.ours(1));
+    }
     let result = reply(peer, id, kind, code);
-    let assert_ended = |peer: &mut RawPeer| {
-        let unknown = duologue::proto::ActionError::UnknownTransfer(transfer(id));
-        assert_eq!(peer.victim().pause(transfer(id), true), Err(unknown));
-    };
     match cell.text {
         "`protocol`" => {
             peer.assert_refused(result, CloseCode::PROTOCOL);
@@ -391,7 +397,7 @@ fn answer(cell: Cell<'_>, victim: Side, variant: &str, kind: Kind, code: Transfe
         "ended" if kind == Kind::REJECT => {
             result.unwrap();
             assert!(matches!(&peer.events[..], [Event::Rejected { .. }]));
-            assert_ended(peer);
+            assert_ended(peer, id);
         }
         "ended" | "ended; 0 is `protocol`" => {
             let is_wrong = code == TransferCode::STORED
@@ -402,7 +408,7 @@ fn answer(cell: Cell<'_>, victim: Side, variant: &str, kind: Kind, code: Transfe
             }
             result.unwrap();
             assert!(matches!(&peer.events[..], [Event::Verdict { code: c, .. }] if *c == code));
-            assert_ended(peer);
+            assert_ended(peer, id);
         }
         "noted" => {
             result.unwrap();
@@ -411,7 +417,8 @@ fn answer(cell: Cell<'_>, victim: Side, variant: &str, kind: Kind, code: Transfe
         "raises the limit" => {
             result.unwrap();
             if cell.row == "open" {
-                peer.victim().send_data(transfer(id), 0, vec![3; SIZE as usize].into()).unwrap();
+                let bytes = Bytes::from(vec![3; SIZE as usize]);
+                peer.victim().send_data(transfer(id), 0, bytes).unwrap();
                 peer.drain();
             }
             let sent: usize = peer.frames_of(Kind::DATA).iter().map(data_len).sum();
@@ -432,7 +439,7 @@ fn answer(cell: Cell<'_>, victim: Side, variant: &str, kind: Kind, code: Transfe
             }
             result.unwrap();
             assert!(matches!(&peer.events[..], [Event::Rejected { .. }]));
-            assert_ended(peer);
+            assert_ended(peer, id);
         }
         "`protocol` until ACCEPT, then ignored" => {
             if variant == "offered" {

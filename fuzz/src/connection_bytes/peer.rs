@@ -17,11 +17,12 @@ pub struct Peer {
     /// Bytes to send, and the last frame.
     pending: Vec<u8>,
     last: Vec<u8>,
+    offered: u32,
 }
 
 impl Peer {
     pub fn new(side: Side, limits: Limits) -> Self {
-        Self { side, limits, pending: Vec::new(), last: Vec::new() }
+        Self { side, limits, pending: Vec::new(), last: Vec::new(), offered: 0 }
     }
 
     /// Another stream.
@@ -35,6 +36,13 @@ impl Peer {
 
     pub fn again(&mut self) {
         self.pending.extend_from_slice(&self.last);
+    }
+
+    /// One more small file.
+    pub fn offer(&mut self) {
+        self.offered += 1;
+        let id = TransferId::new(self.side, self.offered).map_or(0, TransferId::to_wire);
+        Frame::Offer(Offer::new("n")).encode(id, &mut self.pending).expect("it is valid");
     }
 
     /// Hands over what is pending, whole or in pieces.

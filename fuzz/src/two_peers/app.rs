@@ -242,7 +242,7 @@ impl App {
                     t.is_paused = is_paused;
                 }
             }
-            Err(ActionError::WrongState(_) | ActionError::Closed) => {}
+            Err(ActionError::WrongState(_) | ActionError::Closed | ActionError::Blocked) => {}
             Err(error) => panic!("{error}"),
         }
     }
