@@ -50,10 +50,11 @@ fn h05_empty_chats_and_fragments() {
     }
 }
 
-type Frames = fn(&mut RawPeer, u32) -> Result<(), Error>;
+/// Sends one frame of a flood, the n-th.
+type Send = fn(&mut RawPeer, u32) -> Result<(), Error>;
 
 /// Floods of every kind of frame that brings nothing on.
-fn floods() -> Vec<(&'static str, Frames)> {
+fn floods() -> Vec<(&'static str, Send)> {
     vec![
         ("PING", |peer, _| peer.send(0, Frame::Ping(Ping { token: [1; 8] }))),
         ("PONG", |peer, _| peer.send(0, Frame::Pong(Ping { token: [0xEE; 8] }))),
