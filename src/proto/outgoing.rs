@@ -204,9 +204,10 @@ impl Outgoing {
     }
 
     /// DATA up to `offset` leaves: what need not be kept for a break is dropped.
-    pub(super) fn on_data_sent(&mut self, len: usize) {
+    pub(super) fn on_data_sent(&mut self, len: usize, now: Time) {
         // Frames leave in the order in which they were cut.
         self.sent = self.sent.saturating_add(len as u64);
+        self.progressed = now;
         self.highest = self.highest.max(self.sent);
         if self.is_seekable {
             self.buffer.release(self.sent);
@@ -339,8 +340,10 @@ impl Outgoing {
                 Shape::Directory => true,
                 Shape::Batch { .. } => false,
                 Shape::File => {
-                    let is_all_sent = self.total == Some(self.buffer.next());
-                    is_all_sent || (self.buffer.unsent() > 0 && !self.is_ready())
+                    // What is planned and has not left is ours to send.
+                    let has_left = self.sent == self.buffer.next();
+                    let is_all_sent = self.total == Some(self.sent);
+                    has_left && (is_all_sent || (self.buffer.unsent() > 0 && !self.is_ready()))
                 }
             },
         }

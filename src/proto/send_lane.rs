@@ -177,6 +177,12 @@ impl SendLane {
         self.current().is_some_and(|item| item.is_costly)
     }
 
+    /// The kind and the id of an item that is held.
+    pub(super) fn item(&self, number: u64) -> Option<(Kind, u32)> {
+        let index = usize::try_from(number.checked_sub(self.first)?).ok()?;
+        self.items.get(index).map(|item| (item.kind, item.id))
+    }
+
     /// Cuts the next frame, with at most `max` bytes of payload.
     pub(super) fn next_frame(&mut self, part_id: u32, max: usize) -> Option<LaneFrame> {
         if !self.is_ready() {

@@ -106,6 +106,9 @@ impl Connection {
 
     /// The first byte of a frame leaves: it cannot be taken back any more.
     fn on_begun(&mut self, source: Source, len: usize) {
+        if let Source::Item { lane: Lane::Control, number, .. } = source {
+            self.begin_to_wait(number);
+        }
         let sent = &mut self.statistics.sent;
         match source {
             Source::Item { lane, number, ends, payload, .. } => {
@@ -123,7 +126,8 @@ impl Connection {
                     self.own_budget.earn(payload);
                 }
                 let Some(t) = self.outgoing.get_mut(&transfer) else { return };
-                t.on_data_sent(payload);
+                t.on_data_sent(payload, self.now);
+                self.watch(transfer);
                 self.tell_writable(transfer);
             }
             Source::Signal => {
@@ -133,6 +137,15 @@ impl Connection {
             }
             _ => sent.control.add(len),
         }
+    }
+
+    /// An item leaves: if its transfer waits for an answer to it, it does so from now on.
+    fn begin_to_wait(&mut self, number: u64) {
+        let Some((Kind::OFFER | Kind::FINISH, id)) = self.send.control.item(number) else { return };
+        let Some(transfer) = TransferId::from_wire(id) else { return };
+        let Some(t) = self.outgoing.get_mut(&transfer) else { return };
+        t.progressed = self.now;
+        self.watch(transfer);
     }
 
     /// Takes back all frames that have not begun, as something has changed what should go first.

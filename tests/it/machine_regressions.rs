@@ -333,3 +333,22 @@ fn coming_back_often_with_nothing_to_say_ends_no_conversation() {
     pair.wait(Duration::from_secs(10));
     pair.reattach();
 }
+
+#[test]
+fn a_stall_is_counted_from_what_left_and_not_from_what_waited_to_leave() {
+    let config = Config::builder().stall_timeout(Duration::from_secs(5));
+    let mut pair = Pair::new(config, Config::builder());
+    let transfer = pair.offer(&Offer::new("a").size(1000));
+    // The source is slow, and so is the stream.
+    pair.wait(Duration::from_secs(4));
+    pair.client.send_data(transfer, 0, vec![1; 1000].into()).unwrap();
+    pair.client.finish(transfer, None).unwrap();
+    pair.wait(Duration::from_secs(6));
+    let now = pair.now;
+    let sent = bytes(&mut pair.client, now);
+    assert!(!sent.is_empty());
+    assert!(pair.client.poll_timeout().is_some_and(|at| at >= now));
+    pair.client.handle_timeout(now);
+    let expired = |event: Event<'_>| matches!(event, Event::Expired { .. });
+    assert!(!std::iter::from_fn(|| pair.client.poll_event()).any(expired));
+}
