@@ -82,7 +82,7 @@ impl Pair {
     fn take_all(&mut self) {
         for (told, machine) in self.told.iter().zip([&mut self.client, &mut self.server]) {
             for event in told {
-                if let Some(item) = item_of(event) {
+                if let Some(item) = event.item() {
                     machine.take(self.now, item);
                 }
             }
@@ -143,22 +143,6 @@ impl Pair {
         self.server.accept(transfer, Default::default(), now).unwrap();
         self.settle();
         transfer
-    }
-}
-
-fn item_of(event: &Event<'_>) -> Option<duologue::proto::ItemId> {
-    match event {
-        Event::Chat { item, .. }
-        | Event::Message { item, .. }
-        | Event::Offered { item, .. }
-        | Event::BatchOffered { item, .. }
-        | Event::Accepted { item, .. }
-        | Event::Rejected { item, .. }
-        | Event::Paused { item, .. }
-        | Event::Finished { item, .. }
-        | Event::CancelAsked { item, .. }
-        | Event::Verdict { item, .. } => Some(*item),
-        _ => None,
     }
 }
 

@@ -3,9 +3,7 @@
 
 use core::time::Duration;
 
-use duologue::proto::{
-    Acceptor, Config, Connection, Error, Event, ItemId, Resuming, StreamParameters,
-};
+use duologue::proto::{Acceptor, Config, Connection, Error, Event, Resuming, StreamParameters};
 use duologue::time::Time;
 use duologue::wire::{Frame, Side};
 
@@ -37,26 +35,9 @@ pub(crate) fn tell(
         events.extend(core::iter::from_fn(|| machine.poll_event()));
     }
     if takes {
-        events.iter().filter_map(item_of).for_each(|item| machine.take(now, item));
+        events.iter().filter_map(Event::item).for_each(|item| machine.take(now, item));
     }
     Ok(events)
-}
-
-/// The item that an event has to be taken by.
-pub(crate) fn item_of(event: &Event<'_>) -> Option<ItemId> {
-    match *event {
-        Event::Chat { item, .. }
-        | Event::Message { item, .. }
-        | Event::Offered { item, .. }
-        | Event::BatchOffered { item, .. }
-        | Event::Accepted { item, .. }
-        | Event::Rejected { item, .. }
-        | Event::Paused { item, .. }
-        | Event::Finished { item, .. }
-        | Event::CancelAsked { item, .. }
-        | Event::Verdict { item, .. } => Some(item),
-        _ => None,
-    }
 }
 
 /// The bytes of a frame.

@@ -413,7 +413,7 @@ impl RawPeer {
     /// The victim's application takes all that came.
     pub(crate) fn take_all(&mut self) {
         let now = self.now;
-        let items: Vec<ItemId> = self.events.iter().filter_map(item_of).collect();
+        let items: Vec<ItemId> = self.events.iter().filter_map(Event::item).collect();
         for item in items {
             self.victim().take(now, item);
         }
@@ -556,22 +556,5 @@ impl Stream {
         }
         let payload = std::mem::take(&mut self.payload);
         self.frames.push(Seen { header, payload });
-    }
-}
-
-/// The item of an event that has one.
-pub(crate) fn item_of(event: &Event<'_>) -> Option<ItemId> {
-    match event {
-        Event::Chat { item, .. }
-        | Event::Message { item, .. }
-        | Event::Offered { item, .. }
-        | Event::BatchOffered { item, .. }
-        | Event::Accepted { item, .. }
-        | Event::Rejected { item, .. }
-        | Event::Paused { item, .. }
-        | Event::Finished { item, .. }
-        | Event::CancelAsked { item, .. }
-        | Event::Verdict { item, .. } => Some(*item),
-        _ => None,
     }
 }

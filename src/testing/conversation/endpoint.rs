@@ -287,7 +287,7 @@ impl Endpoint {
     }
 
     fn handle(&mut self, now: Time, event: Event<'_>) {
-        if let Some(item) = item_of(&event) {
+        if let Some(item) = event.item() {
             if self.behaviour.takes {
                 let _ = self.machine.call(now, Call::Take(item));
             } else {
@@ -432,22 +432,5 @@ impl Endpoint {
         if self.machine.call(now, call).is_ok() {
             t.concluded = Some(code);
         }
-    }
-}
-
-/// The item that an event has to be taken by.
-fn item_of(event: &Event<'_>) -> Option<ItemId> {
-    match *event {
-        Event::Chat { item, .. }
-        | Event::Message { item, .. }
-        | Event::Offered { item, .. }
-        | Event::BatchOffered { item, .. }
-        | Event::Accepted { item, .. }
-        | Event::Rejected { item, .. }
-        | Event::Paused { item, .. }
-        | Event::Finished { item, .. }
-        | Event::CancelAsked { item, .. }
-        | Event::Verdict { item, .. } => Some(item),
-        _ => None,
     }
 }
