@@ -23,7 +23,9 @@ fn h12_frames_of_a_file_for_what_is_none_are_refused_also_after_a_cancel() {
         |peer, n| finish(peer, n, 0),
         |peer, n| {
             // A directory may be paused, for what it is worth.
-            if n == 2 { return finish(peer, n, 0) }
+            if n == 2 {
+                return finish(peer, n, 0);
+            }
             peer.send(peer.ours(n), Frame::Pause(Pause { is_paused: true }))
         },
         |peer, n| peer.send(peer.ours(n), Frame::Credit(Credit::default())),
@@ -47,12 +49,7 @@ fn h12_frames_of_a_file_for_what_is_none_are_refused_also_after_a_cancel() {
         // And credit for a batch of the victim's.
         let mut peer = RawPeer::open(victim);
         let now = peer.now;
-        let batch = Batch {
-            name: "b".into(),
-            count: 1,
-            bytes: 1,
-            metadata: [][..].into(),
-        };
+        let batch = Batch { name: "b".into(), count: 1, bytes: 1, metadata: [][..].into() };
         let id = peer.victim().offer_batch(&batch, now).unwrap();
         peer.drain();
         peer.send(id.to_wire(), Frame::Accept(Accept::default())).unwrap();
@@ -141,4 +138,3 @@ fn a_batch_is_stored_when_all_its_members_were_offered_and_have_ended() {
         peer.assert_refused(result, CloseCode::CREDIT);
     }
 }
-

@@ -245,4 +245,3 @@ fn a7_our_own_cancels_are_not_the_peers_flood() {
         }
     }
 }
-

@@ -11,9 +11,7 @@ use duologue::wire::{
 };
 
 use crate::raw_peer::{ROLES, RawPeer};
-use crate::state_transfers::{
-    SIZE, accept, cancel, data, finish, offer, start, transfer,
-};
+use crate::state_transfers::{SIZE, accept, cancel, data, finish, offer, start, transfer};
 
 pub(crate) const FAILED: Conclusion<'static> =
     Conclusion::Failed { code: TransferCode::DECLINED, text: "enough" };
@@ -132,7 +130,8 @@ fn a6_no_credit_for_ever_stalls_one_transfer_and_no_other() {
 #[test]
 fn h12_a5_the_first_frame_is_larger_than_the_credit() {
     for victim in ROLES {
-        let config = Config::builder().receive_window(65_536).reserved_window(4096).build().unwrap();
+        let config =
+            Config::builder().receive_window(65_536).reserved_window(4096).build().unwrap();
         let mut peer = RawPeer::open_with(victim, config, Limits::default());
         open(&mut peer, 1);
         let limit = credit_of(&peer, peer.ours(1)).limit;
@@ -259,7 +258,8 @@ fn h13_a8_what_is_sent_to_a_peer_that_never_reads_is_bounded() {
             }
             for _ in 0..30 {
                 blocked += usize::from(peer.victim().send_message(&message).is_err());
-                blocked += usize::from(peer.victim().send_chat(&Chat::new("x".repeat(9000))).is_err());
+                blocked +=
+                    usize::from(peer.victim().send_chat(&Chat::new("x".repeat(9000))).is_err());
             }
             peer.send(0, Frame::Ping(duologue::wire::Ping { token: [number; 8] })).unwrap();
             let now = peer.now;

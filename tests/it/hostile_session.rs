@@ -106,8 +106,10 @@ fn h41_a12_a_resume_that_claims_what_was_never_sent() {
             assert_eq!(peer.goodbye().map(|goodbye| goodbye.code), Some(CloseCode::PROTOCOL));
             assert!(!peer.events.iter().any(|event| matches!(event, Event::Open(_))));
             let delivered = |event: &Event<'_>| {
-                matches!(event,
-                    Event::Receipts { receipt: duologue::proto::Receipt::Delivered, .. })
+                matches!(
+                    event,
+                    Event::Receipts { receipt: duologue::proto::Receipt::Delivered, .. }
+                )
             };
             assert!(!peer.events.iter().any(delivered));
             if victim == Side::Client {
@@ -407,8 +409,10 @@ fn a17_a_cancel_that_crosses_a_finish_a_verdict_or_a_reject() {
         peer.victim().cancel(id, TransferCode::CANCELLED, "").unwrap();
         let stored = Verdict { code: TransferCode::STORED, total: 0, text: "file".into() };
         peer.send(id.to_wire(), Frame::Verdict(stored)).unwrap();
-        assert!(matches!(peer.events.last(),
-            Some(Event::Verdict { code: TransferCode::STORED, .. })));
+        assert!(matches!(
+            peer.events.last(),
+            Some(Event::Verdict { code: TransferCode::STORED, .. })
+        ));
         // As the receiver: CANCEL arrives when the verdict is on its way, and changes nothing.
         let mut peer = RawPeer::open(victim);
         offer(&mut peer, 1, &Offer::new("file").size(0)).unwrap();
@@ -613,7 +617,9 @@ fn play(victim: Side, seed: u64) -> (Vec<String>, Vec<u8>) {
                 let kind = Kind::KNOWN[random.below(Kind::KNOWN.len() as u64) as usize];
                 peer.send_bytes(&Header { length, kind, id }.encode())
             }
-            12 => peer.send(0, Frame::Ack(Ack { next: [0, 0], received: peer.stream.acknowledged })),
+            12 => {
+                peer.send(0, Frame::Ack(Ack { next: [0, 0], received: peer.stream.acknowledged }))
+            }
             _ => {
                 peer.read(random.below(3000) as usize);
                 Ok(())

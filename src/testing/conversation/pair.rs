@@ -429,8 +429,13 @@ impl Pair {
         match stage {
             Stage::Resuming(resuming) if resuming.is_ready() => {
                 if let Some(server) = &mut self.server {
-                    server.machine.resume(now, *resuming, began, seed, &input);
+                    let result = server.machine.resume(now, *resuming, began, seed, &input);
                     server.poll(now);
+                    if let Err(refused) = result {
+                        // It has last words for its stream.
+                        let stage = Stage::Resuming(refused);
+                        self.newcomer = Some(Newcomer { began, seed, input, stage });
+                    }
                 }
             }
             stage if self.newcomer.is_none() => {

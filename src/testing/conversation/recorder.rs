@@ -149,9 +149,11 @@ impl Recorder {
     }
 
     /// A client came back over another stream: `input` is its preface and HELLO, and all it sent
-    /// after our answer, up to its proof. `true` if the conversation took it in.
+    /// after our answer, up to its proof. Its acceptor began at `began`, with `seed`.
     ///
-    /// Its acceptor began at `began`, with `seed`.
+    /// # Errors
+    ///
+    /// Those of [`Connection::resume`].
     pub fn resume(
         &mut self,
         now: Time,
@@ -159,10 +161,11 @@ impl Recorder {
         began: Time,
         seed: [u8; 32],
         input: &[u8],
-    ) -> bool {
-        let is_taken = self.connection.resume(resuming, now).is_ok();
+    ) -> Result<(), Box<Resuming>> {
+        let result = self.connection.resume(resuming, now);
+        let is_taken = result.is_ok();
         self.note(now, || Step::Resume { began, seed, input: input.to_vec(), is_taken });
-        is_taken
+        result
     }
 
     /// Offers the bytes that are next to `write`, which says how many of them it took.
