@@ -28,7 +28,6 @@ pub struct Sizes {
 impl Sizes {
     pub fn config(&self) -> Config {
         let item = 16_384 + u32::from(self.item % 4) * 9_000;
-        let pick = |choice: u8, of: &[u32]| of[usize::from(choice) % of.len()];
         Config::builder()
             .max_frame(1024 << (self.frame % 7))
             .max_fragment(1024 << (self.fragment % 5))
@@ -38,9 +37,9 @@ impl Sizes {
             .max_transfers(pick(self.transfers, &[3, 1, 8, 20, 0]))
             .max_undecided(pick(self.undecided, &[2, 1, 5, 0]))
             .member_credit(pick(self.member_credit, &[16_384, 0, 1, 1000, 70_000]))
-            .receive_window(pick(self.windows, &[65_536, 100_000, 1 << 20]))
-            .reserved_window(pick(self.windows >> 4, &[4096, 5001, 16_384]))
-            .send_buffer(pick(self.queues, &[32_768, 100_000, 256 << 10]))
+            .receive_window(self.receive_window())
+            .reserved_window(self.reserved_window())
+            .send_buffer(self.send_buffer())
             .outgoing_transfers(pick(self.queues >> 2, &[20, 2, 5]))
             .queued_items(pick(self.queues >> 4, &[64, 1, 5]))
             .queued_bytes(pick(self.queues >> 6, &[16_384, 65_536, 1 << 20]))
@@ -52,6 +51,22 @@ impl Sizes {
             .build()
             .expect("within the ranges")
     }
+
+    pub fn receive_window(&self) -> u32 {
+        pick(self.windows, &[65_536, 100_000, 1 << 20])
+    }
+
+    pub fn reserved_window(&self) -> u32 {
+        pick(self.windows >> 4, &[4096, 5001, 16_384])
+    }
+
+    pub fn send_buffer(&self) -> u32 {
+        pick(self.queues, &[32_768, 100_000, 256 << 10])
+    }
+}
+
+fn pick(choice: u8, of: &[u32]) -> u32 {
+    of[usize::from(choice) % of.len()]
 }
 
 /// Bytes that do not repeat for a while; a prime number of them.

@@ -53,3 +53,8 @@ fn write_all_script() {
 fn two_peers() {
     replay("two_peers", bodies::two_peers::run);
 }
+
+#[test]
+fn connection_ops() {
+    replay("connection_ops", bodies::connection_ops::run);
+}

@@ -556,7 +556,7 @@ impl Victim {
             28 => match choice & 0x60 {
                 0 => drop(connection.restart(transfer)),
                 0x20 => drop(connection.confirm_prefix(transfer)),
-                0x40 => drop(connection.set_durable(transfer, number.into(), now)),
+                0x40 => connection.set_durable(transfer, number.into(), now),
                 _ => drop(connection.close(CloseCode::DONE, "", now)),
             },
             29 => self.take(number as usize),
