@@ -34,6 +34,8 @@ impl Connection {
             .into_iter()
             .flatten()
             .min()
+            // What came due while there was no stream is due now.
+            .map(|due| due.max(self.now))
     }
 
     fn keep_alive_at(&self, link: &Link) -> Option<Time> {

@@ -444,3 +444,17 @@ fn calls_too_early_do_nothing() {
     }
     assert_eq!((duo.client.statistics(), duo.client.poll_timeout()), before);
 }
+
+#[test]
+fn a_deadline_that_passed_without_a_stream_is_due_when_there_is_one_again() {
+    let config = Config::builder().transfer_timeout(seconds(100)).build().unwrap();
+    let mut duo = Duo::open(config, Config::default());
+    let id = file(&mut duo, 1000);
+    duo.settle();
+    duo.cut();
+    duo.run_for(seconds(120));
+    duo.attach();
+    assert_eq!(duo.client.poll_timeout(), Some(duo.now), "not in the past");
+    duo.run_for(seconds(0));
+    assert!(duo.client_events.contains(&Event::Expired { transfer: id }));
+}
