@@ -197,6 +197,7 @@ impl Connection {
         for transfer in flowing {
             self.force_credit(transfer);
         }
+        self.credit_due = None;
         let ready: Vec<_> = self.outgoing.keys().copied().collect();
         for transfer in ready {
             if self.outgoing.get(&transfer).is_some_and(super::outgoing::Outgoing::wants_restart) {

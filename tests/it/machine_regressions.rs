@@ -336,3 +336,18 @@ fn a_stall_is_counted_from_what_left_and_not_from_what_waited_to_leave() {
     let expired = |event: Event<'_>| matches!(event, Event::Expired { .. });
     assert!(!std::iter::from_fn(|| pair.client.poll_event()).any(expired));
 }
+
+#[test]
+fn what_is_released_between_two_streams_leaves_no_deadline_behind() {
+    let mut pair = Pair::new(Config::builder(), Config::builder());
+    let transfer = pair.offer(&Offer::new("a"));
+    pair.client.send_data(transfer, 0, vec![1; 1000].into()).unwrap();
+    pair.settle();
+    let now = pair.now;
+    pair.server.handle_eof(now);
+    pair.server.release(transfer, 1000, now);
+    pair.wait(Duration::from_secs(1));
+    pair.try_reattach().unwrap();
+    let now = pair.now;
+    assert!(pair.server.poll_timeout().is_some_and(|at| at >= now));
+}
