@@ -117,8 +117,8 @@ impl Config {
             u64::from(self.queued_items).saturating_mul(2 * 2 * 48),
             u64::from(self.outgoing_transfers)
                 .saturating_mul(u64::from(self.send_buffer).saturating_add(TRANSFER)),
-            // The plan of what is sent next, and the machine itself.
-            (PLAN as u64).saturating_add(64 << 10),
+            // The plan of what is sent next, what is under way, and the machine itself.
+            (PLAN as u64).saturating_add(512 << 10),
         ]
         .into_iter()
         .fold(0_u64, u64::saturating_add);

@@ -38,6 +38,9 @@ const ROUND_TRIP_WINDOW: Duration = Duration::from_secs(10);
 /// Small frames handed to the transport at the same moment share a record up to this size. Larger
 /// ones do not, as they would then be acknowledged, and followed by others, in bursts.
 const RECORD: u64 = MIN_FRAME as u64;
+/// Records at most: a peer that never says what it received makes the last one grow. Frames of 16
+/// KiB fill as many with 32 MiB in flight.
+const RECORDS: usize = 2048;
 
 /// What was handed to the transport and is not reported as received.
 #[derive(Debug)]
@@ -205,9 +208,11 @@ impl Pacer {
             self.delivered_at = now;
         }
         self.counted = self.counted.saturating_add(len);
+        let is_full = self.records.len() >= RECORDS;
         if let Some(last) = self.records.back_mut() {
             let size = self.counted.saturating_sub(last.counted_start);
-            if last.sent == now && size <= RECORD && last.delivered == self.delivered {
+            let is_same = last.sent == now && size <= RECORD && last.delivered == self.delivered;
+            if is_same || is_full {
                 last.end = end;
                 last.counted_end = self.counted;
                 return;

@@ -111,8 +111,10 @@ impl Connection {
         }
         let sent = &mut self.statistics.sent;
         match source {
-            Source::Item { lane, number, ends, payload, .. } => {
-                self.own_budget.earn(payload);
+            Source::Item { lane, number, ends, payload, is_costly } => {
+                if !is_costly {
+                    self.own_budget.earn(payload);
+                }
                 let count = if lane == Lane::Chat { &mut sent.chat } else { &mut sent.messages };
                 count.add(len);
                 if self.send.get_mut(lane).commit(number, ends) {

@@ -301,3 +301,20 @@ fn what_a_peer_counts_as_no_progress_is_held_back_before_it_is_a_flood() {
         assert_eq!(peer.kinds()[&Kind::MESSAGE], 800);
     }
 }
+
+#[test]
+fn a8_a_peer_that_acknowledges_chat_and_never_its_bytes_costs_no_more_memory() {
+    let mut peer = RawPeer::open(duologue::wire::Side::Client);
+    let most = peer.victim().config().worst_case_memory();
+    let received = peer.stream.acknowledged;
+    for number in 1..=20_000_u64 {
+        peer.now = peer.now.saturating_add(Duration::from_micros(10));
+        peer.victim().send_chat(&Chat::new("x")).unwrap();
+        peer.drain();
+        let next = [number, peer.stream.next[1]];
+        peer.send(0, Frame::Ack(Ack { next, received })).unwrap();
+        peer.events.clear();
+    }
+    let used = peer.victim().memory_usage();
+    assert!(used < most / 20, "{used} of {most}");
+}

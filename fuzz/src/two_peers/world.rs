@@ -1,14 +1,17 @@
 //! Two machines, their applications, and the streams between them.
 
+mod report;
+mod transmit;
+
 use std::collections::VecDeque;
-use std::fmt;
 
 use duologue::proto::{
-    Acceptor, CloseReason, Config, Connection, Error, Resuming, StreamParameters, Transmit,
+    Acceptor, CloseReason, Config, Connection, Error, Resuming, StreamParameters,
 };
 use duologue::time::Time;
 use duologue::wire::{CloseCode, Side};
 
+use self::transmit::{take, transmit_down};
 use super::super::machine::after;
 use super::app::{App, Policy};
 use super::ledger::Ledger;
@@ -575,30 +578,6 @@ impl World {
     }
 }
 
-impl fmt::Display for World {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "at {:?}", self.now)?;
-        for (machine, app) in [Some(&self.client), self.server.as_ref()].into_iter().zip(&self.apps)
-        {
-            let state = machine.map(|m| (m.is_open(), m.is_detached(), m.is_closed(), m.error()));
-            writeln!(f, "{:?}: {state:?} {:?} {:?}", app.side, app.resolved, app.untaken)?;
-            writeln!(f, "  outgoing {:?}", app.outgoing)?;
-            writeln!(f, "  incoming {:?}", app.incoming)?;
-        }
-        for stream in &self.streams {
-            let end = match stream.server {
-                End::Acceptor(_) => "acceptor",
-                End::Resuming(_) => "resuming",
-                End::Attached => "attached",
-                End::Gone => "gone",
-            };
-            let (up, down) = (stream.up.len(), stream.down.len());
-            writeln!(f, "  stream {end} client {}, {up} up, {down} down", stream.is_client)?;
-        }
-        Ok(())
-    }
-}
-
 /// Why a server may honestly turn a client away.
 fn check_refusal(error: Option<&Error>) {
     match error {
@@ -608,51 +587,5 @@ fn check_refusal(error: Option<&Error>) {
             assert!(is_honest, "{error}");
         }
         None => panic!("failed without an error"),
-    }
-}
-
-fn take(transmit: Transmit<'_>, most: usize, pipe: &mut VecDeque<u8>) -> usize {
-    let before = pipe.len();
-    assert_eq!(transmit.clone().into_iter().map(<[u8]>::len).sum::<usize>(), transmit.len());
-    for slice in transmit {
-        let room = most - (pipe.len() - before);
-        pipe.extend(&slice[..slice.len().min(room)]);
-    }
-    pipe.len() - before
-}
-
-fn transmit_down(
-    stream: &mut Stream,
-    server: Option<&mut Connection>,
-    now: Time,
-    most: usize,
-) -> usize {
-    match &mut stream.server {
-        End::Acceptor(acceptor) => {
-            let taken = take(acceptor.poll_transmit(), most, &mut stream.down);
-            acceptor.advance_transmit(taken);
-            if acceptor.error().is_some() && acceptor.poll_transmit().is_empty() {
-                stream.is_down_closed = true;
-                stream.server = End::Gone;
-            }
-            taken
-        }
-        End::Resuming(resuming) => {
-            let taken = take(resuming.poll_transmit(), most, &mut stream.down);
-            resuming.advance_transmit(taken);
-            if resuming.error().is_some() && resuming.poll_transmit().is_empty() {
-                stream.is_down_closed = true;
-                stream.server = End::Gone;
-            }
-            taken
-        }
-        End::Attached => {
-            let Some(server) = server else { return 0 };
-            let taken = take(server.poll_transmit(now), most, &mut stream.down);
-            server.advance_transmit(taken);
-            stream.is_down_closed |= server.is_write_closed();
-            taken
-        }
-        End::Gone => 0,
     }
 }
