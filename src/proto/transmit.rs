@@ -439,6 +439,10 @@ impl Connection {
             let id = transfer.to_wire();
             let is_small = len < super::send_buffer::MIN_FRAME && !t.is_last(len);
             let payload = t.cut(len);
+            if t.waits_for_peer() {
+                // From here on, whenever the last credit came.
+                t.progressed = now;
+            }
             let payload_len = payload.len();
             let length = u32::try_from(payload_len).unwrap_or(u32::MAX);
             let is_costly = is_small && self.own_budget.spend(now);

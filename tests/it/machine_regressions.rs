@@ -350,4 +350,22 @@ fn what_is_released_between_two_streams_leaves_no_deadline_behind() {
     pair.try_reattach().unwrap();
     let now = pair.now;
     assert!(pair.server.poll_timeout().is_some_and(|at| at >= now));
+
+fn a_source_that_was_slow_is_not_the_fault_of_the_peer() {
+    let stall = Duration::from_secs(5);
+    let small = Config::builder().receive_window(65_536).reserved_window(4096);
+    let mut pair = Pair::new(Config::builder().stall_timeout(stall), small);
+    let now = pair.now;
+    let transfer = pair.client.offer(&Offer::new("a").size(100_000), now).unwrap();
+    pair.settle();
+    pair.server.accept(transfer, Default::default(), pair.now).unwrap();
+    pair.settle();
+    pair.wait(2 * stall);
+    // More than the peer takes at once: now it is waited for, and not since its first credit.
+    pair.client.send_data(transfer, 0, vec![1; 50_000].into()).unwrap();
+    let now = pair.now;
+    pair.up.extend(bytes(&mut pair.client, now));
+    assert!(pair.client.poll_timeout().unwrap() > now);
+    pair.client.handle_timeout(now);
+    assert_eq!(pair.client.poll_event(), None);
 }
