@@ -4,7 +4,7 @@
 //! corpus, on stable Rust. A body panics when a promise is broken.
 
 pub mod connection_bytes;
-pub mod connection_ops;
+pub mod connection_calls;
 pub mod frame_decode;
 pub mod frame_roundtrip;
 pub mod legacy_codec;

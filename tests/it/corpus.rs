@@ -55,6 +55,6 @@ fn two_peers() {
 }
 
 #[test]
-fn connection_ops() {
-    replay("connection_ops", bodies::connection_ops::run);
+fn connection_calls() {
+    replay("connection_calls", bodies::connection_calls::run);
 }
