@@ -350,7 +350,9 @@ fn what_is_released_between_two_streams_leaves_no_deadline_behind() {
     pair.try_reattach().unwrap();
     let now = pair.now;
     assert!(pair.server.poll_timeout().is_some_and(|at| at >= now));
+}
 
+#[test]
 fn a_source_that_was_slow_is_not_the_fault_of_the_peer() {
     let stall = Duration::from_secs(5);
     let small = Config::builder().receive_window(65_536).reserved_window(4096);
