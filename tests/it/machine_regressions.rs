@@ -355,7 +355,8 @@ fn what_is_released_between_two_streams_leaves_no_deadline_behind() {
 #[test]
 fn a_source_that_was_slow_is_not_the_fault_of_the_peer() {
     let stall = Duration::from_secs(5);
-    let small = Config::builder().receive_window(65_536).reserved_window(4096);
+    // Small frames, so that the window is used up before the pace holds any back.
+    let small = Config::builder().receive_window(65_536).reserved_window(4096).max_fragment(1024);
     let mut pair = Pair::new(Config::builder().stall_timeout(stall), small);
     let now = pair.now;
     let transfer = pair.client.offer(&Offer::new("a").size(100_000), now).unwrap();
