@@ -115,6 +115,11 @@ impl Sent {
         Self { limits, ..Self::default() }
     }
 
+    /// Whether all that has begun is whole.
+    pub fn is_between_frames(&self) -> bool {
+        self.decoder.is_between_frames()
+    }
+
     /// Calls `heard` for each frame, and for each item put together.
     pub fn read(&mut self, mut bytes: &[u8], mut heard: impl FnMut(Header, &Frame<'_>)) {
         self.bytes += bytes.len() as u64;

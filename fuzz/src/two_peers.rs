@@ -39,9 +39,6 @@ pub fn run(data: &[u8]) {
 
 fn step(world: &mut World, input: &mut Input<'_>) {
     let choice = input.byte();
-    if std::env::var_os("TRACE").is_some() {
-        eprintln!("-- step {} side {} at {:?}", choice & 31, choice >> 7, world.now);
-    } // TRACE
     let side = if choice & 0x80 == 0 { Side::Client } else { Side::Server };
     match choice & 0x1F {
         0..=3 => {

@@ -58,3 +58,13 @@ fn two_peers() {
 fn connection_calls() {
     replay("connection_calls", bodies::connection_calls::run);
 }
+
+#[test]
+fn connection_bytes() {
+    replay("connection_bytes", bodies::connection_bytes::run);
+}
+
+#[test]
+fn connection_ops() {
+    replay("connection_ops", bodies::connection_ops::run);
+}
