@@ -6,7 +6,6 @@
 pub mod connection_bytes;
 pub mod connection_calls;
 pub mod connection_ops;
-pub mod connection_ops;
 pub mod frame_decode;
 pub mod frame_roundtrip;
 pub mod legacy_codec;
