@@ -3,7 +3,12 @@
 use std::fs;
 use std::path::Path;
 
-#[allow(unreachable_pub, missing_debug_implementations, reason = "it is a library of its own")]
+#[allow(
+    unreachable_pub,
+    missing_debug_implementations,
+    clippy::too_many_lines,
+    reason = "it is a library of its own, with long tables of what an input may mean"
+)]
 #[path = "../../fuzz/src/lib.rs"]
 mod bodies;
 

@@ -304,7 +304,7 @@ fn what_a_peer_counts_as_no_progress_is_held_back_before_it_is_a_flood() {
 
 #[test]
 fn a8_a_peer_that_acknowledges_chat_and_never_its_bytes_costs_no_more_memory() {
-    let mut peer = RawPeer::open(duologue::wire::Side::Client);
+    let mut peer = RawPeer::open(Side::Client);
     let most = peer.victim().config().worst_case_memory();
     let received = peer.stream.acknowledged;
     for number in 1..=20_000_u64 {
