@@ -140,6 +140,7 @@ impl Connection {
         self.next_incoming = 1;
         self.answers.clear();
         self.late_allowance = 0;
+        self.late_frames = 0;
         self.restarts.clear();
         self.ended_batches.clear();
         self.ring.clear();

@@ -65,6 +65,8 @@ pub struct Connection {
     pub(super) answers: VecDeque<u64>,
     /// Late DATA of ended transfers that is still forgiven.
     pub(super) late_allowance: u64,
+    /// Late frames that cost nothing.
+    pub(super) late_frames: u32,
     /// The last batches of the peer's that have ended, and how.
     pub(super) ended_batches: VecDeque<(TransferId, TransferCode)>,
 
@@ -239,6 +241,7 @@ impl Connection {
             next_incoming: 1,
             answers: VecDeque::new(),
             late_allowance: 0,
+            late_frames: 0,
             restarts: VecDeque::new(),
             ended_batches: VecDeque::new(),
             ring: VecDeque::new(),

@@ -39,6 +39,8 @@ pub(super) struct Incoming {
     pub(super) progressed: Time,
 }
 
+/// The limit is not raised by less, unless to the end.
+const LEAST_RAISE: u64 = 1024;
 /// Credit is told again when this much has come since the last.
 const REPORT: u64 = 128 * 1024;
 
@@ -107,7 +109,11 @@ impl Incoming {
     /// What a CREDIT would say now.
     pub(super) fn credit(&self) -> Credit {
         let end = self.finish.map(|finish| finish.total).or(self.size).unwrap_or(u64::MAX);
-        let limit = self.released.saturating_add(self.window).min(end);
+        let mut limit = self.released.saturating_add(self.window).min(end);
+        if limit < self.sent_credit.limit.saturating_add(LEAST_RAISE) && limit < end {
+            // It would bring frames of a few bytes.
+            limit = self.sent_credit.limit;
+        }
         Credit {
             limit: limit
                 .max(self.sent_credit.limit)

@@ -7,6 +7,7 @@ use super::error::Error;
 use super::event::{Event, ItemId, Lane};
 use super::incoming::Incoming;
 use super::outgoing::{Fault, Outgoing, Shape, State};
+use super::receive_file::LATE_FRAMES;
 use super::send_lane::EMPTY_CHAT;
 use crate::time::Time;
 use crate::wire::{
@@ -123,6 +124,7 @@ impl Connection {
                     // Its first bytes follow without asking.
                     let gift = u64::from(self.config.limits.member_credit);
                     self.late_allowance = self.late_allowance.saturating_add(gift);
+                    self.late_frames = self.late_frames.saturating_add(LATE_FRAMES);
                     self.push_verdict(transfer, self.code_of_ended(id), 0, "");
                     return Ok(None);
                 }
@@ -330,8 +332,10 @@ impl Connection {
             return Ok(());
         }
         let t = self.own(Kind::CREDIT, transfer)?;
+        // After a break it is told again, also when there is nothing new.
+        let is_first = !core::mem::replace(&mut t.has_credit, true);
         if !t.on_credit(credit, now).map_err(|fault| fail(Kind::CREDIT, fault))? {
-            return self.spend(now, Kind::CREDIT);
+            return if is_first { Ok(()) } else { self.spend(now, Kind::CREDIT) };
         }
         if t.news.progress {
             self.queue_news(transfer);
@@ -374,7 +378,7 @@ impl Connection {
                     return Err(Error::violation(CloseCode::CREDIT, Kind::DATA, rule));
                 };
                 self.late_allowance = left;
-                len < 1024
+                len < 1024 && !self.forgive()
             }
             Known::Open(t) => {
                 let is_dribble = t.is_dribble(len);
@@ -433,8 +437,17 @@ impl Connection {
     /// A frame that was on its way when its transfer ended.
     fn late<'a>(&mut self, now: Time, kind: Kind) -> Result<Option<Event<'a>>, Error> {
         self.statistics.late_frames = self.statistics.late_frames.saturating_add(1);
-        self.spend(now, kind)?;
+        if !self.forgive() {
+            self.spend(now, kind)?;
+        }
         Ok(None)
+    }
+
+    /// Whether a late frame is one of those that every transfer may cost that we end early.
+    fn forgive(&mut self) -> bool {
+        let left = self.late_frames.checked_sub(1);
+        self.late_frames = left.unwrap_or(0);
+        left.is_some()
     }
 
     /// A transfer of ours is over.

@@ -45,8 +45,9 @@ pub(super) struct Outgoing {
     /// The number of the OFFER in its lane.
     pub(super) item: u64,
     pub(super) buffer: SendBuffer,
-    /// The peer's last word on flow control.
+    /// The peer's last word on flow control, and whether it had one on this stream.
     pub(super) credit: Credit,
+    pub(super) has_credit: bool,
     /// The offset that the peer named last: in RESUME, or else in ACCEPT.
     pub(super) named: u64,
     /// After START at 0: until the peer's CREDIT says so too, nothing may be sent.
@@ -101,6 +102,7 @@ impl Outgoing {
             item,
             buffer: SendBuffer::default(),
             credit: Credit { limit: 0, received: 0, durable: 0 },
+            has_credit: false,
             named: 0,
             awaits_zero: false,
             started: None,
@@ -177,15 +179,15 @@ impl Outgoing {
         let unsent = self.buffer.unsent();
         let len = unsent.min(credit).min(max as u64);
         let len = usize::try_from(len).unwrap_or(max);
-        let is_worth_it = len >= super::send_buffer::MIN_FRAME || self.is_last(len) || has_budget;
+        let is_worth_it = !self.is_costly(len) || has_budget;
         is_worth_it.then_some(len)
     }
 
-    /// Whether the next `len` bytes reach the limit or the end, so that no more could be waited
-    /// for.
-    pub(super) fn is_last(&self, len: usize) -> bool {
+    /// Whether the peer may count a frame of the next `len` bytes as one without progress. One that
+    /// reaches the limit it may not, but it can have raised that meanwhile.
+    pub(super) fn is_costly(&self, len: usize) -> bool {
         let end = self.buffer.next().saturating_add(len as u64);
-        end == self.credit.limit || self.size == Some(end) || self.total == Some(end)
+        len < super::send_buffer::MIN_FRAME && self.size != Some(end) && self.total != Some(end)
     }
 
     /// START at 0 has to go, with data to follow or without, and also when a cancel was asked: a
@@ -365,6 +367,7 @@ impl Outgoing {
     /// The stream broke: what was in frames may not have arrived.
     pub(super) fn detach(&mut self) {
         self.started = None;
+        self.has_credit = false;
         self.restarted = false;
         self.is_in_ring = false;
     }

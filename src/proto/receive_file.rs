@@ -18,6 +18,9 @@ const CREDIT_DELAY: Duration = Duration::from_millis(25);
 const FIRST_WINDOW: u64 = 256 * 1024;
 /// Batches of which the code is remembered.
 const ENDED_BATCHES: usize = 16;
+/// Small frames that may be on their way when we end a file before all of it came: START, the last
+/// DATA, FINISH and a CANCEL.
+pub(super) const LATE_FRAMES: u32 = 4;
 /// The round trip that is assumed until one is measured.
 const ROUND_TRIP: Duration = Duration::from_millis(10);
 
@@ -177,6 +180,9 @@ impl Connection {
         let Some(ended) = self.incoming.remove(&transfer) else { return };
         let on_the_way = ended.sent_credit.limit.saturating_sub(ended.received);
         self.late_allowance = self.late_allowance.saturating_add(on_the_way);
+        if ended.is_flowing() && !ended.is_complete() {
+            self.late_frames = self.late_frames.saturating_add(LATE_FRAMES);
+        }
         let batch = ended.batch.and_then(|id| self.incoming.get_mut(&id));
         if let Some(Incoming { shape: Shape::Batch { open, .. }, stored, .. }) = batch {
             *open = open.saturating_sub(1);

@@ -437,7 +437,7 @@ impl Connection {
             }
             let Some(link) = &mut self.link else { return false };
             let id = transfer.to_wire();
-            let is_small = len < super::send_buffer::MIN_FRAME && !t.is_last(len);
+            let is_small = t.is_costly(len);
             let payload = t.cut(len);
             if t.waits_for_peer() {
                 // From here on, whenever the last credit came.

@@ -109,7 +109,8 @@ fn h06_floods_of_frames_that_bring_nothing_on_end_and_are_answered_at_most_once_
             let mut peer = busy(victim);
             let bytes = peer.stream.theirs.len();
             let count = flood(&mut peer, send);
-            assert!((990..=1001).contains(&count), "{name}: {count}");
+            // A few more of those that are late because we ended their transfer.
+            assert!((990..=1005).contains(&count), "{name}: {count}");
             let said = peer.stream.theirs.len() - bytes;
             let heard = peer.stream.ours.len();
             assert!(said <= heard + 1000, "{name}: {said} bytes said to {heard}");

@@ -1,5 +1,6 @@
 //! What fuzzing found in the machine, one test for each defect.
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use duologue::proto::{
@@ -371,4 +372,80 @@ fn a_source_that_was_slow_is_not_the_fault_of_the_peer() {
     assert!(pair.client.poll_timeout().unwrap() > now);
     pair.client.handle_timeout(now);
     assert_eq!(pair.client.poll_event(), None);
+}
+
+#[test]
+fn breaks_with_many_open_transfers_are_no_flood() {
+    let mut pair = Pair::new(Config::builder(), Config::builder());
+    for number in 0..80 {
+        let transfer = pair.offer(&Offer::new(number.to_string()));
+        pair.client.send_data(transfer, 0, vec![1; 10].into()).unwrap();
+    }
+    pair.settle();
+    for _ in 0..30 {
+        // Something to say, so that no attach is idle.
+        pair.client.send_chat(&Chat::new("still here")).unwrap();
+        pair.settle();
+        pair.reattach();
+    }
+    assert!(pair.client.is_open() && pair.server.is_open());
+}
+
+#[test]
+fn a_receiver_that_lets_go_of_few_bytes_at_a_time_does_not_make_its_sender_a_flood() {
+    let mut pair = Pair::new(Config::builder(), Config::builder().receive_window(65_536));
+    let transfer = pair.offer(&Offer::new("a"));
+    let mut sent = 0;
+    let mut on_the_way = VecDeque::from([(Vec::new(), Vec::new()), (Vec::new(), Vec::new())]);
+    // 60 ms there and back, and 100 bytes each 30 ms.
+    for _ in 0..4000 {
+        pair.wait(Duration::from_millis(30));
+        let now = pair.now;
+        let room = pair.client.capacity(transfer).min(100_000 - sent % 100_000);
+        if room > 0 && pair.client.send_data(transfer, sent as u64, vec![1; room].into()).is_ok() {
+            sent += room;
+        }
+        pair.server.release(transfer, 100, now);
+        on_the_way.push_back((bytes(&mut pair.client, now), bytes(&mut pair.server, now)));
+        let (up, down) = on_the_way.pop_front().unwrap();
+        feed(&mut pair.server, now, &up, &mut pair.told[1]);
+        feed(&mut pair.client, now, &down, &mut pair.told[0]);
+        pair.take_all();
+    }
+    assert!(pair.client.is_open() && pair.server.is_open());
+}
+
+#[test]
+fn small_files_that_a_receiver_cannot_store_are_no_flood() {
+    let mut pair = Pair::new(Config::builder(), Config::builder());
+    let now = pair.now;
+    let batch = Batch { name: "b".into(), count: 2000, bytes: 0, metadata: Default::default() };
+    let batch = pair.client.offer_batch(&batch, now).unwrap();
+    pair.settle();
+    let now = pair.now;
+    pair.server.accept(batch, Default::default(), now).unwrap();
+    pair.settle();
+    let full = Conclusion::Failed { code: TransferCode::NO_SPACE, text: "" };
+    for _ in 0..50 {
+        let now = pair.now;
+        for number in 0..40 {
+            let offer = Offer::new(format!("b/{number}")).batch(batch).size(10);
+            let Ok(member) = pair.client.offer(&offer, now) else { break };
+            pair.client.send_data(member, 0, vec![1; 10].into()).unwrap();
+            pair.client.finish(member, None).unwrap();
+        }
+        // Each ends as soon as it is offered: what follows is late.
+        let sent = bytes(&mut pair.client, now);
+        let mut rest = &sent[..];
+        while !rest.is_empty() {
+            let (used, event) = pair.server.handle_input(now, rest).expect("it is honest");
+            rest = &rest[used..];
+            if let Some(Event::Offered { item, transfer, .. }) = &event {
+                pair.server.take(now, *item);
+                pair.server.conclude(*transfer, &full).unwrap();
+            }
+        }
+        pair.settle();
+    }
+    assert!(pair.client.is_open() && pair.server.is_open());
 }

@@ -321,6 +321,12 @@ impl World {
         }
     }
 
+    /// Bytes that the peer was told it may send.
+    fn granted_in_all(&self) -> u64 {
+        let open = self.model.theirs.values().filter(|t| t.state != State::Ended);
+        open.map(|t| t.limit.saturating_sub(t.sent)).sum()
+    }
+
     /// Breaks a rule, and is told which.
     pub fn break_a_rule(&mut self, input: &mut Input<'_>) {
         let (what, pick) = (input.byte(), input.pick(8));
@@ -337,13 +343,20 @@ impl World {
                 CloseCode::PROTOCOL
             }
             1 => {
-                let like = |t: &Theirs| open(t) && t.is_started && t.room() < 1024;
+                let like = |t: &Theirs| open(t) && t.is_started;
                 let Some(id) = self.model.theirs_like(pick, like) else { return };
                 // Credit may be planned that the peer has not heard of.
-                if self.machine.statistics().receive_window > 0 {
+                let granted = self.machine.statistics().receive_window;
+                if granted != self.granted_in_all() {
                     return;
                 }
-                push(id.to_wire(), Frame::Data(vec![1; 1024].into()));
+                let mut left = self.model.theirs[&id].room();
+                while left > 0 {
+                    let len = left.min(limits.fragment.min(limits.frame).into());
+                    push(id.to_wire(), Frame::Data(vec![5; len as usize].into()));
+                    left -= len;
+                }
+                push(id.to_wire(), Frame::Data(vec![1; 1].into()));
                 CloseCode::CREDIT
             }
             2 => {
