@@ -1,6 +1,7 @@
 use core::fmt;
 use core::time::Duration;
 
+use super::connection::usize_from;
 use crate::wire::Limits;
 
 /// What one conversation accepts, keeps and waits for.
@@ -71,6 +72,21 @@ impl Config {
     /// The limits that HELLO tells the peer.
     pub fn limits(&self) -> &Limits {
         &self.limits
+    }
+
+    /// Bytes of file data that are accepted ahead of the application.
+    pub fn receive_window(&self) -> usize {
+        usize_from(self.receive_window)
+    }
+
+    /// How long the last messages, and then the peer's goodbye, are waited for.
+    pub fn close_timeout(&self) -> Duration {
+        self.close_timeout
+    }
+
+    /// How long the handshake may take.
+    pub fn handshake_timeout(&self) -> Duration {
+        self.handshake_timeout
     }
 
     /// Bytes that a peer can make one conversation hold at most, attached or detached, whatever it

@@ -1,4 +1,5 @@
 use alloc::borrow::{Cow, ToOwned};
+use core::fmt;
 use core::ops::Range;
 
 use super::Error;
@@ -227,7 +228,7 @@ pub enum Lane {
 }
 
 impl Lane {
-    pub(super) const ALL: [Self; 2] = [Self::Chat, Self::Control];
+    pub(crate) const ALL: [Self; 2] = [Self::Chat, Self::Control];
 
     /// The id of its PART frames.
     pub(super) fn id(self) -> u32 {
@@ -293,6 +294,22 @@ pub enum CloseReason {
     Failed(Error),
     /// Nobody resumed it in time.
     DetachedTimedOut,
+}
+
+impl fmt::Display for CloseReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Local { code, is_answered: true } => write!(f, "closed by this side ({code})"),
+            Self::Local { code, is_answered: false } => {
+                write!(f, "closed by this side ({code}), without an answer")
+            }
+            Self::Peer(code) => write!(f, "closed by the peer ({code})"),
+            Self::Failed(error) => error.fmt(f),
+            Self::DetachedTimedOut => {
+                f.write_str("its stream broke, and nobody resumed it in time")
+            }
+        }
+    }
 }
 
 /// How the receiver ends a transfer.
