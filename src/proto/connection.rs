@@ -287,7 +287,7 @@ impl Connection {
 
     /// Whether the conversation is open but has no stream, or one that is not ready yet.
     pub fn is_detached(&self) -> bool {
-        self.is_open && self.closed.is_none() && self.phase() != Some(Phase::Open)
+        self.is_open() && self.phase() != Some(Phase::Open)
     }
 
     /// Whether the conversation has ended. There may still be last words to transmit.
