@@ -24,7 +24,8 @@ use crate::wire::{ConversationId, Hello, Limits, Side, TransferCode, TransferId}
 /// One conversation with one peer: a state machine without I/O.
 ///
 /// See the [module](super) for how it is driven. Time, input and random seeds come in as arguments;
-/// bytes to send and events come out. Any order of calls is legal, and a call too many does nothing.
+/// bytes to send and events come out. Any order of calls is legal: an input or output too many does
+/// nothing, and an action that cannot be done returns an error and has changed nothing.
 ///
 /// `Debug` shows where it is, and nothing of what was said, nor the secret.
 pub struct Connection {
