@@ -57,6 +57,80 @@ impl Connection {
     /// Offers many files at once. When the peer has accepted, its members are
     /// [offered](Self::offer), at most as many as `count` says.
     ///
+    /// # Examples
+    ///
+    /// ```
+    /// use duologue::proto::{Acceptance, Conclusion, Event};
+    /// # use duologue::time::Time;
+    /// use duologue::wire::{Batch, Offer, TransferCode};
+    /// # mod machines { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/examples/support/machines.rs")); }
+    /// # use machines::{carry, open};
+    ///
+    /// # let now = Time::ZERO;
+    /// # let (mut client, mut server) = open(now)?;
+    /// let folder = Batch { name: "photos".into(), count: 3, bytes: 9, metadata: [][..].into() };
+    /// let batch = client.offer_batch(&folder, now)?;
+    ///
+    /// // One decision for all of it.
+    /// for event in carry(&mut client, &mut server, now) {
+    ///     if let Event::BatchOffered { item, transfer, .. } = event {
+    ///         server.accept(transfer, Acceptance::default(), now)?;
+    ///         server.take(now, item);
+    ///     }
+    /// }
+    /// for event in carry(&mut server, &mut client, now) {
+    ///     if let Event::Accepted { item, transfer, .. } = event {
+    ///         assert_eq!(transfer, batch);
+    ///         client.take(now, item);
+    ///     }
+    /// }
+    ///
+    /// // The members need no answer: their data can go at once. A directory has none.
+    /// for (name, content) in [("sea/1.jpg", "wave"), ("sea/2.jpg", "shell")] {
+    ///     let offer = Offer::new(name).size(content.len() as u64).batch(batch);
+    ///     let file = client.offer(&offer, now)?;
+    ///     client.send_data(file, 0, content.into())?;
+    ///     client.finish(file, None)?;
+    /// }
+    /// client.offer(&Offer::new("mountains").batch(batch).directory(), now)?;
+    ///
+    /// let (mut finished, mut members) = (Vec::new(), 0);
+    /// for event in carry(&mut client, &mut server, now) {
+    ///     let item = event.item();
+    ///     match event {
+    ///         // It is accepted already. A directory is there as soon as it is made.
+    ///         Event::Offered { transfer, offer, .. } => {
+    ///             members += 1;
+    ///             if offer.is_directory {
+    ///                 finished.push(transfer);
+    ///             }
+    ///         }
+    ///         Event::Data { transfer, data, .. } => server.release(transfer, data.len(), now),
+    ///         Event::Finished { transfer, .. } => finished.push(transfer),
+    ///         _ => {}
+    ///     }
+    ///     item.into_iter().for_each(|item| server.take(now, item));
+    /// }
+    ///
+    /// // All data came here, too. Each member has its own verdict; that of the batch is the last.
+    /// for member in finished {
+    ///     server.conclude(member, &Conclusion::Stored { name: "" })?;
+    /// }
+    /// assert_eq!(members, folder.count);
+    /// server.conclude(batch, &Conclusion::Stored { name: "photos (2)" })?;
+    ///
+    /// let mut verdicts = Vec::new();
+    /// for event in carry(&mut server, &mut client, now) {
+    ///     if let Event::Verdict { item, transfer, code, total, .. } = event {
+    ///         verdicts.push((transfer, code, total));
+    ///         client.take(now, item);
+    ///     }
+    /// }
+    /// assert_eq!(verdicts.len(), 4);
+    /// assert_eq!(verdicts.last(), Some(&(batch, TransferCode::STORED, 3)));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     ///
     /// Those of [`offer`](Self::offer).
@@ -108,6 +182,91 @@ impl Connection {
     /// keeps at most the configuration's send buffer and one chunk. The [module](super#files) has an
     /// example.
     ///
+    /// # Examples
+    ///
+    /// ```
+    /// use bytes::Bytes;
+    /// use duologue::proto::{ActionError, Connection};
+    /// # use duologue::proto::{Acceptance, Conclusion, Event};
+    /// # use duologue::time::Time;
+    /// use duologue::wire::{Offer, TransferId};
+    /// # mod machines { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/examples/support/machines.rs")); }
+    /// # use machines::{carry, open};
+    ///
+    /// struct Source {
+    ///     content: Bytes,
+    ///     is_finished: bool,
+    /// }
+    ///
+    /// impl Source {
+    ///     /// Sends from an offset on, as far as there is room.
+    ///     fn send(
+    ///         &mut self,
+    ///         machine: &mut Connection,
+    ///         transfer: TransferId,
+    ///         from: u64,
+    ///     ) -> Result<(), ActionError> {
+    ///         let mut offset = from as usize;
+    ///         while offset < self.content.len() {
+    ///             let end = self.content.len().min(offset + 64 * 1024);
+    ///             match machine.send_data(transfer, offset as u64, self.content.slice(offset..end)) {
+    ///                 Ok(()) => offset = end,
+    ///                 Err(ActionError::Blocked) => return Ok(()), // an event says where to go on
+    ///                 Err(error) => return Err(error),
+    ///             }
+    ///         }
+    ///         // After a rewind it has been finished already.
+    ///         if !self.is_finished {
+    ///             machine.finish(transfer, None)?;
+    ///             self.is_finished = true;
+    ///         }
+    ///         Ok(())
+    ///     }
+    /// }
+    ///
+    /// # let mut now = Time::ZERO;
+    /// # let (mut client, mut server) = open(now)?;
+    /// let mut source = Source { content: vec![7; 1 << 20].into(), is_finished: false };
+    /// let file = client.offer(&Offer::new("film").size(1 << 20).seekable(), now)?;
+    /// # let (mut received, mut stored, mut has_waited) = (0, false, false);
+    /// # while !stored {
+    /// #     for event in carry(&mut client, &mut server, now) {
+    /// #         event.item().into_iter().for_each(|item| server.take(now, item));
+    /// #         match event {
+    /// #             Event::Offered { transfer, .. } => _ = server.accept(transfer, Acceptance::default(), now)?,
+    /// #             Event::Data { transfer, data, .. } => {
+    /// #                 received += data.len();
+    /// #                 server.release(transfer, data.len(), now);
+    /// #             }
+    /// #             _ => {}
+    /// #         }
+    /// #     }
+    /// #     if received == 1 << 20 && server.conclude(file, &Conclusion::Stored { name: "film" }).is_ok() {
+    /// #         received += 1;
+    /// #     }
+    /// #     now = now.saturating_add(core::time::Duration::from_millis(25));
+    /// #     server.handle_timeout(now);
+    /// // …
+    /// for event in carry(&mut server, &mut client, now) {
+    ///     let item = event.item();
+    ///     match event {
+    ///         Event::Accepted { transfer, accept, .. } => {
+    ///             source.send(&mut client, transfer, accept.offset)?;
+    ///         }
+    ///         Event::Writable { transfer, offset } | Event::Rewind { transfer, offset } => {
+    /// #             has_waited = true;
+    ///             source.send(&mut client, transfer, offset)?;
+    ///         }
+    /// #         Event::Verdict { .. } => stored = true,
+    ///         _ => {}
+    ///     }
+    ///     item.into_iter().for_each(|item| client.take(now, item));
+    /// }
+    /// # }
+    /// # assert!(has_waited && source.is_finished);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     ///
     /// [`ActionError::Blocked`] while there is no room: [`Event::Writable`](super::Event::Writable)
@@ -151,6 +310,70 @@ impl Connection {
     }
 
     /// The digest of the prefix that the peer named is the one of ours: its bytes count.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use duologue::proto::{Acceptance, Event};
+    /// # use duologue::time::Time;
+    /// use duologue::wire::{Digest, Offer};
+    /// # mod machines { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/examples/support/machines.rs")); }
+    /// # use machines::{carry, open};
+    ///
+    /// fn digest(bytes: &[u8]) -> Digest {
+    ///     Digest::Blake3(*blake3::hash(bytes).as_bytes())
+    /// }
+    ///
+    /// // The receiver has a part, of before its program was restarted: once it is one of this file, and
+    /// // once of what the file was then.
+    /// let content = b"0123456789";
+    /// for (part, begin) in [("01234", 5), ("abcde", 0)] {
+    /// #     let now = Time::ZERO;
+    /// #     let (mut client, mut server) = open(now)?;
+    ///     let (mut part, mut began) = (part.as_bytes().to_vec(), None);
+    ///     client.offer(&Offer::new("notes.txt").size(10), now)?;
+    ///     while part != content {
+    ///         for event in carry(&mut client, &mut server, now) {
+    ///             let item = event.item();
+    ///             match event {
+    ///                 Event::Offered { transfer, .. } => {
+    ///                     let prefix = Some((part.len() as u64, digest(&part)));
+    ///                     server.accept(transfer, Acceptance { prefix }, now)?;
+    ///                 }
+    ///                 // At 0, what is there is void.
+    ///                 Event::Started { offset, .. } => {
+    ///                     part.truncate(offset as usize);
+    ///                     began = Some(offset);
+    ///                 }
+    ///                 Event::Data { transfer, data, .. } => {
+    ///                     part.extend_from_slice(&data);
+    ///                     server.release(transfer, data.len(), now);
+    ///                 }
+    ///                 _ => {}
+    ///             }
+    ///             item.into_iter().for_each(|item| server.take(now, item));
+    ///         }
+    ///         for event in carry(&mut server, &mut client, now) {
+    ///             let item = event.item();
+    ///             if let Event::Accepted { transfer, accept, .. } = event {
+    ///                 // What follows the part may go at once, while a long one is hashed.
+    ///                 let offset = accept.offset as usize;
+    ///                 client.send_data(transfer, accept.offset, content[offset..].into())?;
+    ///                 if accept.prefix == Some(digest(&content[..offset])) {
+    ///                     client.confirm_prefix(transfer)?;
+    ///                 } else {
+    ///                     client.restart(transfer)?;
+    ///                     client.send_data(transfer, 0, content[..].into())?;
+    ///                 }
+    ///                 client.finish(transfer, Some(digest(content)))?;
+    ///             }
+    ///             item.into_iter().for_each(|item| client.take(now, item));
+    ///         }
+    ///     }
+    ///     assert_eq!(began, Some(begin));
+    /// }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     ///
@@ -225,6 +448,43 @@ impl Connection {
     /// Asks the peer to end a transfer; nothing more of it is sent. Its verdict is the end, and
     /// may be that everything was stored.
     ///
+    /// # Examples
+    ///
+    /// ```
+    /// use duologue::proto::{Acceptance, Conclusion, Event};
+    /// # use duologue::time::Time;
+    /// use duologue::wire::{Offer, TransferCode};
+    /// # mod machines { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/examples/support/machines.rs")); }
+    /// # use machines::{carry, open};
+    ///
+    /// # let now = Time::ZERO;
+    /// # let (mut client, mut server) = open(now)?;
+    /// # let file = client.offer(&Offer::new("film"), now)?;
+    /// # for event in carry(&mut client, &mut server, now) {
+    /// #     event.item().into_iter().for_each(|item| server.take(now, item));
+    /// # }
+    /// # server.accept(file, Acceptance::default(), now)?;
+    /// # carry(&mut server, &mut client, now);
+    /// client.send_data(file, 0, b"Once upon a time"[..].into())?;
+    /// client.cancel(file, TransferCode::CANCELLED, "the wrong film")?;
+    ///
+    /// for event in carry(&mut client, &mut server, now) {
+    ///     if let Event::CancelAsked { item, transfer, code, .. } = event {
+    ///         // The receiver ends it. (It can do so without being asked, too.)
+    ///         server.conclude(transfer, &Conclusion::Failed { code, text: "" })?;
+    ///         server.take(now, item);
+    ///     }
+    /// }
+    /// for event in carry(&mut server, &mut client, now) {
+    ///     if let Event::Verdict { item, transfer, code, .. } = event {
+    ///         assert_eq!((transfer, code), (file, TransferCode::CANCELLED));
+    ///         client.take(now, item);
+    ///     }
+    /// }
+    /// # assert!(client.cancel(file, TransferCode::CANCELLED, "").is_err());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     ///
     /// [`ActionError::UnknownTransfer`]; [`WrongState`](ActionError::WrongState) the second time;
@@ -253,6 +513,46 @@ impl Connection {
     }
 
     /// Pauses a transfer of either side, or lets it go on, as far as this side is concerned.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use duologue::proto::Event;
+    /// # use duologue::proto::Acceptance;
+    /// # use duologue::time::Time;
+    /// # use duologue::wire::Offer;
+    /// # mod machines { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/examples/support/machines.rs")); }
+    /// # use machines::{carry, open};
+    ///
+    /// # let now = Time::ZERO;
+    /// # let (mut client, mut server) = open(now)?;
+    /// # let file = client.offer(&Offer::new("film"), now)?;
+    /// # for event in carry(&mut client, &mut server, now) {
+    /// #     event.item().into_iter().for_each(|item| server.take(now, item));
+    /// # }
+    /// # server.accept(file, Acceptance::default(), now)?;
+    /// # carry(&mut server, &mut client, now);
+    /// // Either side can pause; here it is the receiver.
+    /// server.pause(file, true)?;
+    /// for event in carry(&mut server, &mut client, now) {
+    ///     if let Event::Paused { item, transfer, is_paused } = event {
+    ///         assert_eq!((transfer, is_paused), (file, true));
+    ///         client.take(now, item);
+    ///     }
+    /// }
+    ///
+    /// // What is queued waits.
+    /// client.send_data(file, 0, b"Once upon a time"[..].into())?;
+    /// let is_data = |event: &Event<'_>| matches!(event, Event::Data { .. });
+    /// assert!(!carry(&mut client, &mut server, now).iter().any(is_data));
+    ///
+    /// server.pause(file, false)?;
+    /// for event in carry(&mut server, &mut client, now) {
+    ///     event.item().into_iter().for_each(|item| client.take(now, item));
+    /// }
+    /// assert!(carry(&mut client, &mut server, now).iter().any(is_data));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     ///
