@@ -365,9 +365,10 @@
 //! | more | where |
 //! |---|---|
 //! | a file that is larger than the [`send_buffer`](ConfigBuilder::send_buffer) | [`send_data`] |
-//! | the receiver has a part already, of before a restart of its program say | [`confirm_prefix`](Connection::confirm_prefix), [`restart`](Connection::restart) |
+//! | the receiver has a part already, of before a restart of its program say | [`accept`], with [`confirm_prefix`](Connection::confirm_prefix) and [`restart`](Connection::restart) |
 //! | many files at once, a folder say | [`offer_batch`](Connection::offer_batch) |
-//! | to pause one, or to give it up | [`pause`](Connection::pause), [`cancel`](Connection::cancel) |
+//! | to pause one | [`pause`](Connection::pause) |
+//! | to give one up, from either side | [`conclude`], with [`cancel`](Connection::cancel) |
 //!
 //! # Breaks
 //!

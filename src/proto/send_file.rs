@@ -310,70 +310,7 @@ impl Connection {
     }
 
     /// The digest of the prefix that the peer named is the one of ours: its bytes count.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use duologue::proto::{Acceptance, Event};
-    /// # use duologue::time::Time;
-    /// use duologue::wire::{Digest, Offer};
-    /// # mod machines { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/examples/support/machines.rs")); }
-    /// # use machines::{carry, open};
-    ///
-    /// fn digest(bytes: &[u8]) -> Digest {
-    ///     Digest::Blake3(*blake3::hash(bytes).as_bytes())
-    /// }
-    ///
-    /// // The receiver has a part, of before its program was restarted: once it is one of this file, and
-    /// // once of what the file was then.
-    /// let content = b"0123456789";
-    /// for (part, begin) in [("01234", 5), ("abcde", 0)] {
-    /// #     let now = Time::ZERO;
-    /// #     let (mut client, mut server) = open(now)?;
-    ///     let (mut part, mut began) = (part.as_bytes().to_vec(), None);
-    ///     client.offer(&Offer::new("notes.txt").size(10), now)?;
-    ///     while part != content {
-    ///         for event in carry(&mut client, &mut server, now) {
-    ///             let item = event.item();
-    ///             match event {
-    ///                 Event::Offered { transfer, .. } => {
-    ///                     let prefix = Some((part.len() as u64, digest(&part)));
-    ///                     server.accept(transfer, Acceptance { prefix }, now)?;
-    ///                 }
-    ///                 // At 0, what is there is void.
-    ///                 Event::Started { offset, .. } => {
-    ///                     part.truncate(offset as usize);
-    ///                     began = Some(offset);
-    ///                 }
-    ///                 Event::Data { transfer, data, .. } => {
-    ///                     part.extend_from_slice(&data);
-    ///                     server.release(transfer, data.len(), now);
-    ///                 }
-    ///                 _ => {}
-    ///             }
-    ///             item.into_iter().for_each(|item| server.take(now, item));
-    ///         }
-    ///         for event in carry(&mut server, &mut client, now) {
-    ///             let item = event.item();
-    ///             if let Event::Accepted { transfer, accept, .. } = event {
-    ///                 // What follows the part may go at once, while a long one is hashed.
-    ///                 let offset = accept.offset as usize;
-    ///                 client.send_data(transfer, accept.offset, content[offset..].into())?;
-    ///                 if accept.prefix == Some(digest(&content[..offset])) {
-    ///                     client.confirm_prefix(transfer)?;
-    ///                 } else {
-    ///                     client.restart(transfer)?;
-    ///                     client.send_data(transfer, 0, content[..].into())?;
-    ///                 }
-    ///                 client.finish(transfer, Some(digest(content)))?;
-    ///             }
-    ///             item.into_iter().for_each(|item| client.take(now, item));
-    ///         }
-    ///     }
-    ///     assert_eq!(began, Some(begin));
-    /// }
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
+    /// [`accept`](Self::accept) has an example of both ends.
     ///
     /// # Errors
     ///
@@ -390,7 +327,7 @@ impl Connection {
     }
 
     /// The digest of the prefix is another one, or the source cannot go there: all bytes are sent,
-    /// from offset 0 on.
+    /// from offset 0 on. [`accept`](Self::accept) has an example.
     ///
     /// # Errors
     ///
@@ -412,6 +349,9 @@ impl Connection {
     }
 
     /// Says that all bytes are queued, and their digest over the whole file.
+    ///
+    /// It is said once: when [`Event::Rewind`](super::Event::Rewind) comes after it, the data is sent
+    /// again, and this not.
     ///
     /// # Errors
     ///
@@ -446,44 +386,7 @@ impl Connection {
     }
 
     /// Asks the peer to end a transfer; nothing more of it is sent. Its verdict is the end, and
-    /// may be that everything was stored.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use duologue::proto::{Acceptance, Conclusion, Event};
-    /// # use duologue::time::Time;
-    /// use duologue::wire::{Offer, TransferCode};
-    /// # mod machines { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/examples/support/machines.rs")); }
-    /// # use machines::{carry, open};
-    ///
-    /// # let now = Time::ZERO;
-    /// # let (mut client, mut server) = open(now)?;
-    /// # let file = client.offer(&Offer::new("film"), now)?;
-    /// # for event in carry(&mut client, &mut server, now) {
-    /// #     event.item().into_iter().for_each(|item| server.take(now, item));
-    /// # }
-    /// # server.accept(file, Acceptance::default(), now)?;
-    /// # carry(&mut server, &mut client, now);
-    /// client.send_data(file, 0, b"Once upon a time"[..].into())?;
-    /// client.cancel(file, TransferCode::CANCELLED, "the wrong film")?;
-    ///
-    /// for event in carry(&mut client, &mut server, now) {
-    ///     if let Event::CancelAsked { item, transfer, code, .. } = event {
-    ///         // The receiver ends it. (It can do so without being asked, too.)
-    ///         server.conclude(transfer, &Conclusion::Failed { code, text: "" })?;
-    ///         server.take(now, item);
-    ///     }
-    /// }
-    /// for event in carry(&mut server, &mut client, now) {
-    ///     if let Event::Verdict { item, transfer, code, .. } = event {
-    ///         assert_eq!((transfer, code), (file, TransferCode::CANCELLED));
-    ///         client.take(now, item);
-    ///     }
-    /// }
-    /// # assert!(client.cancel(file, TransferCode::CANCELLED, "").is_err());
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
+    /// may be that everything was stored. [`conclude`](Self::conclude) has an example of both ends.
     ///
     /// # Errors
     ///
