@@ -111,7 +111,8 @@ pub enum Event<'a> {
     /// sent.
     ///
     /// It may come after [`finish`](super::Connection::finish). That still counts: send the data, and
-    /// do not finish again.
+    /// do not finish again. A digest that is computed while the file is sent must not take in these
+    /// bytes twice. [`send_data`](super::Connection::send_data) has an example.
     Rewind {
         /// Our offer.
         transfer: TransferId,
@@ -220,7 +221,7 @@ pub enum Opening {
     /// It goes on where it broke.
     Resumed,
     /// The server had forgotten it, so it began anew: receipts of before are resolved, and
-    /// transfers abandoned.
+    /// transfers abandoned. Items and transfers are numbered from the beginning again.
     Fresh,
 }
 

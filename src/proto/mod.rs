@@ -19,10 +19,10 @@
 //! | getters | [`is_open`], [`is_closed`], [`is_write_closed`], [`capacity`], [`statistics`], … | how it stands |
 //!
 //! After an input or an action the outputs may have changed: poll them again. Any order of calls is
-//! legal. An output or a deadline polled too often is the same again; a deadline handled too early,
-//! an end of stream told twice, bytes advanced or items taken that there are not, do nothing; input
-//! after the end gives the error again. An action that cannot be done, a second [`close`] say,
-//! returns an [`ActionError`] and has changed nothing.
+//! legal. A deadline handled too early and an end of stream told twice do nothing; outputs polled once
+//! more are the same, or nothing; input after the end gives the error again; bytes advanced, or an item
+//! taken, beyond what was handed out count as all that was. An action that cannot be done, a second
+//! [`close`] say, returns an [`ActionError`] and has changed nothing.
 //!
 //! # A conversation
 //!
@@ -122,18 +122,33 @@
 //!     }
 //! }
 //!
+//! /// Of input that was read already, `unread` is what an acceptor has left.
 //! fn run(
 //!     machine: &mut Connection,
 //!     stream: &mut TcpStream,
+//!     unread: &[u8],
 //!     clock: Instant,
 //!     handle: Handler<'_>,
 //! ) -> io::Result<()> {
 //!     let mut buffer = vec![0; 64 * 1024];
+//!     let mut len = unread.len();
+//!     buffer[..len].copy_from_slice(unread);
 //!     stream.set_nodelay(true)?;
 //!     stream.set_write_timeout(Some(Duration::from_secs(20)))?;
 //!     loop {
 //!         while let Some(event) = machine.poll_event() {
 //!             tell(machine, event, clock, handle);
+//!         }
+//!         // Why input failed, if it did, is told by an event, too; the rest is thrown away.
+//!         let mut input = &buffer[..std::mem::take(&mut len)];
+//!         while let Ok((used @ 1.., event)) = machine.handle_input(now(clock), input) {
+//!             input = &input[used..];
+//!             if let Some(event) = event {
+//!                 tell(machine, event, clock, handle);
+//!             }
+//!             while let Some(event) = machine.poll_event() {
+//!                 tell(machine, event, clock, handle);
+//!             }
 //!         }
 //!         let transmit = machine.poll_transmit(now(clock));
 //!         let slices: Vec<_> = transmit.into_iter().map(IoSlice::new).collect();
@@ -160,19 +175,7 @@
 //!         stream.set_read_timeout(Some(wait))?;
 //!         match stream.read(&mut buffer) {
 //!             Ok(0) => break machine.handle_eof(now(clock)),
-//!             Ok(len) => {
-//!                 let mut input = &buffer[..len];
-//!                 // Why it failed, if it did, is told by an event, too; the rest is thrown away.
-//!                 while let Ok((used @ 1.., event)) = machine.handle_input(now(clock), input) {
-//!                     input = &input[used..];
-//!                     if let Some(event) = event {
-//!                         tell(machine, event, clock, handle);
-//!                     }
-//!                     while let Some(event) = machine.poll_event() {
-//!                         tell(machine, event, clock, handle);
-//!                     }
-//!                 }
-//!             }
+//!             Ok(read) => len = read,
 //!             Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
 //!                 if deadline.is_none() {
 //!                     break;
@@ -204,7 +207,7 @@
 //!     }
 //!     let mut machine = acceptor.accept(now(clock)).map_err(io::Error::other)?;
 //!     let mut heard = String::new();
-//!     run(&mut machine, &mut stream, clock, &mut |machine, event| match event {
+//!     run(&mut machine, &mut stream, &[], clock, &mut |machine, event| match event {
 //!         Event::PeerHello { .. } => _ = machine.accept_peer(now(clock)),
 //!         Event::Chat { chat, .. } => heard.push_str(&chat.text),
 //!         _ => {}
@@ -215,7 +218,7 @@
 //! let mut machine =
 //!     Connection::client(Config::default(), StreamParameters::new([1; 32]), now(clock));
 //! let mut end = None;
-//! run(&mut machine, &mut stream, clock, &mut |machine, event| match event {
+//! run(&mut machine, &mut stream, &[], clock, &mut |machine, event| match event {
 //!     // What fails here fails as the conversation has ended meanwhile: an event tells.
 //!     Event::PeerHello { .. } => _ = machine.accept_peer(now(clock)),
 //!     Event::Open(_) => _ = machine.send_chat(&Chat::new("Guten Tag")),
@@ -231,8 +234,9 @@
 //! # Ok::<(), io::Error>(())
 //! ```
 //!
-//! This server waits for a HELLO for ever, and has no conversations that could be resumed; the
-//! [`Acceptor`] has an example that does better.
+//! This server waits for a HELLO for ever, and has no conversations that could be resumed; the example
+//! of [`Acceptor`] does better, and fits to `run`. Whatever else has something to say, a keyboard say,
+//! has to wait until the read returns: give it a shorter time-out, or use an executor.
 //!
 //! While such a loop is in a write it neither reads nor keeps deadlines: those that come meanwhile are
 //! handled once it returns, so the time-out of a write adds to that of silence. Two of them can

@@ -87,8 +87,8 @@ impl<'a> Offer<'a> {
     ///
     /// It is a promise: the machine then lets go of bytes that have left, instead of keeping them
     /// until the peer has received them, and after a break asks for them with `proto`'s
-    /// `Event::Rewind`, also after FINISH. An application that does not answer that never ends the
-    /// transfer.
+    /// `Event::Rewind`, also after FINISH. If the application does not answer that, the transfer
+    /// stalls until the receiver gives it up.
     #[must_use]
     pub fn seekable(mut self) -> Self {
         self.is_seekable = true;
