@@ -81,7 +81,7 @@ impl Connection {
     /// #     events
     /// # }
     /// # let now = Time::ZERO;
-    /// # let (mut client, mut server) = open(now)?;
+    /// let (mut client, mut server) = open(now)?;
     ///
     /// fn bytes(transmit: Transmit<'_>) -> Vec<u8> {
     ///     transmit.into_iter().flatten().copied().collect()
@@ -109,7 +109,8 @@ impl Connection {
     /// let hello = bytes(resuming.poll_transmit());
     /// resuming.advance_transmit(hello.len());
     ///
-    /// // The client accepts the server again, and proves that it is the one that was here.
+    /// // The client accepts the server again, and proves that it is the one that was here. (`receive`
+    /// // hands all of its bytes to a machine, as `carry` does.)
     /// receive(&mut client, &hello, now);
     /// client.accept_peer(now)?;
     /// let proof = bytes(client.poll_transmit(now));

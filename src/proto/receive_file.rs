@@ -50,7 +50,7 @@ impl Connection {
     /// let content = b"0123456789";
     /// for (part, begin) in [("01234", 5), ("abcde", 0)] {
     /// #     let now = Time::ZERO;
-    /// #     let (mut client, mut server) = open(now)?;
+    ///     let (mut client, mut server) = open(now)?;
     ///     let (mut part, mut began) = (part.as_bytes().to_vec(), None);
     ///     client.offer(&Offer::new("notes.txt").size(10), now)?;
     ///     while part != content {
@@ -186,13 +186,14 @@ impl Connection {
     /// # use machines::{carry, open};
     ///
     /// # let now = Time::ZERO;
-    /// # let (mut client, mut server) = open(now)?;
+    /// let (mut client, mut server) = open(now)?;
     /// # let file = client.offer(&Offer::new("film"), now)?;
     /// # for event in carry(&mut client, &mut server, now) {
     /// #     event.item().into_iter().for_each(|item| server.take(now, item));
     /// # }
     /// # server.accept(file, Acceptance::default(), now)?;
     /// # carry(&mut server, &mut client, now);
+    /// // The server has accepted `file`, and the client finds out that it is not the right one.
     /// client.send_data(file, 0, b"Once upon a time"[..].into())?;
     /// client.cancel(file, TransferCode::CANCELLED, "the wrong film")?;
     ///

@@ -67,7 +67,7 @@ impl Connection {
     /// # use machines::{carry, open};
     ///
     /// # let now = Time::ZERO;
-    /// # let (mut client, mut server) = open(now)?;
+    /// let (mut client, mut server) = open(now)?;
     /// let folder = Batch { name: "photos".into(), count: 3, bytes: 9, metadata: [][..].into() };
     /// let batch = client.offer_batch(&folder, now)?;
     ///
@@ -225,7 +225,7 @@ impl Connection {
     /// }
     ///
     /// # let mut now = Time::ZERO;
-    /// # let (mut client, mut server) = open(now)?;
+    /// let (mut client, mut server) = open(now)?;
     /// let mut source = Source { content: vec![7; 1 << 20].into(), is_finished: false };
     /// let file = client.offer(&Offer::new("film").size(1 << 20).seekable(), now)?;
     /// # let (mut received, mut stored, mut has_waited) = (0, false, false);
@@ -428,14 +428,14 @@ impl Connection {
     /// # use machines::{carry, open};
     ///
     /// # let now = Time::ZERO;
-    /// # let (mut client, mut server) = open(now)?;
+    /// let (mut client, mut server) = open(now)?;
     /// # let file = client.offer(&Offer::new("film"), now)?;
     /// # for event in carry(&mut client, &mut server, now) {
     /// #     event.item().into_iter().for_each(|item| server.take(now, item));
     /// # }
     /// # server.accept(file, Acceptance::default(), now)?;
     /// # carry(&mut server, &mut client, now);
-    /// // Either side can pause; here it is the receiver.
+    /// // The server has accepted `file`. Either side can pause; here it is the receiver.
     /// server.pause(file, true)?;
     /// for event in carry(&mut server, &mut client, now) {
     ///     if let Event::Paused { item, transfer, is_paused } = event {
