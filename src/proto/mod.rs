@@ -236,7 +236,8 @@
 //!
 //! This server waits for a HELLO for ever, and has no conversations that could be resumed; the example
 //! of [`Acceptor`] does better, and fits to `run`. Whatever else has something to say, a keyboard say,
-//! has to wait until the read returns: give it a shorter time-out, or use an executor.
+//! has to wait until the read returns: give it a shorter time-out while there is a deadline, or use an
+//! executor.
 //!
 //! While such a loop is in a write it neither reads nor keeps deadlines: those that come meanwhile are
 //! handled once it returns, so the time-out of a write adds to that of silence. Two of them can
