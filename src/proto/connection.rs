@@ -83,7 +83,6 @@ pub struct Connection {
     pub(super) delivered: Lanes<Range<u64>>,
     pub(super) is_blocked: Lanes<bool>,
 
-    pub(super) schedule: Schedule,
     pub(super) budget: Budget,
     /// What we may spend of the peer's budget: half of it, as time on the way can bunch frames.
     pub(super) own_budget: Budget,
@@ -105,17 +104,6 @@ pub(super) struct Closing {
     /// Until then the last items may be acknowledged; later, the peer may answer.
     pub(super) deadline: Time,
     pub(super) is_sent: bool,
-}
-
-/// What went last, which decides what goes next.
-#[derive(Debug, Default)]
-pub(super) struct Schedule {
-    /// Control bytes since the last frame of an item.
-    pub(super) control_run: usize,
-    /// The lane whose turn it is.
-    pub(super) is_control_lane_next: bool,
-    /// Bytes of items since the last bulk frame.
-    pub(super) items_since_bulk: usize,
 }
 
 /// What a new stream needs from outside: randomness, and what it is bound to.
@@ -252,7 +240,6 @@ impl Connection {
             events: VecDeque::new(),
             delivered: Lanes::from_fn(|_| 0..0),
             is_blocked: Lanes::default(),
-            schedule: Schedule::default(),
             budget: Budget::new(budget::FULL, now),
             own_budget: Budget::new(budget::FULL / 2, now),
             is_out_of_budget: false,

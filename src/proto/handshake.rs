@@ -191,7 +191,6 @@ impl Connection {
         self.is_open = true;
         self.is_confirmed |= opening == Opening::Resumed || self.side == Side::Client;
         self.detached_since = None;
-        self.schedule = super::connection::Schedule::default();
         self.statistics.streams = self.statistics.streams.saturating_add(1);
         let flowing: Vec<_> = self.incoming.keys().copied().collect();
         for transfer in flowing {

@@ -498,6 +498,7 @@ mod receive;
 mod receive_file;
 mod receive_lane;
 mod resuming;
+mod schedule;
 mod send_buffer;
 mod send_file;
 mod send_lane;

@@ -312,8 +312,8 @@ impl Connection {
         link.reported = ack.received;
         link.pacer.on_received(now, ack.received);
         for (lane, next) in Lane::ALL.into_iter().zip(ack.next) {
-            let Some(delivered) = self.send.get_mut(lane).acknowledge(next) else {
-                return violation("items that were not sent");
+            let Some(delivered) = self.send.get_mut(lane).acknowledge(next, ack.received) else {
+                return violation("items that were not sent, or have not arrived");
             };
             if !delivered.is_empty() {
                 has_news = true;

@@ -308,6 +308,24 @@ impl Connection {
         self.watch(transfer);
     }
 
+    /// A frame of a transfer was taken back: its turn comes again before those that followed it.
+    pub(super) fn requeue_data(&mut self, transfer: TransferId) {
+        let Some(t) = self.outgoing.get_mut(&transfer) else { return };
+        if !t.is_in_ring && !t.is_ready() {
+            return;
+        }
+        if t.is_in_ring && self.ring.front() != Some(&transfer) {
+            // It went to the back, where few have come since.
+            if let Some(place) = self.ring.iter().rposition(|&other| other == transfer) {
+                self.ring.remove(place);
+                self.ring.push_front(transfer);
+            }
+        } else if !t.is_in_ring {
+            t.is_in_ring = true;
+            self.ring.push_front(transfer);
+        }
+    }
+
     /// Puts a transfer with data to send into the ring.
     pub(super) fn queue_data(&mut self, transfer: TransferId) {
         if let Some(t) = self.outgoing.get_mut(&transfer) {

@@ -5,14 +5,8 @@ use super::event::{Event, Lane};
 use super::link::Phase;
 use super::pacer;
 use super::plan::{Slices, Source};
-use super::send_lane::framed_len;
 use crate::time::Time;
 use crate::wire::{Ack, Header, Kind, Ping, Signal, Start, TransferId};
-
-/// Control goes before an item, but at most this much of it.
-const CONTROL_RUN: usize = 1024;
-/// Bulk gets one frame for this much of items.
-const BULK_SHARE: usize = 256 * 1024;
 
 /// Bytes that are next on the stream, as slices for one vectored write.
 ///
@@ -92,7 +86,7 @@ impl Connection {
                 if source.is_counted() {
                     link.pacer.on_sent(self.now, end, frame as u64);
                 }
-                self.on_begun(source, frame);
+                self.on_begun(source, frame, end);
             }
             let Some(link) = &mut self.link else { return };
             let taken = link.plan.advance(left);
@@ -104,8 +98,9 @@ impl Connection {
         }
     }
 
-    /// The first byte of a frame leaves: it cannot be taken back any more.
-    fn on_begun(&mut self, source: Source, len: usize) {
+    /// The first byte of a frame leaves, which is up to `end` of the stream: it cannot be taken
+    /// back any more.
+    fn on_begun(&mut self, source: Source, len: usize, end: u64) {
         if let Source::Item { lane: Lane::Control, number, .. } = source {
             self.begin_to_wait(number);
         }
@@ -117,7 +112,7 @@ impl Connection {
                 }
                 let count = if lane == Lane::Chat { &mut sent.chat } else { &mut sent.messages };
                 count.add(len);
-                if self.send.get_mut(lane).commit(number, ends) {
+                if self.send.get_mut(lane).commit(number, ends, end) {
                     let bytes = &mut self.statistics.retransmitted_bytes;
                     *bytes = bytes.saturating_add(len as u64);
                 }
@@ -171,10 +166,9 @@ impl Connection {
                     self.own_budget.refund();
                 }
                 if let Some(t) = self.outgoing.get_mut(&transfer) {
-                    let offset = t.buffer.next().saturating_sub(payload as u64);
-                    t.buffer.rewind(offset);
+                    t.buffer.uncut(payload);
                 }
-                self.queue_data(transfer);
+                self.requeue_data(transfer);
             }
             Source::Start { transfer } => {
                 if let Some(t) = self.outgoing.get_mut(&transfer) {
@@ -183,7 +177,7 @@ impl Connection {
                         self.restarts.push_back(transfer);
                     }
                 }
-                self.queue_data(transfer);
+                self.requeue_data(transfer);
             }
             Source::Acknowledgement => link.acknowledgement.on_taken_back(),
             Source::Credit(transfer) => self.force_credit(transfer),
@@ -245,23 +239,21 @@ impl Connection {
     /// Plans the frame that goes next; `false` if there is none for now.
     fn plan_next(&mut self, now: Time) -> bool {
         let [may_chat, may_message] = Lane::ALL.map(|lane| self.may_plan(lane, now));
+        let Some(schedule) = self.link.as_ref().map(|link| link.plan.schedule()) else {
+            return false;
+        };
         let item_waits = may_chat || may_message;
-        let may_control = !item_waits || self.schedule.control_run < CONTROL_RUN;
+        let may_control = !item_waits || schedule.has_room_for_control();
         if (may_control && self.plan_control(now)) || self.plan_restart() {
             return true;
         }
         if may_chat && self.send.chat.starts_a_run() {
             return self.plan_item(Lane::Chat, now);
         }
-        if self.schedule.items_since_bulk >= BULK_SHARE && self.plan_bulk(now) {
+        if schedule.owes_bulk() && self.plan_bulk(now) {
             return true;
         }
-        let turn = if self.schedule.is_control_lane_next {
-            [Lane::Control, Lane::Chat]
-        } else {
-            [Lane::Chat, Lane::Control]
-        };
-        turn.into_iter().any(|lane| self.plan_item(lane, now)) || self.plan_bulk(now)
+        schedule.turn().into_iter().any(|lane| self.plan_item(lane, now)) || self.plan_bulk(now)
     }
 
     /// Whether a frame of the lane can go now, as far as limits, pace and budget allow.
@@ -279,15 +271,7 @@ impl Connection {
     }
 
     fn plan_control(&mut self, now: Time) -> bool {
-        let planned = self.plan_ack(now)
-            || self.plan_credit()
-            || self.plan_ping(now)
-            || self.plan_signal(now);
-        let Some(len) = planned.then(|| self.link.as_ref().map_or(0, |l| l.plan.last_len())) else {
-            return false;
-        };
-        self.schedule.control_run = self.schedule.control_run.saturating_add(len);
-        true
+        self.plan_ack(now) || self.plan_credit() || self.plan_ping(now) || self.plan_signal(now)
     }
 
     fn plan_ack(&mut self, now: Time) -> bool {
@@ -382,10 +366,6 @@ impl Connection {
         let ends = frame.header.kind != Kind::PART;
         let source = Source::Item { lane, number: frame.number, payload, ends, is_costly };
         link.send_payload(frame.header, frame.payload, source);
-        let len = framed_len(payload);
-        self.schedule.control_run = 0;
-        self.schedule.items_since_bulk = self.schedule.items_since_bulk.saturating_add(len);
-        self.schedule.is_control_lane_next = lane == Lane::Chat;
         true
     }
 
@@ -449,7 +429,6 @@ impl Connection {
             let source = Source::Data { transfer, payload: payload_len, is_costly };
             link.send_payload(Header { length, kind: Kind::DATA, id }, payload, source);
             self.ring.push_back(transfer);
-            self.schedule.items_since_bulk = 0;
             return true;
         }
         false

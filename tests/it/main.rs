@@ -46,6 +46,7 @@ mod proto_limits;
 mod proto_misuse;
 mod proto_pace;
 mod proto_pause_cancel;
+mod proto_replan;
 mod proto_replay;
 mod proto_restart;
 mod proto_resume;
