@@ -76,6 +76,8 @@ pub(super) struct Outgoing {
     /// The application found no room.
     pub(super) is_blocked: bool,
     pub(super) is_in_ring: bool,
+    /// Frames of START and DATA that are planned and have not begun.
+    pub(super) planned: u32,
     pub(super) news: News,
     pub(super) opened: Time,
     pub(super) progressed: Time,
@@ -120,6 +122,7 @@ impl Outgoing {
             is_paused_by_peer: false,
             is_blocked: false,
             is_in_ring: false,
+            planned: 0,
             news: News::default(),
             opened: now,
             progressed: now,
@@ -370,6 +373,7 @@ impl Outgoing {
         self.has_credit = false;
         self.restarted = false;
         self.is_in_ring = false;
+        self.planned = 0;
     }
 
     /// Whether the peer can have received just this much.

@@ -287,7 +287,7 @@ impl Connection {
             (t.is_paused, t.progressed) = (is_paused, now);
         }
         // Data that has not begun does not leave any more.
-        self.unplan();
+        self.unplan_data(transfer);
         self.queue_data(transfer);
         self.watch(transfer);
         Ok(())

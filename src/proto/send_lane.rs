@@ -300,11 +300,11 @@ impl SendLane {
     }
 }
 
-/// Whether the peer counts an item as no progress: a transfer cancelled, or a chat of nothing. A
-/// message has a type at least.
+/// Whether the peer counts an item as no progress: a transfer cancelled or paused, or a chat of
+/// nothing. A message has a type at least.
 fn is_costly(kind: Kind, payload: &[u8]) -> bool {
     match kind {
-        Kind::CANCEL => true,
+        Kind::CANCEL | Kind::PAUSE => true,
         Kind::CHAT => payload.len() <= EMPTY_CHAT,
         _ => false,
     }

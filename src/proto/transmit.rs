@@ -119,10 +119,12 @@ impl Connection {
             }
             Source::Data { transfer, payload, is_costly } => {
                 sent.data.add(len);
+                self.budget.earn_by_receiving(payload);
                 if !is_costly {
                     self.own_budget.earn(payload);
                 }
                 let Some(t) = self.outgoing.get_mut(&transfer) else { return };
+                t.planned = t.planned.saturating_sub(1);
                 t.on_data_sent(payload, self.now);
                 self.watch(transfer);
                 self.tell_writable(transfer);
@@ -131,6 +133,12 @@ impl Connection {
                 sent.control.add(len);
                 self.signals.pop_front();
                 self.planned_signals = self.planned_signals.saturating_sub(1);
+            }
+            Source::Start { transfer } => {
+                sent.control.add(len);
+                if let Some(t) = self.outgoing.get_mut(&transfer) {
+                    t.planned = t.planned.saturating_sub(1);
+                }
             }
             _ => sent.control.add(len),
         }
@@ -152,6 +160,13 @@ impl Connection {
         }
     }
 
+    /// Takes back what is planned of a transfer's data, and what goes after it, if there is any.
+    pub(super) fn unplan_data(&mut self, transfer: TransferId) {
+        if self.outgoing.get(&transfer).is_some_and(|t| t.planned > 0) {
+            self.unplan();
+        }
+    }
+
     fn undo(&mut self, source: Source) {
         let Some(link) = &mut self.link else { return };
         match source {
@@ -166,12 +181,14 @@ impl Connection {
                     self.own_budget.refund();
                 }
                 if let Some(t) = self.outgoing.get_mut(&transfer) {
+                    t.planned = t.planned.saturating_sub(1);
                     t.buffer.uncut(payload);
                 }
                 self.requeue_data(transfer);
             }
             Source::Start { transfer } => {
                 if let Some(t) = self.outgoing.get_mut(&transfer) {
+                    t.planned = t.planned.saturating_sub(1);
                     t.undo_start();
                     if t.wants_restart() {
                         self.restarts.push_back(transfer);
@@ -383,6 +400,7 @@ impl Connection {
     fn stage_start(&mut self, transfer: TransferId) -> bool {
         let Some(t) = self.outgoing.get_mut(&transfer) else { return false };
         let Some(link) = &mut self.link else { return false };
+        t.planned = t.planned.saturating_add(1);
         let start = Start { offset: t.start() };
         let source = Source::Start { transfer };
         link.plan.stage(Kind::START, transfer.to_wire(), source, |out| start.encode(out)).is_ok()
@@ -419,6 +437,7 @@ impl Connection {
             let id = transfer.to_wire();
             let is_small = t.is_costly(len);
             let payload = t.cut(len);
+            t.planned = t.planned.saturating_add(1);
             if t.waits_for_peer() {
                 // From here on, whenever the last credit came.
                 t.progressed = now;

@@ -69,6 +69,12 @@ fn floods() -> Vec<(&'static str, Send)> {
         ("skipped", |peer, _| peer.send_raw(Kind::new(0x8F), 0, &[1; 5000])),
         ("skipped item", |peer, _| peer.send_raw(Kind::new(0xCF), 0, &[1; 5000])),
         ("PAUSE", |peer, _| peer.send(peer.ours(1), Frame::Pause(Pause { is_paused: false }))),
+        ("PAUSE of a file of ours, changed", |peer, n| {
+            peer.send(peer.theirs(1), Frame::Pause(Pause { is_paused: n % 2 == 0 }))
+        }),
+        ("PAUSE of a file of its own, changed", |peer, n| {
+            peer.send(peer.ours(1), Frame::Pause(Pause { is_paused: n % 2 == 0 }))
+        }),
         ("tiny DATA", |peer, _| data(peer, 1, 1)),
         ("late START", |peer, _| start(peer, 2, 0)),
         ("late CREDIT", |peer, _| peer.send(peer.theirs(2), Frame::Credit(Credit::default()))),

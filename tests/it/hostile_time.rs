@@ -7,7 +7,7 @@ use duologue::proto::{CloseReason, Config, DetachReason, Error, Event};
 use duologue::time::Time;
 use duologue::wire::{
     Accept, Chat, CloseCode, Credit, Frame, Goodbye, Kind, Limits, MAX_INTEGER, Offer, PREFACE,
-    Ping, Side, TransferCode,
+    Pause, Ping, Side, TransferCode,
 };
 
 use crate::raw_peer::{ROLES, RawPeer};
@@ -280,6 +280,37 @@ fn h24_a_peer_that_is_alive_but_sends_nothing_of_its_file_stalls() {
         assert!(matches!(&verdicts[..], [Frame::Verdict(v)]
             if v.code == TransferCode::STALLED && v.total == 2000));
         assert!(peer.victim().is_open() && !peer.victim().is_detached());
+    }
+}
+
+#[test]
+fn h24_a_pause_that_changes_nothing_is_no_progress() {
+    for victim in ROLES {
+        for is_ours in [false, true] {
+            let mut peer = RawPeer::open(victim);
+            let id = if is_ours {
+                let now = peer.now;
+                let id = peer.victim().offer(&Offer::new("file"), now).unwrap();
+                peer.converse();
+                peer.send(id.to_wire(), Frame::Accept(Accept::default())).unwrap();
+                peer.victim().send_data(id, 0, Bytes::from_static(b"held back")).unwrap();
+                id
+            } else {
+                offer(&mut peer, 1, &Offer::new("file").size(100_000)).unwrap();
+                accept(&mut peer, 1);
+                transfer(peer.ours(1))
+            };
+            for is_early in [true, false] {
+                for _ in 0..if is_early { 11 } else { 2 } {
+                    peer.wait(Duration::from_secs(10));
+                    let pause = Frame::Pause(Pause { is_paused: false });
+                    peer.send(id.to_wire(), pause).unwrap();
+                    peer.converse();
+                }
+                let is_expired = peer.events.contains(&Event::Expired { transfer: id });
+                assert_eq!(is_expired, !is_early, "ours: {is_ours}");
+            }
+        }
     }
 }
 
