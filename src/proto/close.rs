@@ -145,6 +145,8 @@ impl Connection {
         self.ended_batches.clear();
         self.ring.clear();
         self.credits.clear();
+        self.late_credits.clear();
+        self.out_of_budget.clear();
         self.news.clear();
         self.signals.clear();
         self.planned_signals = 0;

@@ -1,4 +1,4 @@
-use alloc::collections::{BTreeMap, VecDeque};
+use alloc::collections::VecDeque;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
@@ -18,6 +18,7 @@ use super::outgoing::Outgoing;
 use super::receive_lane::{Accepts, ReceiveLane};
 use super::send_lane::{LaneLimits, SendLane};
 use super::statistics::Statistics;
+use super::table::Table;
 use crate::time::Time;
 use crate::wire::{ConversationId, Hello, Limits, Side, TransferCode, TransferId};
 
@@ -55,8 +56,8 @@ pub struct Connection {
 
     pub(super) send: Lanes<SendLane>,
     pub(super) receive: Lanes<ReceiveLane>,
-    pub(super) outgoing: BTreeMap<TransferId, Outgoing>,
-    pub(super) incoming: BTreeMap<TransferId, Incoming>,
+    pub(super) outgoing: Table<Outgoing>,
+    pub(super) incoming: Table<Incoming>,
     /// The number of the next offer of either side.
     pub(super) next_outgoing: u32,
     pub(super) next_incoming: u32,
@@ -75,6 +76,8 @@ pub struct Connection {
     /// Transfers with data to send, in turn; with credit to tell; with events to poll.
     pub(super) ring: VecDeque<TransferId>,
     pub(super) credits: VecDeque<TransferId>,
+    /// Transfers with credit to tell that is not urgent.
+    pub(super) late_credits: VecDeque<TransferId>,
     pub(super) news: VecDeque<TransferId>,
     pub(super) signals: VecDeque<(u16, Bytes)>,
     /// How many of these are planned, and have not begun to leave.
@@ -88,6 +91,8 @@ pub struct Connection {
     pub(super) own_budget: Budget,
     /// Something waits until that has some left.
     pub(super) is_out_of_budget: bool,
+    /// Transfers whose next frame does.
+    pub(super) out_of_budget: VecDeque<TransferId>,
     /// CREDIT that is not urgent goes at this time; transfers are looked over at that.
     pub(super) credit_due: Option<Time>,
     pub(super) transfers_due: Time,
@@ -223,8 +228,8 @@ impl Connection {
             error: None,
             send: Lanes::from_fn(|_| SendLane::new(limits)),
             receive: Lanes::default(),
-            outgoing: BTreeMap::new(),
-            incoming: BTreeMap::new(),
+            outgoing: Table::default(),
+            incoming: Table::default(),
             next_outgoing: 1,
             next_incoming: 1,
             answers: VecDeque::new(),
@@ -234,6 +239,7 @@ impl Connection {
             ended_batches: VecDeque::new(),
             ring: VecDeque::new(),
             credits: VecDeque::new(),
+            late_credits: VecDeque::new(),
             news: VecDeque::new(),
             signals: VecDeque::new(),
             planned_signals: 0,
@@ -243,6 +249,7 @@ impl Connection {
             budget: Budget::new(budget::FULL, now),
             own_budget: Budget::new(budget::FULL / 2, now),
             is_out_of_budget: false,
+            out_of_budget: VecDeque::new(),
             credit_due: None,
             transfers_due: Time::MAX,
             now,
@@ -336,8 +343,10 @@ impl Connection {
     pub fn memory_usage(&self) -> usize {
         const TABLE: usize = size_of::<(TransferId, Incoming)>() * 2;
         const SENDER: usize = size_of::<(TransferId, Outgoing)>() * 2;
-        let ids = [&self.restarts, &self.ring, &self.credits, &self.news]
+        let queues = [&self.restarts, &self.ring, &self.credits, &self.late_credits, &self.news];
+        let ids = queues
             .into_iter()
+            .chain([&self.out_of_budget])
             .map(|queue| queue.capacity().saturating_mul(size_of::<TransferId>()));
         let parts = [
             size_of::<Self>(),

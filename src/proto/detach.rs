@@ -50,6 +50,8 @@ impl Connection {
         self.restarts.clear();
         self.ring.clear();
         self.credits.clear();
+        self.late_credits.clear();
+        self.out_of_budget.clear();
         self.signals.clear();
         self.planned_signals = 0;
         self.credit_due = None;

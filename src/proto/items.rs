@@ -95,8 +95,7 @@ impl Connection {
     }
 
     fn check_undecided(&self, kind: Kind) -> Result<(), Error> {
-        let undecided = self.incoming.values().filter(|t| !t.is_accepted).count();
-        if undecided >= usize_from(self.config.limits.undecided) {
+        if self.incoming.undecided() >= usize_from(self.config.limits.undecided) {
             return Err(Error::violation(CloseCode::LIMIT, kind, "too many undecided offers"));
         }
         Ok(())
@@ -183,6 +182,7 @@ impl Connection {
     ) -> Result<Option<Event<'a>>, Error> {
         let t = self.own(Kind::ACCEPT, transfer)?;
         let is_news = t.on_accept(&accept, now).map_err(|fault| fail(Kind::ACCEPT, fault))?;
+        self.outgoing.on_decided();
         if !is_news {
             return Ok(None);
         }

@@ -503,6 +503,7 @@ mod send_buffer;
 mod send_file;
 mod send_lane;
 mod statistics;
+mod table;
 mod timers;
 mod transmit;
 

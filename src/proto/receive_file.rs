@@ -53,11 +53,12 @@ impl Connection {
         let mut payload = Vec::new();
         accept.encode(&mut payload)?;
         t.open(offset, window, now);
+        self.incoming.on_decided();
         let item = self.push_item(Lane::Control, Kind::ACCEPT, transfer.to_wire(), &payload);
         if let Some(t) = self.incoming.get_mut(&transfer) {
             t.accept_item = Some(item.number);
         }
-        self.force_credit(transfer);
+        // CREDIT follows once ACCEPT has gone.
         self.watch(transfer);
         Ok(item)
     }
@@ -258,8 +259,10 @@ impl Connection {
         if t.is_credit_urgent() {
             t.is_credit_queued = true;
             self.credits.push_back(transfer);
-        } else if self.credit_due.is_none() && t.has_credit_news() {
-            self.credit_due = Some(now.saturating_add(CREDIT_DELAY));
+        } else if !t.is_credit_late && t.has_credit_news() {
+            t.is_credit_late = true;
+            self.late_credits.push_back(transfer);
+            self.credit_due.get_or_insert(now.saturating_add(CREDIT_DELAY));
         }
     }
 
@@ -278,7 +281,9 @@ impl Connection {
             return;
         }
         self.credit_due = None;
-        for (&transfer, t) in &mut self.incoming {
+        for transfer in core::mem::take(&mut self.late_credits) {
+            let Some(t) = self.incoming.get_mut(&transfer) else { continue };
+            t.is_credit_late = false;
             if t.is_flowing() && !t.is_credit_queued && t.has_credit_news() {
                 t.is_credit_queued = true;
                 self.credits.push_back(transfer);

@@ -78,8 +78,7 @@ impl Connection {
         if self.outgoing.len() >= usize_from(most) {
             return Err(ActionError::PeerLimit);
         }
-        let undecided = self.outgoing.values().filter(|t| t.is_undecided()).count();
-        if needs_decision && undecided >= usize_from(limits.undecided) {
+        if needs_decision && self.outgoing.undecided() >= usize_from(limits.undecided) {
             return Err(ActionError::PeerLimit);
         }
         TransferId::new(self.side, self.next_outgoing).ok_or(ActionError::Exhausted)

@@ -160,6 +160,14 @@ impl Connection {
         }
     }
 
+    /// Takes back all items and bulk that have not begun: what control goes before them stays.
+    fn unplan_items(&mut self) {
+        while let Some(link) = self.link.as_mut().filter(|link| link.plan.has_items_or_bulk()) {
+            let Some(source) = link.plan.take_back() else { return };
+            self.undo(source);
+        }
+    }
+
     /// Takes back what is planned of a transfer's data, and what goes after it, if there is any.
     pub(super) fn unplan_data(&mut self, transfer: TransferId) {
         if self.outgoing.get(&transfer).is_some_and(|t| t.planned > 0) {
@@ -224,7 +232,7 @@ impl Connection {
             link.acknowledgement.handle_timeout(now);
         }
         if self.has_urgent_control() {
-            self.unplan();
+            self.unplan_items();
         }
         loop {
             let Some(link) = &self.link else { return };
@@ -239,18 +247,29 @@ impl Connection {
     }
 
     /// Whether control waits that should not go behind what is planned and has not begun.
-    fn has_urgent_control(&self) -> bool {
+    fn has_urgent_control(&mut self) -> bool {
         let Some(link) = self.link.as_ref().filter(|link| link.plan.has_items_or_bulk()) else {
             return false;
         };
-        let framed = self.send.control.framed();
-        let may_go = |transfer| {
-            let accept = self.incoming.get(transfer).and_then(|t| t.accept_item);
-            accept.is_none_or(|item| item < framed)
-        };
         (link.acknowledgement.is_due() && !link.plan.has_acknowledgement())
             || (link.ping.answer.is_some() && !link.plan.has_pong())
-            || self.credits.iter().any(may_go)
+            || self.next_credit().is_some()
+    }
+
+    /// The transfer whose CREDIT goes next. One whose ACCEPT has not gone is taken from the queue,
+    /// as it comes there again when that goes.
+    fn next_credit(&mut self) -> Option<TransferId> {
+        let framed = self.send.control.framed();
+        while let Some(&transfer) = self.credits.front() {
+            if let Some(t) = self.incoming.get_mut(&transfer) {
+                if t.accept_item.is_none_or(|item| item < framed) {
+                    return Some(transfer);
+                }
+                t.is_credit_queued = false;
+            }
+            self.credits.pop_front();
+        }
+        None
     }
 
     /// Plans the frame that goes next; `false` if there is none for now.
@@ -314,25 +333,17 @@ impl Connection {
     }
 
     fn plan_credit(&mut self) -> bool {
-        let framed = self.send.control.framed();
-        for _ in 0..self.credits.len() {
-            let Some(transfer) = self.credits.pop_front() else { break };
-            let Some(t) = self.incoming.get_mut(&transfer) else { continue };
-            if t.accept_item.is_some_and(|item| item >= framed) {
-                // ACCEPT has to go first.
-                self.credits.push_back(transfer);
-                continue;
-            }
-            t.is_credit_queued = false;
-            let credit = t.credit();
-            t.grant(credit, self.now);
-            self.watch(transfer);
-            let Some(link) = &mut self.link else { return false };
-            let source = Source::Credit(transfer);
-            let id = transfer.to_wire();
-            return link.plan.stage(Kind::CREDIT, id, source, |out| credit.encode(out)).is_ok();
-        }
-        false
+        let Some(transfer) = self.next_credit() else { return false };
+        self.credits.pop_front();
+        let Some(t) = self.incoming.get_mut(&transfer) else { return false };
+        t.is_credit_queued = false;
+        let credit = t.credit();
+        t.grant(credit, self.now);
+        self.watch(transfer);
+        let Some(link) = &mut self.link else { return false };
+        let source = Source::Credit(transfer);
+        let id = transfer.to_wire();
+        link.plan.stage(Kind::CREDIT, id, source, |out| credit.encode(out)).is_ok()
     }
 
     fn plan_ping(&mut self, now: Time) -> bool {
@@ -382,7 +393,14 @@ impl Connection {
         let payload = frame.payload.len();
         let ends = frame.header.kind != Kind::PART;
         let source = Source::Item { lane, number: frame.number, payload, ends, is_costly };
-        link.send_payload(frame.header, frame.payload, source);
+        let header = frame.header;
+        link.send_payload(header, frame.payload, source);
+        // What may not go before it can go now.
+        match (header.kind, TransferId::from_wire(header.id)) {
+            (Kind::ACCEPT, Some(transfer)) => self.force_credit(transfer),
+            (Kind::OFFER, Some(transfer)) => self.queue_data(transfer),
+            _ => {}
+        }
         true
     }
 
@@ -419,13 +437,18 @@ impl Connection {
             let Some(t) = self.outgoing.get_mut(&transfer) else { continue };
             let Some(len) = t.frame_len(limit, has_budget) else {
                 t.is_in_ring = false;
-                self.is_out_of_budget |= t.is_ready();
+                if t.is_ready() {
+                    self.is_out_of_budget = true;
+                    if !core::mem::replace(&mut t.is_out_of_budget, true) {
+                        self.out_of_budget.push_back(transfer);
+                    }
+                }
                 self.watch(transfer);
                 continue;
             };
             if t.item >= framed {
-                // Its OFFER has to go first.
-                self.ring.push_back(transfer);
+                // Its OFFER has to go first, and puts it here again.
+                t.is_in_ring = false;
                 continue;
             }
             if t.needs_start() {
