@@ -48,6 +48,7 @@ impl Connection {
     /// [`ActionError::Closed`] the second time, [`Invalid`](ActionError::Invalid) for a text over
     /// 255 bytes.
     pub fn close(&mut self, code: CloseCode, text: &str, now: Time) -> Result<(), ActionError> {
+        let now = self.advance(now);
         if self.closed.is_some() || self.closing.is_some() {
             return Err(ActionError::Closed);
         }

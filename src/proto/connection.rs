@@ -367,6 +367,13 @@ impl Connection {
             .fold(0, usize::saturating_add)
     }
 
+    /// A call says what time it is. A clock that goes back stands still here: what was late stays
+    /// late, and no deadline moves.
+    pub(super) fn advance(&mut self, now: Time) -> Time {
+        self.now = self.now.max(now);
+        self.now
+    }
+
     pub(super) fn phase(&self) -> Option<Phase> {
         self.link.as_ref().map(|link| link.phase)
     }

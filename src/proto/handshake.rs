@@ -82,6 +82,7 @@ impl Connection {
     /// [`ActionError::NotOpen`] before the peer's HELLO, or without a stream;
     /// [`Closed`](ActionError::Closed). Accepting twice does nothing.
     pub fn accept_peer(&mut self, now: Time) -> Result<(), ActionError> {
+        let now = self.advance(now);
         if self.closed.is_some() {
             return Err(ActionError::Closed);
         }

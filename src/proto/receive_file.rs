@@ -39,6 +39,7 @@ impl Connection {
         acceptance: Acceptance,
         now: Time,
     ) -> Result<ItemId, ActionError> {
+        let now = self.advance(now);
         self.check_open()?;
         let window = self.initial_window(0);
         let t = self.undecided(transfer)?;
@@ -87,6 +88,7 @@ impl Connection {
     /// The application is done with `len` bytes of a transfer's data: as many more may come. For a
     /// transfer that has ended it does nothing.
     pub fn release(&mut self, transfer: TransferId, len: usize, now: Time) {
+        let now = self.advance(now);
         let round_trip =
             self.link.as_ref().and_then(|link| link.pacer.min_round_trip()).unwrap_or(ROUND_TRIP);
         let quick = round_trip.saturating_mul(2).saturating_add(Duration::from_millis(2));
@@ -100,6 +102,7 @@ impl Connection {
     /// Bytes before `offset` survive a loss of power: the sender is told. Never goes back; beyond
     /// what came it counts as what came.
     pub fn set_durable(&mut self, transfer: TransferId, offset: u64, now: Time) {
+        let now = self.advance(now);
         let Some(t) = self.incoming.get_mut(&transfer) else { return };
         t.durable = offset.min(t.received).max(t.durable);
         self.queue_credit(transfer, now);

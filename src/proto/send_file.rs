@@ -25,6 +25,7 @@ impl Connection {
     /// [`WrongState`](ActionError::WrongState) for its batch;
     /// [`Exhausted`](ActionError::Exhausted); and those of [`send_chat`](Self::send_chat).
     pub fn offer(&mut self, offer: &Offer<'_>, now: Time) -> Result<TransferId, ActionError> {
+        let now = self.advance(now);
         self.check_open()?;
         let mut payload = Vec::new();
         offer.encode(&mut payload)?;
@@ -61,6 +62,7 @@ impl Connection {
     ///
     /// Those of [`offer`](Self::offer).
     pub fn offer_batch(&mut self, batch: &Batch<'_>, now: Time) -> Result<TransferId, ActionError> {
+        let now = self.advance(now);
         self.check_open()?;
         let mut payload = Vec::new();
         batch.encode(&mut payload)?;

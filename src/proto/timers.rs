@@ -50,7 +50,7 @@ impl Connection {
     ///
     /// Input that is there already is to be handled first, so that it counts as in time.
     pub fn handle_timeout(&mut self, now: Time) {
-        self.now = self.now.max(now);
+        let now = self.advance(now);
         if self.closed.is_some() {
             return;
         }

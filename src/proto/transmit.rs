@@ -66,7 +66,7 @@ impl Connection {
     /// What is not reported as sent is offered again, unless something more urgent has come: only
     /// a frame that has begun to leave is sure to be finished. At most 256 KiB and one frame.
     pub fn poll_transmit(&mut self, now: Time) -> Transmit<'_> {
-        self.now = self.now.max(now);
+        let now = self.advance(now);
         self.plan(now);
         match &self.link {
             Some(link) => Transmit::new(link.plan.slices()),
@@ -138,6 +138,13 @@ impl Connection {
                 sent.control.add(len);
                 if let Some(t) = self.outgoing.get_mut(&transfer) {
                     t.planned = t.planned.saturating_sub(1);
+                }
+            }
+            Source::Ping => {
+                sent.control.add(len);
+                let ping = self.link.as_mut().and_then(|link| link.ping.outstanding.as_mut());
+                if let Some((_, began)) = ping {
+                    *began = Some(self.now);
                 }
             }
             _ => sent.control.add(len),
@@ -360,7 +367,7 @@ impl Connection {
         }
         link.ping.wanted = false;
         link.ping.count = link.ping.count.wrapping_add(1);
-        link.ping.outstanding = Some((link.ping.count, now));
+        link.ping.outstanding = Some((link.ping.count, None));
         link.ping.last = Some(now);
         let ping = Ping { token: link.ping.count.to_be_bytes() };
         link.plan.stage(Kind::PING, 0, Source::Ping, |out| ping.encode(out)).is_ok()

@@ -284,6 +284,33 @@ fn h24_a_peer_that_is_alive_but_sends_nothing_of_its_file_stalls() {
 }
 
 #[test]
+fn h24_a_pong_to_a_ping_that_has_not_left_measures_nothing() {
+    for victim in ROLES {
+        let mut peer = RawPeer::open(victim);
+        let pong = |number: u64| Frame::Pong(Ping { token: number.to_be_bytes() });
+        peer.send(0, pong(1)).unwrap();
+        peer.is_reading = false;
+        peer.now = peer.now.saturating_add(Duration::from_secs(21));
+        let now = peer.now;
+        peer.victim().handle_timeout(now);
+        assert!(peer.victim().poll_transmit(now).len() >= 16, "a PING is planned");
+        let before = peer.victim().round_trip();
+        peer.now = peer.now.saturating_add(Duration::from_secs(1));
+        peer.send(0, pong(2)).unwrap();
+        assert_eq!(peer.victim().round_trip(), before);
+        // It leaves, and is answered a second later: its time began when it left.
+        peer.stream.frames.clear();
+        peer.drain();
+        let pings = peer.frames_of(Kind::PING);
+        assert_eq!(pings, [Frame::Ping(Ping { token: 2_u64.to_be_bytes() })]);
+        peer.now = peer.now.saturating_add(Duration::from_secs(8));
+        peer.send(0, pong(2)).unwrap();
+        let (before, after) = (before.unwrap_or_default(), peer.victim().round_trip().unwrap());
+        assert_eq!(after, (before * 7 + Duration::from_secs(8)) / 8);
+    }
+}
+
+#[test]
 fn h24_a_pause_that_changes_nothing_is_no_progress() {
     for victim in ROLES {
         for is_ours in [false, true] {

@@ -37,6 +37,7 @@ mod proto_attach;
 mod proto_batches;
 mod proto_breaks;
 mod proto_chat;
+mod proto_clock;
 mod proto_close;
 mod proto_credit;
 mod proto_duo;
