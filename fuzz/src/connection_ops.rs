@@ -154,7 +154,8 @@ impl World {
             let lane = &mut self.model.lanes[usize::from(item.lane == Lane::Control)];
             lane.untaken.push_back((item.number, self.said_size));
         }
-        let is_told_at_will = matches!(event, Event::Writable { .. } | Event::LaneWritable(_));
+        let is_told_at_will =
+            matches!(event, Event::Writable { .. } | Event::LaneWritable(_) | Event::MayOffer);
         if !is_told_at_will {
             self.events.push(event);
         }

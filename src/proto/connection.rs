@@ -16,6 +16,7 @@ use super::lanes::Lanes;
 use super::link::{Link, Phase, VERSION};
 use super::outgoing::Outgoing;
 use super::receive_lane::{Accepts, ReceiveLane};
+use super::send_file::RefusedOffers;
 use super::send_lane::{LaneLimits, SendLane};
 use super::statistics::Statistics;
 use super::table::Table;
@@ -85,6 +86,7 @@ pub struct Connection {
     pub(super) events: VecDeque<Event<'static>>,
     pub(super) delivered: Lanes<Range<u64>>,
     pub(super) is_blocked: Lanes<bool>,
+    pub(super) refused_offers: RefusedOffers,
 
     pub(super) budget: Budget,
     /// What we may spend of the peer's budget: half of it, as time on the way can bunch frames.
@@ -246,6 +248,7 @@ impl Connection {
             events: VecDeque::new(),
             delivered: Lanes::from_fn(|_| 0..0),
             is_blocked: Lanes::default(),
+            refused_offers: RefusedOffers::default(),
             budget: Budget::new(budget::FULL, now),
             own_budget: Budget::new(budget::FULL / 2, now),
             is_out_of_budget: false,

@@ -516,6 +516,6 @@ impl Connection {
         if let Some(event) = self.events.pop_front() {
             return Some(event);
         }
-        self.poll_news()
+        self.poll_news().or_else(|| self.poll_may_offer())
     }
 }
