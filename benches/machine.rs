@@ -202,9 +202,12 @@ fn whole(transfers: u32) -> f64 {
     started.elapsed().as_secs_f64() * 1e9 / count as f64
 }
 
+/// What is measured, in nanoseconds, with so many transfers.
+type Subject = (&'static str, fn(u32) -> f64);
+
 fn main() {
     println!("{ROUNDS} rounds in turn, ns for both ends: median (least to most)");
-    let subjects: [(&str, fn(u32) -> f64); 3] =
+    let subjects: [Subject; 3] =
         [("16 KiB DATA", data), ("chat beside files", chat), ("offer to verdict", whole)];
     for (name, subject) in subjects {
         let mut figures = [1, 10, 100, 1000].map(|transfers| (transfers, Vec::new()));

@@ -265,7 +265,8 @@ impl Connection {
         } else if !t.is_credit_late && t.has_credit_news() {
             t.is_credit_late = true;
             self.late_credits.push_back(transfer);
-            self.credit_due.get_or_insert(now.saturating_add(CREDIT_DELAY));
+            let due = now.saturating_add(CREDIT_DELAY);
+            self.credit_due.get_or_insert(due);
         }
     }
 
