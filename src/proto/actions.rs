@@ -112,6 +112,7 @@ impl Connection {
     /// Every item is to be taken, the last ones before a [`close`](Self::close) too: the peer's
     /// closing waits for that.
     pub fn take(&mut self, now: Time, item: ItemId) {
+        let now = self.advance(now);
         let taken = self.receive.get_mut(item.lane).take(item.number);
         let accepts = self.accepts();
         if let Some(link) = self.link.as_mut().filter(|_| taken.items > 0) {

@@ -48,6 +48,7 @@ impl Connection {
     /// [`ActionError::Closed`] the second time, [`Invalid`](ActionError::Invalid) for a text over
     /// 255 bytes.
     pub fn close(&mut self, code: CloseCode, text: &str, now: Time) -> Result<(), ActionError> {
+        let now = self.advance(now);
         if self.closed.is_some() || self.closing.is_some() {
             return Err(ActionError::Closed);
         }
@@ -145,6 +146,8 @@ impl Connection {
         self.ended_batches.clear();
         self.ring.clear();
         self.credits.clear();
+        self.late_credits.clear();
+        self.out_of_budget.clear();
         self.news.clear();
         self.signals.clear();
         self.planned_signals = 0;

@@ -1,4 +1,4 @@
-use alloc::collections::{BTreeMap, VecDeque};
+use alloc::collections::VecDeque;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
@@ -16,8 +16,10 @@ use super::lanes::Lanes;
 use super::link::{Link, Phase, VERSION};
 use super::outgoing::Outgoing;
 use super::receive_lane::{Accepts, ReceiveLane};
+use super::send_file::RefusedOffers;
 use super::send_lane::{LaneLimits, SendLane};
 use super::statistics::Statistics;
+use super::table::Table;
 use crate::time::Time;
 use crate::wire::{ConversationId, Hello, Limits, Side, TransferCode, TransferId};
 
@@ -56,8 +58,8 @@ pub struct Connection {
 
     pub(super) send: Lanes<SendLane>,
     pub(super) receive: Lanes<ReceiveLane>,
-    pub(super) outgoing: BTreeMap<TransferId, Outgoing>,
-    pub(super) incoming: BTreeMap<TransferId, Incoming>,
+    pub(super) outgoing: Table<Outgoing>,
+    pub(super) incoming: Table<Incoming>,
     /// The number of the next offer of either side.
     pub(super) next_outgoing: u32,
     pub(super) next_incoming: u32,
@@ -76,6 +78,8 @@ pub struct Connection {
     /// Transfers with data to send, in turn; with credit to tell; with events to poll.
     pub(super) ring: VecDeque<TransferId>,
     pub(super) credits: VecDeque<TransferId>,
+    /// Transfers with credit to tell that is not urgent.
+    pub(super) late_credits: VecDeque<TransferId>,
     pub(super) news: VecDeque<TransferId>,
     pub(super) signals: VecDeque<(u16, Bytes)>,
     /// How many of these are planned, and have not begun to leave.
@@ -83,13 +87,15 @@ pub struct Connection {
     pub(super) events: VecDeque<Event<'static>>,
     pub(super) delivered: Lanes<Range<u64>>,
     pub(super) is_blocked: Lanes<bool>,
+    pub(super) refused_offers: RefusedOffers,
 
-    pub(super) schedule: Schedule,
     pub(super) budget: Budget,
     /// What we may spend of the peer's budget: half of it, as time on the way can bunch frames.
     pub(super) own_budget: Budget,
     /// Something waits until that has some left.
     pub(super) is_out_of_budget: bool,
+    /// Transfers whose next frame does.
+    pub(super) out_of_budget: VecDeque<TransferId>,
     /// CREDIT that is not urgent goes at this time; transfers are looked over at that.
     pub(super) credit_due: Option<Time>,
     pub(super) transfers_due: Time,
@@ -106,17 +112,6 @@ pub(super) struct Closing {
     /// Until then the last items may be acknowledged; later, the peer may answer.
     pub(super) deadline: Time,
     pub(super) is_sent: bool,
-}
-
-/// What went last, which decides what goes next.
-#[derive(Debug, Default)]
-pub(super) struct Schedule {
-    /// Control bytes since the last frame of an item.
-    pub(super) control_run: usize,
-    /// The lane whose turn it is.
-    pub(super) is_control_lane_next: bool,
-    /// Bytes of items since the last bulk frame.
-    pub(super) items_since_bulk: usize,
 }
 
 /// What a new stream needs from outside: randomness, and what it is bound to.
@@ -236,8 +231,8 @@ impl Connection {
             error: None,
             send: Lanes::from_fn(|_| SendLane::new(limits)),
             receive: Lanes::default(),
-            outgoing: BTreeMap::new(),
-            incoming: BTreeMap::new(),
+            outgoing: Table::default(),
+            incoming: Table::default(),
             next_outgoing: 1,
             next_incoming: 1,
             answers: VecDeque::new(),
@@ -247,16 +242,18 @@ impl Connection {
             ended_batches: VecDeque::new(),
             ring: VecDeque::new(),
             credits: VecDeque::new(),
+            late_credits: VecDeque::new(),
             news: VecDeque::new(),
             signals: VecDeque::new(),
             planned_signals: 0,
             events: VecDeque::new(),
             delivered: Lanes::from_fn(|_| 0..0),
             is_blocked: Lanes::default(),
-            schedule: Schedule::default(),
+            refused_offers: RefusedOffers::default(),
             budget: Budget::new(budget::FULL, now),
             own_budget: Budget::new(budget::FULL / 2, now),
             is_out_of_budget: false,
+            out_of_budget: VecDeque::new(),
             credit_due: None,
             transfers_due: Time::MAX,
             now,
@@ -350,8 +347,10 @@ impl Connection {
     pub fn memory_usage(&self) -> usize {
         const TABLE: usize = size_of::<(TransferId, Incoming)>() * 2;
         const SENDER: usize = size_of::<(TransferId, Outgoing)>() * 2;
-        let ids = [&self.restarts, &self.ring, &self.credits, &self.news]
+        let queues = [&self.restarts, &self.ring, &self.credits, &self.late_credits, &self.news];
+        let ids = queues
             .into_iter()
+            .chain([&self.out_of_budget])
             .map(|queue| queue.capacity().saturating_mul(size_of::<TransferId>()));
         let parts = [
             size_of::<Self>(),
@@ -370,6 +369,13 @@ impl Connection {
             .chain(self.receive.iter().map(ReceiveLane::memory_usage))
             .chain(self.outgoing.values().map(|t| t.buffer.memory_usage()))
             .fold(0, usize::saturating_add)
+    }
+
+    /// A call says what time it is. A clock that goes back stands still here: what was late stays
+    /// late, and no deadline moves.
+    pub(super) fn advance(&mut self, now: Time) -> Time {
+        self.now = self.now.max(now);
+        self.now
     }
 
     pub(super) fn phase(&self) -> Option<Phase> {

@@ -45,7 +45,7 @@ impl Connection {
         self.has_received = true;
         match lane {
             Lane::Chat => self.owe_ack(now),
-            Lane::Control => self.owe_for_bulk(now),
+            Lane::Control => self.owe_for_bulk(now, payload.len()),
         }
         Ok(event)
     }
@@ -95,8 +95,7 @@ impl Connection {
     }
 
     fn check_undecided(&self, kind: Kind) -> Result<(), Error> {
-        let undecided = self.incoming.values().filter(|t| !t.is_accepted).count();
-        if undecided >= usize_from(self.config.limits.undecided) {
+        if self.incoming.undecided() >= usize_from(self.config.limits.undecided) {
             return Err(Error::violation(CloseCode::LIMIT, kind, "too many undecided offers"));
         }
         Ok(())
@@ -183,6 +182,7 @@ impl Connection {
     ) -> Result<Option<Event<'a>>, Error> {
         let t = self.own(Kind::ACCEPT, transfer)?;
         let is_news = t.on_accept(&accept, now).map_err(|fault| fail(Kind::ACCEPT, fault))?;
+        self.outgoing.on_decided();
         if !is_news {
             return Ok(None);
         }
@@ -244,7 +244,7 @@ impl Connection {
         pause: Pause,
     ) -> Result<Option<Event<'a>>, Error> {
         let is_paused = pause.is_paused;
-        let flag = if transfer.side() == self.side {
+        let (flag, progressed) = if transfer.side() == self.side {
             if self.is_ended_own(transfer) {
                 return self.late(now, Kind::PAUSE);
             }
@@ -255,8 +255,7 @@ impl Connection {
             if matches!(t.state, State::CancelAsked { .. }) {
                 return self.late(now, Kind::PAUSE);
             }
-            t.progressed = now;
-            &mut t.is_paused_by_peer
+            (&mut t.is_paused_by_peer, &mut t.progressed)
         } else {
             match self.peers(Kind::PAUSE, transfer)? {
                 Known::Ended => return self.late(now, Kind::PAUSE),
@@ -266,18 +265,20 @@ impl Connection {
                 Known::Open(t) if matches!(t.shape, Shape::Batch { .. }) => {
                     return Err(protocol(Kind::PAUSE, "a batch"));
                 }
-                Known::Open(t) => {
-                    t.progressed = now;
-                    &mut t.is_paused_by_peer
-                }
+                Known::Open(t) => (&mut t.is_paused_by_peer, &mut t.progressed),
             }
         };
-        if *flag == is_paused {
-            self.spend(now, Kind::PAUSE)?;
+        let is_news = *flag != is_paused;
+        if is_news {
+            *flag = is_paused;
+            *progressed = now;
+        }
+        // Each may cost a plan: honest ones are earned by the file's own bytes.
+        self.spend(now, Kind::PAUSE)?;
+        if !is_news {
             return Ok(None);
         }
-        *flag = is_paused;
-        self.unplan();
+        self.unplan_data(transfer);
         self.queue_data(transfer);
         self.watch(transfer);
         Ok(Some(Event::Paused { item, transfer, is_paused }))
@@ -390,6 +391,7 @@ impl Connection {
             self.spend(now, Kind::DATA)?;
         } else {
             self.budget.earn(usize_from(header.length));
+            self.own_budget.earn_by_receiving(usize_from(header.length));
         }
         Ok(())
     }
@@ -401,7 +403,7 @@ impl Connection {
         header: Header,
         data: &'a [u8],
     ) -> Option<Event<'a>> {
-        self.owe_for_bulk(now);
+        self.owe_for_bulk(now, data.len());
         let transfer = TransferId::from_wire(header.id)?;
         let t = self.incoming.get_mut(&transfer)?;
         self.has_received = true;
@@ -452,7 +454,7 @@ impl Connection {
 
     /// A transfer of ours is over.
     fn end_outgoing(&mut self, transfer: TransferId) {
-        self.unplan();
+        self.unplan_data(transfer);
         let Some(ended) = self.outgoing.remove(&transfer) else { return };
         if let Some(Shape::Batch { open, .. }) =
             ended.batch.and_then(|id| self.outgoing.get_mut(&id)).map(|batch| &mut batch.shape)

@@ -33,6 +33,7 @@ impl State {
                 let ready = self.receipts.resolve(lane, numbers, receipt);
                 ready.into_iter().for_each(|waker| self.wake.push(waker));
             }
+            Event::MayOffer => self.wake.extend(&mut self.offer_waiters),
             Event::LaneWritable(lane) => {
                 let [chat, control] = &mut self.lane_waiters;
                 self.wake.extend(if lane == Lane::Chat { chat } else { control });
@@ -149,7 +150,6 @@ impl State {
                     t.meter.begin(accept.offset, now);
                     self.wake.extend(&mut t.waiters);
                 }
-                self.wake.extend(&mut self.offer_waiters);
             }
             Event::Rejected { transfer, code, text, .. } => {
                 self.end_outbound(transfer, code, 0, text.into_owned(), EndedBy::Rejection);
@@ -197,7 +197,6 @@ impl State {
                 self.outbound.remove(&transfer);
             }
         }
-        self.wake.extend(&mut self.offer_waiters);
     }
 
     fn route_inbound(&mut self, event: Event<'_>) {
@@ -273,7 +272,6 @@ impl State {
             t.end.get_or_insert(end);
             self.wake.extend(&mut t.waiters);
         }
-        self.wake.extend(&mut self.offer_waiters);
     }
 
     /// Its handle is gone without a conclusion.
