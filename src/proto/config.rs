@@ -196,8 +196,8 @@ impl ConfigBuilder {
         /// After this silence of the peer the stream counts as broken: by default 60 s. Less than
         /// a frame's header or 1 KiB in this time is silence, too.
         idle_timeout: Duration => idle_timeout;
-        /// After this long without progress that is the peer's to make, a transfer is given up: by
-        /// default 120 s.
+        /// After this long without progress that is the peer's to make, a transfer is given up, and
+        /// after as long once more without the peer's verdict abandoned: by default 120 s.
         stall_timeout: Duration => stall_timeout;
         /// The longest that a transfer may take in all: by default 24 h.
         transfer_timeout: Duration => transfer_timeout;

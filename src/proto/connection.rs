@@ -9,8 +9,10 @@ use bytes::Bytes;
 
 use super::budget::{self, Budget};
 use super::config::Config;
+use super::debts::Debts;
 use super::error::Error;
 use super::event::{CloseReason, Event, Lane};
+use super::given_up::{self, GivenUp};
 use super::incoming::Incoming;
 use super::lanes::Lanes;
 use super::link::{Link, Phase, VERSION};
@@ -56,7 +58,13 @@ pub struct Connection {
     pub(super) send: Lanes<SendLane>,
     pub(super) receive: Lanes<ReceiveLane>,
     pub(super) outgoing: BTreeMap<TransferId, Outgoing>,
+    /// Those of ours that were given up, which count at the peer until it answers.
+    pub(super) given_up: BTreeMap<TransferId, GivenUp>,
     pub(super) incoming: BTreeMap<TransferId, Incoming>,
+    /// What the application still has of content that is over.
+    pub(super) debts: Debts,
+    /// Some window is smaller than what is reserved for it, until debts are paid.
+    pub(super) is_starved: bool,
     /// The number of the next offer of either side.
     pub(super) next_outgoing: u32,
     pub(super) next_incoming: u32,
@@ -236,7 +244,10 @@ impl Connection {
             send: Lanes::from_fn(|_| SendLane::new(limits)),
             receive: Lanes::default(),
             outgoing: BTreeMap::new(),
+            given_up: BTreeMap::new(),
             incoming: BTreeMap::new(),
+            debts: Debts::default(),
+            is_starved: false,
             next_outgoing: 1,
             next_incoming: 1,
             answers: VecDeque::new(),
@@ -361,6 +372,8 @@ impl Connection {
             self.signals.iter().map(|(_, payload)| payload.len()).sum(),
             self.scratch.capacity(),
             self.answers.capacity().saturating_mul(size_of::<u64>()),
+            self.debts.memory_usage(),
+            self.given_up.len().saturating_mul(given_up::SLOT),
         ];
         parts
             .into_iter()

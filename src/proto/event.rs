@@ -183,11 +183,13 @@ pub enum Event<'a> {
     },
     /// A transfer took too long or made no progress, and was cancelled or concluded for that.
     Expired {
-        /// The transfer. One of ours ends with the peer's verdict; one of the peer's has ended.
+        /// The transfer. One of ours ends with the peer's verdict, or is
+        /// [abandoned](Self::Abandoned); one of the peer's has ended.
         transfer: TransferId,
     },
-    /// A transfer ended with its conversation, or because a later one was begun anew: what became
-    /// of it at the peer is unknown.
+    /// A transfer ended with its conversation, or because that was begun anew, or the peer owed the
+    /// end of one of ours for longer than the [stall
+    /// time-out](super::ConfigBuilder::stall_timeout): what became of it at the peer is unknown.
     Abandoned {
         /// The transfer.
         transfer: TransferId,

@@ -74,11 +74,15 @@ impl Connection {
     /// The id of the next offer, if one more is allowed.
     fn next_transfer(&self, needs_decision: bool) -> Result<TransferId, ActionError> {
         let limits = self.peer_limits().copied().unwrap_or_default();
-        let most = limits.transfers.min(self.config.outgoing_transfers);
-        if self.outgoing.len() >= usize_from(most) {
+        let counted = self.outgoing.len().saturating_add(self.given_up.len());
+        if self.outgoing.len() >= usize_from(self.config.outgoing_transfers)
+            || counted >= usize_from(limits.transfers)
+        {
             return Err(ActionError::PeerLimit);
         }
+        let given_up = self.given_up.values().filter(|t| t.is_undecided).count();
         let undecided = self.outgoing.values().filter(|t| t.is_undecided()).count();
+        let undecided = undecided.saturating_add(given_up);
         if needs_decision && undecided >= usize_from(limits.undecided) {
             return Err(ActionError::PeerLimit);
         }
@@ -225,6 +229,9 @@ impl Connection {
     /// Asks the peer to end a transfer; nothing more of it is sent. Its verdict is the end, and
     /// may be that everything was stored.
     ///
+    /// If the verdict does not come within the [stall time-out](super::ConfigBuilder::stall_timeout),
+    /// counted from when the request left, the transfer is [abandoned](super::Event::Abandoned).
+    ///
     /// # Errors
     ///
     /// [`ActionError::UnknownTransfer`]; [`WrongState`](ActionError::WrongState) the second time;
@@ -245,10 +252,13 @@ impl Connection {
         Cancel { code, text: Cow::Borrowed(text) }.encode(&mut payload)?;
         // Frames of it that have not begun do not leave any more.
         self.unplan();
+        let now = self.now;
         let t = self.own_open(transfer)?;
         t.state = State::CancelAsked { was_offered: t.state == State::Offered };
+        t.progressed = now;
         t.news = super::outgoing::News { is_queued: t.news.is_queued, ..Default::default() };
         t.begin_at(t.sent);
+        self.watch(transfer);
         Ok(self.push_item(Lane::Control, Kind::CANCEL, transfer.to_wire(), &payload))
     }
 

@@ -10,6 +10,7 @@ mod hostile_batches;
 mod hostile_floods;
 mod hostile_flow;
 mod hostile_framing;
+mod hostile_memory;
 mod hostile_session;
 mod hostile_time;
 mod hostile_transcript;
