@@ -264,8 +264,9 @@ impl Connection {
             delivered: Lanes::from_fn(|_| 0..0),
             is_blocked: Lanes::default(),
             schedule: Schedule::default(),
-            budget: Budget::new(budget::FULL, now),
-            own_budget: Budget::new(budget::FULL / 2, now),
+            // Their size is known with the peer's limits; nothing is spent before.
+            budget: Budget::new(0, now),
+            own_budget: Budget::new(0, now),
             is_out_of_budget: false,
             credit_due: None,
             transfers_due: Time::MAX,
@@ -420,6 +421,9 @@ impl Connection {
         for lane in Lane::ALL {
             self.send.get_mut(lane).set_limits(limits);
         }
+        let size = budget::size(&self.config.limits, &hello.limits);
+        self.budget.resize(size);
+        self.own_budget.resize(size / 2);
         self.peer = Some(hello);
     }
 }

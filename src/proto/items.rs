@@ -38,7 +38,8 @@ impl Connection {
             self.spend(now, header.kind)?;
         }
         if self.budget.spent() == spent {
-            self.budget.earn(payload.len());
+            // Its parts have earned theirs.
+            self.budget.earn(usize_from(header.length));
         }
         let is_held = event.is_some();
         self.receive.get_mut(lane).finish(payload.len(), is_held);
@@ -121,7 +122,9 @@ impl Connection {
             match self.incoming.get_mut(&id) {
                 None => {
                     // The batch ended while this was on the way.
-                    self.spend(now, Kind::OFFER)?;
+                    if !self.forgive() {
+                        self.spend(now, Kind::OFFER)?;
+                    }
                     let code = self.code_of_ended(id);
                     self.refuse_member(transfer, code);
                     return Ok(None);
@@ -165,7 +168,7 @@ impl Connection {
         self.next_incoming = self.next_incoming.saturating_add(1);
         let gift = u64::from(self.config.limits.member_credit);
         self.late_allowance = self.late_allowance.saturating_add(gift);
-        self.late_frames = self.late_frames.saturating_add(LATE_FRAMES);
+        self.forgive_late(LATE_FRAMES);
         self.push_verdict(transfer, code, 0, "");
     }
 

@@ -204,7 +204,7 @@ impl Connection {
         let on_the_way = ended.sent_credit.limit.saturating_sub(ended.received);
         self.late_allowance = self.late_allowance.saturating_add(on_the_way);
         if ended.is_flowing() && !ended.is_complete() {
-            self.late_frames = self.late_frames.saturating_add(LATE_FRAMES);
+            self.forgive_late(LATE_FRAMES);
         }
         let batch = ended.batch.and_then(|id| self.incoming.get_mut(&id));
         if let Some(Incoming { shape: Shape::Batch { open, .. }, stored, .. }) = batch {
@@ -213,12 +213,24 @@ impl Connection {
         }
     }
 
+    /// So many frames may be on their way to what has ended here, which is not their sender's fault.
+    pub(super) fn forgive_late(&mut self, frames: u32) {
+        // Never more than all that can be on their way at once: each transfer's, and its OFFER.
+        let most = self.config.limits.transfers.saturating_mul(LATE_FRAMES.saturating_add(1));
+        self.late_frames = self.late_frames.saturating_add(frames).min(most);
+    }
+
     /// Members of a batch that was given up may still be on their way: they end with its code.
     pub(super) fn remember_batch(&mut self, transfer: TransferId, code: TransferCode) {
         if self.ended_batches.len() >= ENDED_BATCHES {
             self.ended_batches.pop_front();
         }
         self.ended_batches.push_back((transfer, code));
+        let Some(t) = self.incoming.get(&transfer).filter(|t| !t.is_cancel_asked) else { return };
+        if let Shape::Batch { count, offered, .. } = t.shape {
+            let left = count.saturating_sub(offered).min(self.config.limits.transfers);
+            self.forgive_late(left);
+        }
     }
 
     pub(super) fn code_of_ended(&self, batch: TransferId) -> TransferCode {
@@ -280,6 +292,10 @@ impl Connection {
     /// Bytes that could be granted in all before the application may have to keep more than
     /// [`Config::worst_case_memory`](super::Config::worst_case_memory) says.
     pub(super) fn room(&self) -> u64 {
+        if self.debts.total() == 0 {
+            // What is reserved for each is there, as it is not counted among what is common.
+            return u64::MAX;
+        }
         let config = &self.config;
         let each = u64::from(config.reserved_window.max(config.limits.member_credit));
         let all = u64::from(config.limits.transfers).saturating_mul(each);

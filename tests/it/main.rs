@@ -37,6 +37,7 @@ mod programs;
 mod proto_attach;
 mod proto_batches;
 mod proto_breaks;
+mod proto_budget;
 mod proto_chat;
 mod proto_close;
 mod proto_credit;
