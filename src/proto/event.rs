@@ -63,6 +63,18 @@ pub enum Event<'a> {
         /// What is offered.
         offer: Offer<'a>,
     },
+    /// The peer offers a file of a batch, which this side has refused as
+    /// [`BUSY`](TransferCode::BUSY) at once: beside what the application has not
+    /// [released](super::Connection::release) of transfers that are over there is no room for its
+    /// first bytes. It has ended.
+    Refused {
+        /// To be taken.
+        item: ItemId,
+        /// Its id.
+        transfer: TransferId,
+        /// What was offered.
+        offer: Offer<'a>,
+    },
     /// The peer offers many files at once.
     BatchOffered {
         /// To be taken.
@@ -340,6 +352,7 @@ impl Event<'_> {
             Self::Chat { item, .. }
             | Self::Message { item, .. }
             | Self::Offered { item, .. }
+            | Self::Refused { item, .. }
             | Self::BatchOffered { item, .. }
             | Self::Accepted { item, .. }
             | Self::Rejected { item, .. }
@@ -368,6 +381,9 @@ impl Event<'_> {
             Self::LaneWritable(lane) => Event::LaneWritable(lane),
             Self::Offered { item, transfer, offer } => {
                 Event::Offered { item, transfer, offer: offer.into_owned() }
+            }
+            Self::Refused { item, transfer, offer } => {
+                Event::Refused { item, transfer, offer: offer.into_owned() }
             }
             Self::BatchOffered { item, transfer, batch } => {
                 Event::BatchOffered { item, transfer, batch: batch.into_owned() }

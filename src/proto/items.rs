@@ -140,7 +140,7 @@ impl Connection {
                     if is_over {
                         // Its first bytes cannot be kept from coming, but from being kept.
                         self.refuse_member(transfer, TransferCode::BUSY);
-                        return Ok(None);
+                        return Ok(Some(Event::Refused { item, transfer, offer }));
                     }
                     *open = open.saturating_add(1);
                 }

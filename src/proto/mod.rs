@@ -215,7 +215,8 @@
 //!
 //! File data is *released*: [`release`](Connection::release) says that so many bytes of an
 //! [`Event::Data`] are dealt with, and gives the sender credit for as many more. A slow disk so slows
-//! down its own file, and nothing else.
+//! down its own file, and nothing else. Release every byte once, also of a file that has ended since:
+//! it counts as held until then, and others get less.
 //!
 //! On the sending side a lane that is full returns [`ActionError::Blocked`], and a full transfer does;
 //! [`Event::LaneWritable`] and [`Event::Writable`] follow once there is room. They come only after a
@@ -404,6 +405,7 @@
 //! | [`Receipts`](Event::Receipts) | knows what became of its messages |
 //! | [`LaneWritable`](Event::LaneWritable), [`Writable`](Event::Writable) | sends what was `Blocked` |
 //! | [`Offered`](Event::Offered), [`BatchOffered`](Event::BatchOffered) | [accepts](Connection::accept) or [rejects](Connection::reject); a batch's member it just receives |
+//! | [`Refused`](Event::Refused) | takes it; it should release what it has |
 //! | [`Accepted`](Event::Accepted) | sends from the offset on |
 //! | [`Rewind`](Event::Rewind) | sends from this offset on, once more |
 //! | [`Started`](Event::Started) | writes the data that follows there; at 0 it drops what it had |

@@ -359,11 +359,7 @@ impl Outgoing {
             return Some(stalled);
         }
         let whole = self.opened.saturating_add(whole);
-        Some(if self.waits_for_peer() {
-            whole.min(stalled)
-        } else {
-            whole
-        })
+        Some(if self.waits_for_peer() { whole.min(stalled) } else { whole })
     }
 
     /// The stream broke: what was in frames may not have arrived.

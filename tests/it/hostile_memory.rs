@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use duologue::proto::{ActionError, Conclusion, Config, Event};
 use duologue::wire::{
-    Chat, CloseCode, Credit, Frame, Held, Kind, Limits, Offer, Resume, Side, TransferCode, TransferId,
+    Chat, CloseCode, Credit, Frame, Held, Kind, Limits, Offer, Resume, Side, TransferCode,
+    TransferId,
 };
 
 use crate::hostile_flow::FAILED;
@@ -38,12 +39,13 @@ struct Keeper {
     /// Limits that the raw peer was told.
     limits: BTreeMap<TransferId, u64>,
     seen: usize,
+    refused: u32,
 }
 
 impl Keeper {
     fn open(victim: Side) -> Self {
         let peer = RawPeer::open_with(victim, config(), Limits::default());
-        Self { peer, held: BTreeMap::new(), limits: BTreeMap::new(), seen: 0 }
+        Self { peer, held: BTreeMap::new(), limits: BTreeMap::new(), seen: 0, refused: 0 }
     }
 
     fn id(&self, number: u32) -> TransferId {
@@ -56,8 +58,12 @@ impl Keeper {
         self.peer.take_all();
         self.peer.converse();
         for event in std::mem::take(&mut self.peer.events) {
-            if let Event::Data { transfer, data, .. } = event {
-                *self.held.entry(transfer).or_default() += data.len() as u64;
+            match event {
+                Event::Data { transfer, data, .. } => {
+                    *self.held.entry(transfer).or_default() += data.len() as u64;
+                }
+                Event::Refused { .. } => self.refused += 1,
+                _ => {}
             }
         }
         let frames = &self.peer.stream.frames;
@@ -170,6 +176,7 @@ fn members_that_ended_count_until_they_are_released_and_later_ones_are_told_to_w
             keeper.note();
         }
         assert!((50..99).contains(&busy), "{busy}");
+        assert_eq!(keeper.refused, busy, "the application is told");
         let verdicts = keeper.peer.frames_of(Kind::VERDICT);
         let are_busy = |frame: &&Frame<'_>| matches!(frame, Frame::Verdict(verdict) if verdict.code == TransferCode::BUSY);
         assert_eq!(verdicts.iter().filter(are_busy).count(), busy as usize);
@@ -304,7 +311,11 @@ fn sending(peer: &mut RawPeer) -> TransferId {
     id
 }
 
-fn resume_with(peer: &mut RawPeer, next: [u64; 2], held: &[Held]) -> Result<(), duologue::proto::Error> {
+fn resume_with(
+    peer: &mut RawPeer,
+    next: [u64; 2],
+    held: &[Held],
+) -> Result<(), duologue::proto::Error> {
     peer.cut();
     peer.reattach();
     let resume = Resume { transfers: held.to_vec().into(), ..peer.resume_from(next) };
@@ -331,11 +342,8 @@ fn a_transfer_that_resume_does_not_list_keeps_nothing_and_is_not_waited_for_for_
         assert!(peer.kinds().get(&Kind::CANCEL).is_none(), "nothing more is sent of it");
         // Its verdict, late as it is, is no violation, and no event.
         peer.events.clear();
-        let verdict = duologue::wire::Verdict {
-            code: TransferCode::STALLED,
-            total: 0,
-            text: "".into(),
-        };
+        let verdict =
+            duologue::wire::Verdict { code: TransferCode::STALLED, total: 0, text: "".into() };
         peer.send(id.to_wire(), Frame::Verdict(verdict.clone())).unwrap();
         assert!(peer.events.is_empty(), "{:?}", peer.events);
         // A second one is.
@@ -363,7 +371,8 @@ fn a_transfer_that_resume_left_out_does_not_come_back() {
 fn a_cancel_that_is_never_answered_ends_as_unknown_and_frees_its_place() {
     for victim in ROLES {
         let config = Config::builder().outgoing_transfers(1).build().unwrap();
-        let mut peer = RawPeer::open_with(victim, config, Limits { transfers: 2, ..Limits::default() });
+        let mut peer =
+            RawPeer::open_with(victim, config, Limits { transfers: 2, ..Limits::default() });
         let id = sending(&mut peer);
         peer.victim().cancel(id, TransferCode::CANCELLED, "").unwrap();
         peer.converse();
@@ -382,10 +391,10 @@ fn a_cancel_that_is_never_answered_ends_as_unknown_and_frees_its_place() {
         let now = peer.now;
         let second = peer.victim().offer(&Offer::new("b"), now).unwrap();
         peer.converse();
-        peer.send(second.to_wire(), Frame::Reject(duologue::wire::Reject {
-            code: TransferCode::DECLINED,
-            text: "".into(),
-        }))
+        peer.send(
+            second.to_wire(),
+            Frame::Reject(duologue::wire::Reject { code: TransferCode::DECLINED, text: "".into() }),
+        )
         .unwrap();
         let third = peer.victim().offer(&Offer::new("c"), now).unwrap();
         peer.victim().cancel(third, TransferCode::CANCELLED, "").unwrap();

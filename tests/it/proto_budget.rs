@@ -2,9 +2,7 @@
 
 use duologue::proto::{Config, Event};
 use duologue::time::Time;
-use duologue::wire::{
-    Accept, Frame, Kind, Limits, Offer, Ping, TransferCode, TransferId, Verdict,
-};
+use duologue::wire::{Accept, Frame, Kind, Limits, Offer, Ping, TransferCode, TransferId, Verdict};
 
 use crate::hostile_flow::FAILED;
 use crate::raw_peer::{ROLES, RawPeer};
@@ -100,9 +98,8 @@ fn many_members_that_their_receiver_cannot_store_are_no_flood_of_their_sender() 
 
 /// Offers as many files as may be, which are cancelled; how many CANCEL leave at once.
 fn cancel_all(peer: &mut RawPeer) -> usize {
-    let offered: Vec<TransferId> = (0..MOST)
-        .map(|_| peer.victim().offer(&Offer::new("file"), Time::ZERO).unwrap())
-        .collect();
+    let offered: Vec<TransferId> =
+        (0..MOST).map(|_| peer.victim().offer(&Offer::new("file"), Time::ZERO).unwrap()).collect();
     peer.converse();
     for id in &offered {
         peer.send(id.to_wire(), Frame::Accept(Accept::default())).unwrap();
@@ -146,7 +143,8 @@ fn many_transfers_that_their_sender_gives_up_go_at_once_and_keep_within_half_of_
 
 #[test]
 fn the_budget_is_a_thousand_or_six_for_each_transfer_that_both_allow() {
-    for (ours, theirs, size) in [(80, 80, 1000), (0, 0, 1000), (100, 100, 1200), (0, 4096, 24_576)] {
+    for (ours, theirs, size) in [(80, 80, 1000), (0, 0, 1000), (100, 100, 1200), (0, 4096, 24_576)]
+    {
         for victim in ROLES {
             let config = Config::builder().max_transfers(ours).build().unwrap();
             let limits = Limits { transfers: theirs, ..Limits::default() };
