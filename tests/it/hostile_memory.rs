@@ -339,7 +339,7 @@ fn a_transfer_that_resume_does_not_list_keeps_nothing_and_is_not_waited_for_for_
             peer.converse();
         }
         assert!(peer.events.contains(&Event::Abandoned { transfer: id }));
-        assert!(peer.kinds().get(&Kind::CANCEL).is_none(), "nothing more is sent of it");
+        assert!(!peer.kinds().contains_key(&Kind::CANCEL), "nothing more is sent of it");
         // Its verdict, late as it is, is no violation, and no event.
         peer.events.clear();
         let verdict =

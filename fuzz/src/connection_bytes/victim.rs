@@ -300,10 +300,8 @@ impl Victim {
             Event::Offered { transfer, .. } | Event::BatchOffered { transfer, .. } => {
                 self.decide(transfer);
             }
-            Event::CancelAsked { transfer, .. } => {
-                if self.habits & 8 != 0 {
-                    self.conclude(transfer, false);
-                }
+            Event::CancelAsked { transfer, .. } if self.habits & 8 != 0 => {
+                self.conclude(transfer, false);
             }
             Event::Finished { transfer, .. } => {
                 self.conclude(transfer, true);
