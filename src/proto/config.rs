@@ -82,7 +82,7 @@ impl Config {
     /// transfers and the queues count with the memory of their slots. What the caller queues
     /// beyond a transfer's capacity, or as a message larger than its queue, comes on top.
     ///
-    /// By default it is about 30 MiB, of which 20 MiB are what 80 files that this side sends at a
+    /// By default it is about 31 MiB, of which 20 MiB are what 80 files that this side sends at a
     /// time may keep.
     ///
     /// # Examples

@@ -133,14 +133,16 @@ pub enum Event<'a> {
         durable: u64,
     },
     /// The peer begins to send data at this offset. It is 0 when it could not go on from where it
-    /// was asked to: what is there of the file is void then.
+    /// was asked to: what is there of the file is void then, though its bytes are still to be
+    /// [released](super::Connection::release).
     Started {
         /// The peer's offer.
         transfer: TransferId,
         /// Where it begins.
         offset: u64,
     },
-    /// Bytes of a file. [Release](super::Connection::release) them once they are dealt with.
+    /// Bytes of a file. [Release](super::Connection::release) them once they are dealt with, whatever
+    /// has become of the transfer.
     Data {
         /// The peer's offer.
         transfer: TransferId,

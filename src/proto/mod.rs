@@ -412,7 +412,7 @@
 //! | [`Data`](Event::Data) | stores and releases it |
 //! | [`Finished`](Event::Finished), [`CancelAsked`](Event::CancelAsked) | [concludes](Connection::conclude): when all bytes are stored, or at once |
 //! | [`Progress`](Event::Progress), [`Paused`](Event::Paused) | shows it |
-//! | [`Rejected`](Event::Rejected), [`Verdict`](Event::Verdict), [`Expired`](Event::Expired), [`Abandoned`](Event::Abandoned) | knows how a transfer ended; one of its own that expired still gets its verdict |
+//! | [`Rejected`](Event::Rejected), [`Verdict`](Event::Verdict), [`Expired`](Event::Expired), [`Abandoned`](Event::Abandoned) | knows how a transfer ended; one of its own that expired still gets its verdict, or is abandoned |
 //! | [`Detached`](Event::Detached) | attaches another stream, or waits for the client to do so |
 //! | [`Goodbye`](Event::Goodbye), [`Closed`](Event::Closed) | is done; the last words are still to be written |
 //!

@@ -121,8 +121,8 @@ impl Connection {
         self.queue_credit(transfer, now);
     }
 
-    /// Ends a transfer of the peer's: the verdict, which the sender is told. The
-    /// [module](super#files) has an example.
+    /// Ends a transfer of the peer's: the verdict, which the sender is told. Bytes of it that were
+    /// handed out are still to be [released](Self::release). The [module](super#files) has an example.
     ///
     /// # Errors
     ///
