@@ -2,7 +2,9 @@
 
 use duologue::proto::{Config, Event};
 use duologue::time::Time;
-use duologue::wire::{Accept, Frame, Kind, Limits, Offer, Ping, TransferCode, TransferId, Verdict};
+use duologue::wire::{
+    Accept, Frame, Kind, Limits, Offer, Ping, Side, TransferCode, TransferId, Verdict,
+};
 
 use crate::hostile_flow::FAILED;
 use crate::raw_peer::{ROLES, RawPeer};
@@ -10,12 +12,15 @@ use crate::state_transfers::{accept, cancel, data, finish, offer, offer_batch, s
 
 const MOST: u32 = 4096;
 
-/// Both sides allow as much as can be allowed.
-fn most(victim: duologue::wire::Side) -> RawPeer {
+/// How many transfers both sides allow, and how often all of them are given up in a row.
+const CASES: [(u32, u32); 2] = [(MOST, 1), (200, 30)];
+
+/// Both sides allow so many transfers.
+fn most(victim: Side, transfers: u32) -> RawPeer {
     let config = Config::builder()
-        .max_transfers(MOST)
-        .max_undecided(MOST)
-        .outgoing_transfers(MOST)
+        .max_transfers(transfers)
+        .max_undecided(transfers)
+        .outgoing_transfers(transfers)
         .max_untaken(65_536)
         .max_untaken_bytes(16 << 20)
         .queued_items(65_536)
@@ -42,10 +47,10 @@ fn settle(peer: &mut RawPeer) {
 
 #[test]
 fn a_large_batch_that_its_receiver_gives_up_is_no_flood_of_its_sender() {
-    for victim in ROLES {
-        let mut peer = most(victim);
+    for (victim, (transfers, rounds)) in ROLES.into_iter().flat_map(|v| CASES.map(|c| (v, c))) {
+        let mut peer = most(victim, transfers);
         let mut number = 0;
-        for _ in 0..3 {
+        for _ in 0..rounds {
             number += 1;
             let batch = transfer(peer.ours(number));
             offer_batch(&mut peer, number, 1_000_000).unwrap();
@@ -54,7 +59,7 @@ fn a_large_batch_that_its_receiver_gives_up_is_no_flood_of_its_sender() {
             // All of these are on their way.
             let member = Offer { batch: Some(batch), ..Offer::new("dir/name") };
             peer.is_reading = false;
-            for _ in 0..MOST - 1 {
+            for _ in 0..transfers - 1 {
                 number += 1;
                 offer(&mut peer, number, &member).unwrap();
                 send_small(&mut peer, number);
@@ -70,16 +75,16 @@ fn a_large_batch_that_its_receiver_gives_up_is_no_flood_of_its_sender() {
 
 #[test]
 fn many_members_that_their_receiver_cannot_store_are_no_flood_of_their_sender() {
-    for victim in ROLES {
-        let mut peer = most(victim);
+    for (victim, (transfers, rounds)) in ROLES.into_iter().flat_map(|v| CASES.map(|c| (v, c))) {
+        let mut peer = most(victim, transfers);
         offer_batch(&mut peer, 1, 1_000_000).unwrap();
         accept(&mut peer, 1);
         let member = Offer { batch: Some(transfer(peer.ours(1))), ..Offer::new("dir/name") };
         let mut number = 1;
-        for _ in 0..2 {
+        for _ in 0..rounds {
             peer.is_reading = false;
             let first = number + 1;
-            for _ in 0..MOST - 1 {
+            for _ in 0..transfers - 1 {
                 number += 1;
                 offer(&mut peer, number, &member).unwrap();
             }
@@ -118,17 +123,17 @@ fn cancel_all(peer: &mut RawPeer) -> usize {
 #[test]
 fn many_transfers_that_their_sender_gives_up_go_at_once_and_keep_within_half_of_the_budget() {
     for victim in ROLES {
-        let mut peer = most(victim);
+        let mut peer = most(victim, MOST);
         // 6 for each of both limits, and half of that.
         let mut left = 6 * 2 * MOST as usize / 2;
-        for _ in 0..3 {
+        for _ in 0..2 {
             let cancels = cancel_all(&mut peer);
             assert_eq!(cancels, MOST as usize);
             left -= cancels;
         }
         assert!(left > 0);
         // And the other way: what comes so is no flood.
-        let mut peer = most(victim);
+        let mut peer = most(victim, MOST);
         for number in 1..=MOST {
             offer(&mut peer, number, &Offer::new("file")).unwrap();
         }
