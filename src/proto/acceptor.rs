@@ -44,6 +44,7 @@ pub struct Acceptor {
     secret: [u8; 32],
     link: Link,
     error: Option<Error>,
+    now: Time,
 }
 
 /// What a client asks for.
@@ -77,6 +78,7 @@ impl Acceptor {
             secret: stream.derive("duologue 1 secret"),
             link: Link::new(Side::Server, stream.channel_binding, now),
             error: None,
+            now,
         }
     }
 
@@ -97,6 +99,7 @@ impl Acceptor {
         now: Time,
         input: &[u8],
     ) -> Result<(usize, Option<Request>), Error> {
+        let now = self.advance(now);
         if let Some(error) = self.error {
             return Err(error);
         }
@@ -120,6 +123,7 @@ impl Acceptor {
 
     /// Time has passed; a call too early does nothing.
     pub fn handle_timeout(&mut self, now: Time) {
+        let now = self.advance(now);
         if self.poll_timeout().is_some_and(|deadline| deadline <= now) {
             self.fail(Error::HandshakeTimedOut);
         }
@@ -155,7 +159,8 @@ impl Acceptor {
     /// # Errors
     ///
     /// [`ActionError::NotOpen`] before the HELLO, or after an error.
-    pub fn accept(self, now: Time) -> Result<Connection, ActionError> {
+    pub fn accept(mut self, now: Time) -> Result<Connection, ActionError> {
+        let now = self.advance(now);
         let Some(request) = self.request().filter(|_| self.is_waiting()) else {
             return Err(ActionError::NotOpen);
         };
@@ -181,6 +186,7 @@ impl Acceptor {
     /// another conversation or one that was never open, for a counter that did not rise, and for
     /// other terms than at first.
     pub fn resume(mut self, connection: &Connection, now: Time) -> Result<Resuming, Box<Self>> {
+        let now = self.advance(now);
         let error = match self.request() {
             Some(request) if self.is_waiting() => connection.judge_resumption(
                 request.conversation,
@@ -201,7 +207,7 @@ impl Acceptor {
         }
         self.link.handshake.is_resuming = true;
         let timeout = self.config.handshake_timeout;
-        Ok(Resuming::new(self.link, secret, connection.conversation, attach, timeout))
+        Ok(Resuming::new(self.link, secret, connection.conversation, attach, timeout, now))
     }
 
     /// Refuses the client, with a code and at most 255 bytes of text for its log.
@@ -221,6 +227,12 @@ impl Acceptor {
         self.link.abort();
         self.error = Some(Error::Closed);
         Ok(())
+    }
+
+    /// As [`Connection`]'s: a clock that goes back stands still.
+    fn advance(&mut self, now: Time) -> Time {
+        self.now = self.now.max(now);
+        self.now
     }
 
     fn is_waiting(&self) -> bool {

@@ -109,6 +109,7 @@ impl Connection {
     /// The application has taken an item and all before it in its lane: they are acknowledged,
     /// and the peer may send as many more. A number that was not handed out takes what was.
     pub fn take(&mut self, now: Time, item: ItemId) {
+        let now = self.advance(now);
         if self.receive.get_mut(item.lane).take(item.number) {
             self.owe_ack(now);
         }

@@ -16,7 +16,8 @@ pub(super) fn size(ours: &Limits, theirs: &Limits) -> u32 {
 
 /// What a peer may spend on frames that make no progress.
 ///
-/// Each KiB of payload and each second give one back, up to the size of the budget. So a flood
+/// Each KiB of its payload, each 16 KiB of DATA that goes to it, and each second give one back, up to
+/// the size of the budget. So a flood
 /// ends the conversation, while no honest use comes near the limit.
 #[derive(Debug)]
 pub(super) struct Budget {
@@ -84,6 +85,11 @@ impl Budget {
             self.bytes %= 1024;
             self.left = self.left.saturating_add(whole).min(self.size);
         }
+    }
+
+    /// Counts DATA that the spender received: its PAUSE, above all, is earned by that.
+    pub(super) fn earn_by_receiving(&mut self, bytes: usize) {
+        self.earn(bytes / 16);
     }
 
     fn refill(&mut self, now: Time) {

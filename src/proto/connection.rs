@@ -1,4 +1,4 @@
-use alloc::collections::{BTreeMap, VecDeque};
+use alloc::collections::VecDeque;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
@@ -18,8 +18,10 @@ use super::lanes::Lanes;
 use super::link::{Link, Phase, VERSION};
 use super::outgoing::Outgoing;
 use super::receive_lane::{Accepts, ReceiveLane};
+use super::send_file::RefusedOffers;
 use super::send_lane::{LaneLimits, SendLane};
 use super::statistics::Statistics;
+use super::table::Table;
 use crate::time::Time;
 use crate::wire::{ConversationId, Hello, Limits, Side, TransferCode, TransferId};
 
@@ -57,10 +59,10 @@ pub struct Connection {
 
     pub(super) send: Lanes<SendLane>,
     pub(super) receive: Lanes<ReceiveLane>,
-    pub(super) outgoing: BTreeMap<TransferId, Outgoing>,
+    pub(super) outgoing: Table<Outgoing>,
     /// Those of ours that were given up, which count at the peer until it answers.
-    pub(super) given_up: BTreeMap<TransferId, GivenUp>,
-    pub(super) incoming: BTreeMap<TransferId, Incoming>,
+    pub(super) given_up: Table<GivenUp>,
+    pub(super) incoming: Table<Incoming>,
     /// What the application still has of content that is over.
     pub(super) debts: Debts,
     /// Some window is smaller than what is reserved for it, until debts are paid.
@@ -83,6 +85,8 @@ pub struct Connection {
     /// Transfers with data to send, in turn; with credit to tell; with events to poll.
     pub(super) ring: VecDeque<TransferId>,
     pub(super) credits: VecDeque<TransferId>,
+    /// Transfers with credit to tell that is not urgent.
+    pub(super) late_credits: VecDeque<TransferId>,
     pub(super) news: VecDeque<TransferId>,
     pub(super) signals: VecDeque<(u16, Bytes)>,
     /// How many of these are planned, and have not begun to leave.
@@ -90,13 +94,15 @@ pub struct Connection {
     pub(super) events: VecDeque<Event<'static>>,
     pub(super) delivered: Lanes<Range<u64>>,
     pub(super) is_blocked: Lanes<bool>,
+    pub(super) refused_offers: RefusedOffers,
 
-    pub(super) schedule: Schedule,
     pub(super) budget: Budget,
     /// What we may spend of the peer's budget: half of it, as time on the way can bunch frames.
     pub(super) own_budget: Budget,
     /// Something waits until that has some left.
     pub(super) is_out_of_budget: bool,
+    /// Transfers whose next frame does.
+    pub(super) out_of_budget: VecDeque<TransferId>,
     /// CREDIT that is not urgent goes at this time; transfers are looked over at that.
     pub(super) credit_due: Option<Time>,
     pub(super) transfers_due: Time,
@@ -113,17 +119,6 @@ pub(super) struct Closing {
     /// Until then the last items may be acknowledged; later, the peer may answer.
     pub(super) deadline: Time,
     pub(super) is_sent: bool,
-}
-
-/// What went last, which decides what goes next.
-#[derive(Debug, Default)]
-pub(super) struct Schedule {
-    /// Control bytes since the last frame of an item.
-    pub(super) control_run: usize,
-    /// The lane whose turn it is.
-    pub(super) is_control_lane_next: bool,
-    /// Bytes of items since the last bulk frame.
-    pub(super) items_since_bulk: usize,
 }
 
 /// What a new stream needs from outside: randomness, and what it is bound to.
@@ -243,9 +238,9 @@ impl Connection {
             error: None,
             send: Lanes::from_fn(|_| SendLane::new(limits)),
             receive: Lanes::default(),
-            outgoing: BTreeMap::new(),
-            given_up: BTreeMap::new(),
-            incoming: BTreeMap::new(),
+            outgoing: Table::default(),
+            given_up: Table::default(),
+            incoming: Table::default(),
             debts: Debts::default(),
             is_starved: false,
             next_outgoing: 1,
@@ -257,17 +252,19 @@ impl Connection {
             ended_batches: VecDeque::new(),
             ring: VecDeque::new(),
             credits: VecDeque::new(),
+            late_credits: VecDeque::new(),
             news: VecDeque::new(),
             signals: VecDeque::new(),
             planned_signals: 0,
             events: VecDeque::new(),
             delivered: Lanes::from_fn(|_| 0..0),
             is_blocked: Lanes::default(),
-            schedule: Schedule::default(),
+            refused_offers: RefusedOffers::default(),
             // Their size is known with the peer's limits; nothing is spent before.
             budget: Budget::new(0, now),
             own_budget: Budget::new(0, now),
             is_out_of_budget: false,
+            out_of_budget: VecDeque::new(),
             credit_due: None,
             transfers_due: Time::MAX,
             now,
@@ -361,8 +358,10 @@ impl Connection {
     pub fn memory_usage(&self) -> usize {
         const TABLE: usize = size_of::<(TransferId, Incoming)>() * 2;
         const SENDER: usize = size_of::<(TransferId, Outgoing)>() * 2;
-        let ids = [&self.restarts, &self.ring, &self.credits, &self.news]
+        let queues = [&self.restarts, &self.ring, &self.credits, &self.late_credits, &self.news];
+        let ids = queues
             .into_iter()
+            .chain([&self.out_of_budget])
             .map(|queue| queue.capacity().saturating_mul(size_of::<TransferId>()));
         let parts = [
             size_of::<Self>(),
@@ -383,6 +382,13 @@ impl Connection {
             .chain(self.receive.iter().map(ReceiveLane::memory_usage))
             .chain(self.outgoing.values().map(|t| t.buffer.memory_usage()))
             .fold(0, usize::saturating_add)
+    }
+
+    /// A call says what time it is. A clock that goes back stands still here: what was late stays
+    /// late, and no deadline moves.
+    pub(super) fn advance(&mut self, now: Time) -> Time {
+        self.now = self.now.max(now);
+        self.now
     }
 
     pub(super) fn phase(&self) -> Option<Phase> {

@@ -23,6 +23,7 @@ impl Connection {
     /// What was not acknowledged is kept and sent again on the next stream. A conversation that was
     /// not open yet has failed; one that was closing has ended.
     pub fn handle_disconnect(&mut self, now: Time) {
+        let now = self.advance(now);
         match self.phase() {
             Some(Phase::Open) => self.detach(now, DetachReason::Transport),
             _ => self.handle_eof(now),
@@ -50,6 +51,8 @@ impl Connection {
         self.restarts.clear();
         self.ring.clear();
         self.credits.clear();
+        self.late_credits.clear();
+        self.out_of_budget.clear();
         self.signals.clear();
         self.planned_signals = 0;
         self.credit_due = None;
@@ -67,6 +70,7 @@ impl Connection {
     /// [`ActionError::NotOpen`] if the conversation was never open, and for a server, which is
     /// [resumed](Self::resume); [`Closed`](ActionError::Closed).
     pub fn attach(&mut self, stream: StreamParameters<'_>, now: Time) -> Result<(), ActionError> {
+        let now = self.advance(now);
         self.check_open()?;
         if self.side == Side::Server {
             return Err(ActionError::NotOpen);
@@ -92,6 +96,7 @@ impl Connection {
     /// in a row without bringing anything on, and for the last time within ten seconds. Nothing has
     /// changed then.
     pub fn resume(&mut self, mut resuming: Resuming, now: Time) -> Result<(), Box<Resuming>> {
+        let now = self.advance(now.max(resuming.now()));
         if let Err(error) = self.check_resuming(&resuming, now) {
             resuming.fail(error);
             return Err(Box::new(resuming));

@@ -54,6 +54,8 @@ pub enum Event<'a> {
     /// A lane that was full, so that an action was [`Blocked`](super::ActionError::Blocked), has
     /// room again.
     LaneWritable(Lane),
+    /// After [`PeerLimit`](super::ActionError::PeerLimit) for an offer: one more is allowed again.
+    MayOffer,
     /// The peer offers a file. In a batch it is accepted already: begin to receive.
     Offered {
         /// To be taken.
@@ -381,6 +383,7 @@ impl Event<'_> {
             Self::Signal(signal) => Event::Signal(signal.into_owned()),
             Self::Receipts { lane, numbers, receipt } => Event::Receipts { lane, numbers, receipt },
             Self::LaneWritable(lane) => Event::LaneWritable(lane),
+            Self::MayOffer => Event::MayOffer,
             Self::Offered { item, transfer, offer } => {
                 Event::Offered { item, transfer, offer: offer.into_owned() }
             }

@@ -2,6 +2,7 @@ use super::connection::Connection;
 use super::error::Error;
 use super::event::Event;
 use super::outgoing::{Outgoing, Shape, State};
+use super::table::Offered;
 use crate::wire::{CloseCode, Held, Kind, TransferId};
 
 /// A transfer of ours whose verdict was waited for in vain. The application was told that its
@@ -9,9 +10,9 @@ use crate::wire::{CloseCode, Held, Kind, TransferId};
 #[derive(Debug)]
 pub(super) struct GivenUp {
     /// ACCEPT or REJECT can still come.
-    pub(super) is_undecided: bool,
+    was_offered: bool,
     /// RESUME did not list it.
-    pub(super) is_silent: bool,
+    is_silent: bool,
     batch: Option<TransferId>,
     /// What the peer can have received at most.
     most: u64,
@@ -20,7 +21,7 @@ pub(super) struct GivenUp {
 impl GivenUp {
     fn new(t: &Outgoing) -> Self {
         Self {
-            is_undecided: t.is_undecided(),
+            was_offered: t.is_undecided(),
             is_silent: t.is_silent,
             batch: t.batch,
             most: t.most_received(),
@@ -33,13 +34,19 @@ impl GivenUp {
     }
 }
 
+impl Offered for GivenUp {
+    fn is_undecided(&self) -> bool {
+        self.was_offered
+    }
+}
+
 /// Slots of the table.
 pub(super) const SLOT: usize = size_of::<(TransferId, GivenUp)>() * 2;
 
 impl Connection {
     /// The peer owes the end of a transfer of ours and does not tell it.
     pub(super) fn give_up(&mut self, transfer: TransferId) {
-        self.unplan();
+        self.unplan_data(transfer);
         let Some(t) = self.outgoing.remove(&transfer) else { return };
         self.given_up.insert(transfer, GivenUp::new(&t));
         self.events.push_back(Event::Abandoned { transfer });
@@ -53,11 +60,12 @@ impl Connection {
     ) -> Result<bool, Error> {
         let Some(t) = self.given_up.get_mut(&transfer) else { return Ok(false) };
         match kind {
-            Kind::ACCEPT | Kind::REJECT if !t.is_undecided => {
+            Kind::ACCEPT | Kind::REJECT if !t.was_offered => {
                 return Err(Error::violation(CloseCode::PROTOCOL, kind, "not offered"));
             }
             Kind::ACCEPT => {
-                t.is_undecided = false;
+                t.was_offered = false;
+                self.given_up.on_decided();
                 return Ok(true);
             }
             _ => {}

@@ -82,6 +82,7 @@ impl Connection {
     /// [`ActionError::NotOpen`] before the peer's HELLO, or without a stream;
     /// [`Closed`](ActionError::Closed). Accepting twice does nothing.
     pub fn accept_peer(&mut self, now: Time) -> Result<(), ActionError> {
+        let now = self.advance(now);
         if self.closed.is_some() {
             return Err(ActionError::Closed);
         }
@@ -191,7 +192,6 @@ impl Connection {
         self.is_open = true;
         self.is_confirmed |= opening == Opening::Resumed || self.side == Side::Client;
         self.detached_since = None;
-        self.schedule = super::connection::Schedule::default();
         self.statistics.streams = self.statistics.streams.saturating_add(1);
         let flowing: Vec<_> = self.incoming.keys().copied().collect();
         for transfer in flowing {

@@ -1,6 +1,7 @@
 use core::time::Duration;
 
 use super::outgoing::{Fault, Shape, may_finish};
+use super::table::Offered;
 use crate::time::Time;
 use crate::wire::{CloseCode, Credit, Digest, Finish, Offer, TransferId};
 
@@ -32,6 +33,7 @@ pub(super) struct Incoming {
     window_released: u64,
     window_since: Time,
     pub(super) is_credit_queued: bool,
+    pub(super) is_credit_late: bool,
     pub(super) finish: Option<Finish>,
     /// Members stored, of a batch.
     pub(super) stored: u32,
@@ -40,6 +42,12 @@ pub(super) struct Incoming {
     pub(super) is_paused_by_peer: bool,
     pub(super) opened: Time,
     pub(super) progressed: Time,
+}
+
+impl Offered for Incoming {
+    fn is_undecided(&self) -> bool {
+        !self.is_accepted
+    }
 }
 
 /// The limit is not raised by less, unless to the end.
@@ -68,6 +76,7 @@ impl Incoming {
             window_released: 0,
             window_since: now,
             is_credit_queued: false,
+            is_credit_late: false,
             finish: None,
             stored: 0,
             is_cancel_asked: false,
@@ -305,5 +314,6 @@ impl Incoming {
         self.has_restarted = false;
         self.expected = self.received;
         self.is_credit_queued = false;
+        self.is_credit_late = false;
     }
 }

@@ -96,8 +96,7 @@ impl Connection {
     }
 
     fn check_undecided(&self, kind: Kind) -> Result<(), Error> {
-        let undecided = self.incoming.values().filter(|t| !t.is_accepted).count();
-        if undecided >= usize_from(self.config.limits.undecided) {
+        if self.incoming.undecided() >= usize_from(self.config.limits.undecided) {
             return Err(Error::violation(CloseCode::LIMIT, kind, "too many undecided offers"));
         }
         Ok(())
@@ -200,6 +199,7 @@ impl Connection {
         }
         let t = self.own(Kind::ACCEPT, transfer)?;
         let is_news = t.on_accept(&accept, now).map_err(|fault| fail(Kind::ACCEPT, fault))?;
+        self.outgoing.on_decided();
         if !is_news {
             return Ok(None);
         }
@@ -267,7 +267,7 @@ impl Connection {
         pause: Pause,
     ) -> Result<Option<Event<'a>>, Error> {
         let is_paused = pause.is_paused;
-        let flag = if transfer.side() == self.side {
+        let (flag, progressed) = if transfer.side() == self.side {
             if self.is_ended_own(transfer) {
                 return self.late(now, Kind::PAUSE);
             }
@@ -278,8 +278,7 @@ impl Connection {
             if matches!(t.state, State::CancelAsked { .. }) {
                 return self.late(now, Kind::PAUSE);
             }
-            t.progressed = now;
-            &mut t.is_paused_by_peer
+            (&mut t.is_paused_by_peer, &mut t.progressed)
         } else {
             match self.peers(Kind::PAUSE, transfer)? {
                 Known::Ended => return self.late(now, Kind::PAUSE),
@@ -289,18 +288,20 @@ impl Connection {
                 Known::Open(t) if matches!(t.shape, Shape::Batch { .. }) => {
                     return Err(protocol(Kind::PAUSE, "a batch"));
                 }
-                Known::Open(t) => {
-                    t.progressed = now;
-                    &mut t.is_paused_by_peer
-                }
+                Known::Open(t) => (&mut t.is_paused_by_peer, &mut t.progressed),
             }
         };
-        if *flag == is_paused {
-            self.spend(now, Kind::PAUSE)?;
+        let is_news = *flag != is_paused;
+        if is_news {
+            *flag = is_paused;
+            *progressed = now;
+        }
+        // Each may cost a plan: honest ones are earned by the file's own bytes.
+        self.spend(now, Kind::PAUSE)?;
+        if !is_news {
             return Ok(None);
         }
-        *flag = is_paused;
-        self.unplan();
+        self.unplan_data(transfer);
         self.queue_data(transfer);
         self.watch(transfer);
         Ok(Some(Event::Paused { item, transfer, is_paused }))
@@ -418,6 +419,7 @@ impl Connection {
             self.spend(now, Kind::DATA)?;
         } else {
             self.budget.earn(usize_from(header.length));
+            self.own_budget.earn_by_receiving(usize_from(header.length));
         }
         Ok(())
     }
@@ -480,7 +482,7 @@ impl Connection {
 
     /// A transfer of ours is over.
     fn end_outgoing(&mut self, transfer: TransferId) {
-        self.unplan();
+        self.unplan_data(transfer);
         let Some(ended) = self.outgoing.remove(&transfer) else { return };
         self.end_member(ended.batch);
     }

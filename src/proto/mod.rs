@@ -220,7 +220,8 @@
 //!
 //! On the sending side a lane that is full returns [`ActionError::Blocked`], and a full transfer does;
 //! [`Event::LaneWritable`] and [`Event::Writable`] follow once there is room. They come only after a
-//! `Blocked`: push until you get one.
+//! `Blocked`: push until you get one. [`Event::MayOffer`] follows a [`PeerLimit`](ActionError::PeerLimit)
+//! in the same way.
 //!
 //! # Files
 //!
@@ -404,6 +405,7 @@
 //! | [`Signal`](Event::Signal) | uses it, if it likes |
 //! | [`Receipts`](Event::Receipts) | knows what became of its messages |
 //! | [`LaneWritable`](Event::LaneWritable), [`Writable`](Event::Writable) | sends what was `Blocked` |
+//! | [`MayOffer`](Event::MayOffer) | offers what met a `PeerLimit` |
 //! | [`Offered`](Event::Offered), [`BatchOffered`](Event::BatchOffered) | [accepts](Connection::accept) or [rejects](Connection::reject); a batch's member it just receives |
 //! | [`Refused`](Event::Refused) | takes it; it should release what it has |
 //! | [`Accepted`](Event::Accepted) | sends from the offset on |
@@ -427,7 +429,8 @@
 //!
 //! # Time
 //!
-//! [`Time`](crate::time::Time) is microseconds of any clock that does not go back. Call
+//! [`Time`](crate::time::Time) is microseconds of any clock that does not go back; should one, a call
+//! counts as one at the latest time that was told. Call
 //! [`handle_timeout`](Connection::handle_timeout) when [`poll_timeout`](Connection::poll_timeout) has
 //! come; handle input that is there already first, so that it counts as in time. A call too late does
 //! no harm but its lateness: an acknowledgement that goes late slows the peer down.
@@ -502,10 +505,12 @@ mod receive;
 mod receive_file;
 mod receive_lane;
 mod resuming;
+mod schedule;
 mod send_buffer;
 mod send_file;
 mod send_lane;
 mod statistics;
+mod table;
 mod timers;
 mod transmit;
 

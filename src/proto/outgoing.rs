@@ -3,6 +3,7 @@ use core::time::Duration;
 use bytes::Bytes;
 
 use super::send_buffer::SendBuffer;
+use super::table::Offered;
 use crate::time::Time;
 use crate::wire::{Accept, CloseCode, Credit, Digest, Offer, TransferId};
 
@@ -76,6 +77,10 @@ pub(super) struct Outgoing {
     /// The application found no room.
     pub(super) is_blocked: bool,
     pub(super) is_in_ring: bool,
+    /// Its next frame waits for the budget of frames without progress.
+    pub(super) is_out_of_budget: bool,
+    /// Frames of START and DATA that are planned and have not begun.
+    pub(super) planned: u32,
     pub(super) news: News,
     pub(super) opened: Time,
     pub(super) progressed: Time,
@@ -88,6 +93,13 @@ pub(super) struct News {
     pub(super) rewind: Option<u64>,
     pub(super) writable: bool,
     pub(super) progress: bool,
+}
+
+impl Offered for Outgoing {
+    /// The peer has neither accepted nor rejected it.
+    fn is_undecided(&self) -> bool {
+        matches!(self.state, State::Offered | State::CancelAsked { was_offered: true })
+    }
 }
 
 impl Outgoing {
@@ -120,6 +132,8 @@ impl Outgoing {
             is_paused_by_peer: false,
             is_blocked: false,
             is_in_ring: false,
+            is_out_of_budget: false,
+            planned: 0,
             news: News::default(),
             opened: now,
             progressed: now,
@@ -132,11 +146,6 @@ impl Outgoing {
 
     pub(super) fn is_batch(&self) -> bool {
         matches!(self.shape, Shape::Batch { .. })
-    }
-
-    /// The peer has neither accepted nor rejected it.
-    pub(super) fn is_undecided(&self) -> bool {
-        matches!(self.state, State::Offered | State::CancelAsked { was_offered: true })
     }
 
     /// Accepted, and neither cancelled nor silenced.
@@ -368,6 +377,8 @@ impl Outgoing {
         self.has_credit = false;
         self.restarted = false;
         self.is_in_ring = false;
+        self.is_out_of_budget = false;
+        self.planned = 0;
     }
 
     /// Whether the peer can have received just this much.

@@ -35,9 +35,7 @@ impl Connection {
         if let Some(error) = self.error {
             return Err(error);
         }
-        // A clock that goes back must not make the peer look silent.
-        let now = self.now.max(now);
-        self.now = now;
+        let now = self.advance(now);
         let Some(link) = &mut self.link else { return Err(Error::Closed) };
         if link.phase == Phase::Closed {
             return Err(link.error.unwrap_or(Error::Closed));
@@ -64,6 +62,7 @@ impl Connection {
     ///
     /// Without a goodbye the conversation is detached, or has failed if it was not open yet.
     pub fn handle_eof(&mut self, now: Time) {
+        let now = self.advance(now);
         let Some(link) = &mut self.link else { return };
         match link.phase {
             Phase::Open => self.detach(now, DetachReason::StreamEnded),
@@ -312,8 +311,8 @@ impl Connection {
         link.reported = ack.received;
         link.pacer.on_received(now, ack.received);
         for (lane, next) in Lane::ALL.into_iter().zip(ack.next) {
-            let Some(delivered) = self.send.get_mut(lane).acknowledge(next) else {
-                return violation("items that were not sent");
+            let Some(delivered) = self.send.get_mut(lane).acknowledge(next, ack.received) else {
+                return violation("items that were not sent, or have not arrived");
             };
             if !delivered.is_empty() {
                 has_news = true;
@@ -326,7 +325,7 @@ impl Connection {
     fn handle_pong(&mut self, now: Time, pong: &Ping) -> Result<(), Error> {
         let Some(link) = &mut self.link else { return Ok(()) };
         match link.ping.outstanding {
-            Some((token, sent)) if token.to_be_bytes() == pong.token => {
+            Some((token, Some(sent))) if token.to_be_bytes() == pong.token => {
                 link.ping.outstanding = None;
                 link.pacer.add_round_trip(now, now.saturating_duration_since(sent));
                 Ok(())

@@ -39,6 +39,7 @@ impl Connection {
         acceptance: Acceptance,
         now: Time,
     ) -> Result<ItemId, ActionError> {
+        let now = self.advance(now);
         self.check_open()?;
         let window = self.initial_window(0);
         let t = self.undecided(transfer)?;
@@ -53,11 +54,12 @@ impl Connection {
         let mut payload = Vec::new();
         accept.encode(&mut payload)?;
         t.open(offset, window, now);
+        self.incoming.on_decided();
         let item = self.push_item(Lane::Control, Kind::ACCEPT, transfer.to_wire(), &payload);
         if let Some(t) = self.incoming.get_mut(&transfer) {
             t.accept_item = Some(item.number);
         }
-        self.force_credit(transfer);
+        // CREDIT follows once ACCEPT has gone.
         self.watch(transfer);
         Ok(item)
     }
@@ -96,6 +98,7 @@ impl Connection {
     /// What is over is paid first, then the content that is coming. More than was handed out counts
     /// as all of it.
     pub fn release(&mut self, transfer: TransferId, len: usize, now: Time) {
+        let now = self.advance(now);
         let round_trip =
             self.link.as_ref().and_then(|link| link.pacer.min_round_trip()).unwrap_or(ROUND_TRIP);
         let quick = round_trip.saturating_mul(2).saturating_add(Duration::from_millis(2));
@@ -116,6 +119,7 @@ impl Connection {
     /// until bytes of the new content are [released](Self::release), as the application may not have
     /// seen the event yet. Once it has, it must not report the old content any more.
     pub fn set_durable(&mut self, transfer: TransferId, offset: u64, now: Time) {
+        let now = self.advance(now);
         let Some(t) = self.incoming.get_mut(&transfer).filter(|t| !t.is_anew) else { return };
         t.durable = offset.min(t.received).max(t.durable);
         self.queue_credit(transfer, now);
@@ -361,8 +365,11 @@ impl Connection {
         if t.is_credit_urgent() {
             t.is_credit_queued = true;
             self.credits.push_back(transfer);
-        } else if self.credit_due.is_none() && t.has_credit_news() {
-            self.credit_due = Some(now.saturating_add(CREDIT_DELAY));
+        } else if !t.is_credit_late && t.has_credit_news() {
+            t.is_credit_late = true;
+            self.late_credits.push_back(transfer);
+            let due = now.saturating_add(CREDIT_DELAY);
+            self.credit_due.get_or_insert(due);
         }
     }
 
@@ -381,7 +388,9 @@ impl Connection {
             return;
         }
         self.credit_due = None;
-        for (&transfer, t) in &mut self.incoming {
+        for transfer in core::mem::take(&mut self.late_credits) {
+            let Some(t) = self.incoming.get_mut(&transfer) else { continue };
+            t.is_credit_late = false;
             if t.is_flowing() && !t.is_credit_queued && t.has_credit_news() {
                 t.is_credit_queued = true;
                 self.credits.push_back(transfer);

@@ -7,10 +7,18 @@ use bytes::Bytes;
 
 use super::connection::{Connection, usize_from};
 use super::error::ActionError;
-use super::event::{ItemId, Lane};
+use super::event::{Event, ItemId, Lane};
 use super::outgoing::{Outgoing, Shape, State, may_finish};
 use crate::time::Time;
 use crate::wire::{Batch, Cancel, Digest, Finish, Kind, Offer, Pause, TransferCode, TransferId};
+
+/// Offers that the peer's limits did not allow, and for which there was no room since.
+#[derive(Debug, Default, Clone, Copy)]
+pub(super) struct RefusedOffers {
+    members: bool,
+    /// Those that the peer has to decide.
+    undecided: bool,
+}
 
 impl Connection {
     /// Offers a file, or an entry of a batch that the peer accepted.
@@ -21,10 +29,12 @@ impl Connection {
     /// # Errors
     ///
     /// [`ActionError::PeerLimit`] when the peer, or our own configuration, allows no more open or
-    /// undecided offers for now, until one of them is accepted or ends; [`UnknownTransfer`](ActionError::UnknownTransfer) or
+    /// undecided offers for now, until one of them is accepted or ends: [`Event::MayOffer`] tells
+    /// when, but only after this error; [`UnknownTransfer`](ActionError::UnknownTransfer) or
     /// [`WrongState`](ActionError::WrongState) for its batch;
     /// [`Exhausted`](ActionError::Exhausted); and those of [`send_chat`](Self::send_chat).
     pub fn offer(&mut self, offer: &Offer<'_>, now: Time) -> Result<TransferId, ActionError> {
+        let now = self.advance(now);
         self.check_open()?;
         let mut payload = Vec::new();
         offer.encode(&mut payload)?;
@@ -55,12 +65,14 @@ impl Connection {
     }
 
     /// Offers many files at once. When the peer has accepted, its members are
-    /// [offered](Self::offer), at most as many as `count` says.
+    /// [offered](Self::offer), as many as `count` says: more are refused, and while some are missing
+    /// the peer cannot store the batch. With fewer in the end, [cancel](Self::cancel) it.
     ///
     /// # Errors
     ///
     /// Those of [`offer`](Self::offer).
     pub fn offer_batch(&mut self, batch: &Batch<'_>, now: Time) -> Result<TransferId, ActionError> {
+        let now = self.advance(now);
         self.check_open()?;
         let mut payload = Vec::new();
         batch.encode(&mut payload)?;
@@ -72,21 +84,38 @@ impl Connection {
     }
 
     /// The id of the next offer, if one more is allowed.
-    fn next_transfer(&self, needs_decision: bool) -> Result<TransferId, ActionError> {
-        let limits = self.peer_limits().copied().unwrap_or_default();
-        let counted = self.outgoing.len().saturating_add(self.given_up.len());
-        if self.outgoing.len() >= usize_from(self.config.outgoing_transfers)
-            || counted >= usize_from(limits.transfers)
-        {
-            return Err(ActionError::PeerLimit);
-        }
-        let given_up = self.given_up.values().filter(|t| t.is_undecided).count();
-        let undecided = self.outgoing.values().filter(|t| t.is_undecided()).count();
-        let undecided = undecided.saturating_add(given_up);
-        if needs_decision && undecided >= usize_from(limits.undecided) {
+    fn next_transfer(&mut self, needs_decision: bool) -> Result<TransferId, ActionError> {
+        if !self.may_offer(needs_decision) {
+            let refused = &mut self.refused_offers;
+            *if needs_decision { &mut refused.undecided } else { &mut refused.members } = true;
             return Err(ActionError::PeerLimit);
         }
         TransferId::new(self.side, self.next_outgoing).ok_or(ActionError::Exhausted)
+    }
+
+    fn may_offer(&self, needs_decision: bool) -> bool {
+        let limits = self.peer_limits().copied().unwrap_or_default();
+        // Those that were given up go on counting at the peer.
+        let counted = self.outgoing.len().saturating_add(self.given_up.len());
+        let undecided = self.outgoing.undecided().saturating_add(self.given_up.undecided());
+        self.outgoing.len() < usize_from(self.config.outgoing_transfers)
+            && counted < usize_from(limits.transfers)
+            && (!needs_decision || undecided < usize_from(limits.undecided))
+    }
+
+    /// Tells the application that it may offer again, if it was refused.
+    pub(super) fn poll_may_offer(&mut self) -> Option<Event<'static>> {
+        let refused = self.refused_offers;
+        let members = refused.members && self.may_offer(false);
+        let undecided = refused.undecided && self.may_offer(true);
+        if !(members || undecided) || self.check_open().is_err() {
+            return None;
+        }
+        self.refused_offers = RefusedOffers {
+            members: refused.members && !members,
+            undecided: refused.undecided && !undecided,
+        };
+        Some(Event::MayOffer)
     }
 
     fn insert_outgoing(&mut self, transfer: TransferId, outgoing: Outgoing) {
@@ -297,7 +326,7 @@ impl Connection {
             (t.is_paused, t.progressed) = (is_paused, now);
         }
         // Data that has not begun does not leave any more.
-        self.unplan();
+        self.unplan_data(transfer);
         self.queue_data(transfer);
         self.watch(transfer);
         Ok(())
@@ -316,6 +345,24 @@ impl Connection {
             }
         }
         self.watch(transfer);
+    }
+
+    /// A frame of a transfer was taken back: its turn comes again before those that followed it.
+    pub(super) fn requeue_data(&mut self, transfer: TransferId) {
+        let Some(t) = self.outgoing.get_mut(&transfer) else { return };
+        if !t.is_in_ring && !t.is_ready() {
+            return;
+        }
+        if t.is_in_ring && self.ring.front() != Some(&transfer) {
+            // It went to the back, where few have come since.
+            if let Some(place) = self.ring.iter().rposition(|&other| other == transfer) {
+                self.ring.remove(place);
+                self.ring.push_front(transfer);
+            }
+        } else if !t.is_in_ring {
+            t.is_in_ring = true;
+            self.ring.push_front(transfer);
+        }
     }
 
     /// Puts a transfer with data to send into the ring.

@@ -20,7 +20,7 @@ impl App {
         }
         match event {
             Event::PeerHello { is_resuming, .. } => assert!(!is_resuming),
-            Event::Open(_) | Event::LaneWritable(_) => {}
+            Event::Open(_) | Event::LaneWritable(_) | Event::MayOffer => {}
             Event::Chat { item, chat } => {
                 let number = self.chats_seen;
                 assert_eq!(item, ItemId { lane: Lane::Chat, number: number as u64 });

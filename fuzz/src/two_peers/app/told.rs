@@ -38,7 +38,7 @@ impl App {
                 self.resolved[index(lane)] = numbers.end;
                 self.check_receipts(ledger, lane, numbers, receipt);
             }
-            Event::LaneWritable(_) => {}
+            Event::LaneWritable(_) | Event::MayOffer => {}
             Event::Detached(_) => assert!(self.is_open),
             Event::Goodbye { .. } => {}
             Event::Closed(reason) => {
