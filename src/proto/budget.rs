@@ -17,8 +17,7 @@ pub(super) fn size(ours: &Limits, theirs: &Limits) -> u32 {
 /// What a peer may spend on frames that make no progress.
 ///
 /// Each KiB of its payload, each 16 KiB of DATA that goes to it, and each second give one back, up to
-/// the size of the budget. So a flood
-/// ends the conversation, while no honest use comes near the limit.
+/// the size of the budget. So a flood ends the conversation, while no honest use comes near the limit.
 #[derive(Debug)]
 pub(super) struct Budget {
     size: u32,
