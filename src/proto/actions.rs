@@ -108,6 +108,9 @@ impl Connection {
 
     /// The application has taken an item and all before it in its lane: they are acknowledged,
     /// and the peer may send as many more. A number that was not handed out takes what was.
+    ///
+    /// Every item is to be taken, the last ones before a [`close`](Self::close) too: the peer's
+    /// closing waits for that.
     pub fn take(&mut self, now: Time, item: ItemId) {
         let now = self.advance(now);
         if self.receive.get_mut(item.lane).take(item.number) {

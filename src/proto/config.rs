@@ -82,8 +82,8 @@ impl Config {
     /// transfers and the queues count with the memory of their slots. What the caller queues
     /// beyond a transfer's capacity, or as a message larger than its queue, comes on top.
     ///
-    /// By default it is about 31 MiB, of which 20 MiB are what 80 files that this side sends at a
-    /// time may keep.
+    /// By default two thirds of it are what [80](ConfigBuilder::outgoing_transfers) files that this
+    /// side sends at a time may [keep](ConfigBuilder::send_buffer). The README has the figure.
     ///
     /// # Examples
     ///
@@ -185,9 +185,10 @@ impl ConfigBuilder {
         /// Bytes of these that each transfer is sure of, beside the common window: 4096 to 2^20,
         /// by default 16384.
         reserved_window: u32 => reserved_window;
-        /// Bytes that a transfer keeps to send, or to send again: 32768 to 2^30, by default
-        /// 262144. A source that cannot be rewound is kept until the peer has received it, so
-        /// there a path carries at most this in a round trip.
+        /// Bytes that a transfer keeps to send, or to send again: 32768 to 2^30, by default 256 KiB.
+        /// What comes from a source that was not offered as [seekable](crate::wire::Offer::seekable)
+        /// is kept until the peer has received it, so there a path carries at most this in a round
+        /// trip.
         send_buffer: u32 => send_buffer;
         /// Transfers that this side offers at a time: 0 to 4096, by default 80.
         outgoing_transfers: u32 => outgoing_transfers;

@@ -28,7 +28,8 @@ use crate::wire::{ConversationId, Hello, Limits, Side, TransferCode, TransferId}
 /// One conversation with one peer: a state machine without I/O.
 ///
 /// See the [module](super) for how it is driven. Time, input and random seeds come in as arguments;
-/// bytes to send and events come out. Any order of calls is legal, and a call too many does nothing.
+/// bytes to send and events come out. Any order of calls is legal: an input or output too many does
+/// nothing, and an action that cannot be done returns an error and has changed nothing.
 ///
 /// `Debug` shows where it is, and nothing of what was said, nor the secret.
 pub struct Connection {
@@ -296,7 +297,7 @@ impl Connection {
 
     /// Whether the conversation is open but has no stream, or one that is not ready yet.
     pub fn is_detached(&self) -> bool {
-        self.is_open && self.closed.is_none() && self.phase() != Some(Phase::Open)
+        self.is_open() && self.phase() != Some(Phase::Open)
     }
 
     /// Whether the conversation has ended. There may still be last words to transmit.

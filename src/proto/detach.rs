@@ -65,6 +65,70 @@ impl Connection {
     /// Goes on over another stream, as the client: the first bytes to send are ready at once. A
     /// stream that the conversation still has is given up.
     ///
+    /// # Examples
+    ///
+    /// ```
+    /// use duologue::proto::{Acceptor, Config, Event, Opening, StreamParameters, Transmit};
+    /// use duologue::wire::Chat;
+    /// # use duologue::proto::Connection;
+    /// # use duologue::time::Time;
+    /// # mod machines { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/examples/support/machines.rs")); }
+    /// # use machines::{carry, open};
+    /// # fn receive(to: &mut Connection, mut input: &[u8], now: Time) -> Vec<Event<'static>> {
+    /// #     let mut events = Vec::new();
+    /// #     while let Ok((used @ 1.., event)) = to.handle_input(now, input) {
+    /// #         input = &input[used..];
+    /// #         events.extend(event.map(Event::into_owned));
+    /// #         events.extend(std::iter::from_fn(|| to.poll_event()));
+    /// #     }
+    /// #     events
+    /// # }
+    /// # let now = Time::ZERO;
+    /// let (mut client, mut server) = open(now)?;
+    ///
+    /// fn bytes(transmit: Transmit<'_>) -> Vec<u8> {
+    ///     transmit.into_iter().flatten().copied().collect()
+    /// }
+    ///
+    /// // A line is on its way when the stream breaks. Both notice.
+    /// client.send_chat(&Chat::new("Are you still there?"))?;
+    /// let lost = bytes(client.poll_transmit(now)).len();
+    /// client.advance_transmit(lost);
+    /// client.handle_disconnect(now);
+    /// server.handle_eof(now);
+    /// assert!(client.is_detached() && server.is_detached());
+    /// # while client.poll_event().is_some() || server.poll_event().is_some() {}
+    ///
+    /// // The client has another stream, with a seed of its own.
+    /// client.attach(StreamParameters::new([3; 32]), now)?;
+    /// let hello = bytes(client.poll_transmit(now));
+    /// client.advance_transmit(hello.len());
+    ///
+    /// // The server finds the conversation among those that it has; another one it would `accept`.
+    /// let mut acceptor = Acceptor::new(Config::default(), StreamParameters::new([4; 32]), now);
+    /// let (_, request) = acceptor.handle_input(now, &hello)?;
+    /// assert_eq!(request.map(|request| request.conversation), Some(server.conversation()));
+    /// let mut resuming = acceptor.resume(&server, now).map_err(|_| "refused")?;
+    /// let hello = bytes(resuming.poll_transmit());
+    /// resuming.advance_transmit(hello.len());
+    ///
+    /// // The client accepts the server again, and proves that it is the one that was here. (`receive`
+    /// // hands all of its bytes to a machine, as `carry` does.)
+    /// receive(&mut client, &hello, now);
+    /// client.accept_peer(now)?;
+    /// let proof = bytes(client.poll_transmit(now));
+    /// client.advance_transmit(proof.len());
+    /// resuming.handle_input(now, &proof)?; // what it does not take is for the connection
+    /// resuming.accept_peer();
+    /// assert!(resuming.is_ready());
+    /// server.resume(resuming, now).map_err(|_| "refused")?;
+    ///
+    /// assert!(carry(&mut server, &mut client, now).contains(&Event::Open(Opening::Resumed)));
+    /// let events = carry(&mut client, &mut server, now);
+    /// assert!(events.iter().any(|event| matches!(event, Event::Chat { .. })));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     ///
     /// [`ActionError::NotOpen`] if the conversation was never open, and for a server, which is

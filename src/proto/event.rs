@@ -9,7 +9,8 @@ use crate::wire::{
 /// Something that the application should know.
 ///
 /// File data borrows from the input it came in; so do messages that came in one piece. Events that
-/// carry an [`ItemId`] are to be [taken](super::Connection::take): the peer counts them until then.
+/// carry an [`ItemId`] are to be [taken](super::Connection::take), every one of them: the peer counts
+/// them until then, and waits for them when it closes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Event<'a> {
@@ -42,7 +43,8 @@ pub enum Event<'a> {
     },
     /// A signal, which is not numbered and may get lost.
     Signal(Signal<'a>),
-    /// Items of ours ended: their numbers in their lane, and how.
+    /// Items of ours ended: their numbers in their lane, and how. [`Receipt`] says which of them are
+    /// messages.
     Receipts {
         /// The lane.
         lane: Lane,
@@ -118,7 +120,13 @@ pub enum Event<'a> {
         /// The offset of the next byte that is wanted.
         offset: u64,
     },
-    /// After a break the data has to come once more from this offset on.
+    /// After a break the data has to come once more from this offset on, up to the end: the source was
+    /// offered as [seekable](crate::wire::Offer::seekable), and the peer does not have what was
+    /// sent.
+    ///
+    /// It may come after [`finish`](super::Connection::finish). That still counts: send the data, and
+    /// do not finish again. A digest that is computed while the file is sent must not take in these
+    /// bytes twice. [`send_data`](super::Connection::send_data) has an example.
     Rewind {
         /// Our offer.
         transfer: TransferId,
@@ -231,7 +239,7 @@ pub enum Opening {
     /// It goes on where it broke.
     Resumed,
     /// The server had forgotten it, so it began anew: receipts of before are resolved, and
-    /// transfers abandoned.
+    /// transfers abandoned. Items and transfers are numbered from the beginning again.
     Fresh,
 }
 
@@ -266,6 +274,49 @@ pub struct ItemId {
 }
 
 /// What became of an item that was sent.
+///
+/// Whatever changes the fate of a transfer is an item, too, and has its receipt: offers, acceptances,
+/// pauses, FINISH, verdicts and so on, all in [`Lane::Control`] with the application's messages. So
+/// an application remembers the [`ItemId`] of each call whose receipt it wants, and passes over the
+/// numbers that it does not know. Receipts of a lane come in its order, each number once. After
+/// [`Opening::Fresh`] numbers begin at 0 again.
+///
+/// # Examples
+///
+/// ```
+/// use std::collections::BTreeMap;
+///
+/// use duologue::proto::{Event, ItemId, Receipt};
+/// # use duologue::time::Time;
+/// use duologue::wire::{Chat, Message, Offer};
+/// # mod machines { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/examples/support/machines.rs")); }
+/// # use machines::{carry, open};
+///
+/// # let mut now = Time::ZERO;
+/// let (mut client, mut server) = open(now)?;
+/// let mut waiting: BTreeMap<ItemId, &str> = BTreeMap::new();
+/// waiting.insert(client.send_chat(&Chat::new("Are you there?"))?, "the question");
+/// client.offer(&Offer::new("notes.txt"), now)?; // an item, but it is the answer that matters
+/// let order = Message { message_type: 7, is_reply: false, correlation: 1, body: b"tea"[..].into() };
+/// waiting.insert(client.send_message(&order)?, "the order");
+///
+/// for event in carry(&mut client, &mut server, now) {
+///     event.item().into_iter().for_each(|item| server.take(now, item));
+/// }
+/// # now = server.poll_timeout().unwrap();
+/// # server.handle_timeout(now);
+/// let mut delivered = Vec::new();
+/// for event in carry(&mut server, &mut client, now) {
+///     if let Event::Receipts { lane, numbers, receipt } = event {
+///         for what in numbers.filter_map(|number| waiting.remove(&ItemId { lane, number })) {
+///             assert_eq!(receipt, Receipt::Delivered, "{what}");
+///             delivered.push(what);
+///         }
+///     }
+/// }
+/// assert_eq!(delivered, ["the question", "the order"]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Receipt {
     /// The peer's application took it.

@@ -23,7 +23,11 @@ impl Connection {
     /// # Errors
     ///
     /// [`Error`], which is the peer's or the stream's doing and sticky. The conversation has ended
-    /// then; its last words are there to be transmitted.
+    /// then, or is detached if it was being resumed; its last words are there to be transmitted.
+    ///
+    /// Without a stream, while the conversation is [detached](Self::is_detached), all input is
+    /// [`Error::Closed`]: bytes of the stream that broke, which are to be thrown away. It is not kept
+    /// as the conversation's [`error`](Self::error), and goes with the next stream.
     pub fn handle_input<'a>(
         &mut self,
         now: Time,

@@ -27,6 +27,75 @@ const ROUND_TRIP: Duration = Duration::from_millis(10);
 impl Connection {
     /// Accepts an offer: its data will come. The [module](super#files) has an example.
     ///
+    /// A receiver that has a part of the file already, of before a restart of its program say, accepts
+    /// with its length and digest ([`Acceptance::prefix`]). The sender sends what follows at once,
+    /// while it computes the digest of its own first bytes; then it calls
+    /// [`confirm_prefix`](Self::confirm_prefix) or [`restart`](Self::restart).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use duologue::proto::{Acceptance, Event};
+    /// # use duologue::time::Time;
+    /// use duologue::wire::{Digest, Offer};
+    /// # mod machines { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/examples/support/machines.rs")); }
+    /// # use machines::{carry, open};
+    ///
+    /// fn digest(bytes: &[u8]) -> Digest {
+    ///     Digest::Blake3(*blake3::hash(bytes).as_bytes())
+    /// }
+    ///
+    /// // The receiver has a part, of before its program was restarted: once it is one of this file, and
+    /// // once of what the file was then.
+    /// let content = b"0123456789";
+    /// for (part, begin) in [("01234", 5), ("abcde", 0)] {
+    /// #     let now = Time::ZERO;
+    ///     let (mut client, mut server) = open(now)?;
+    ///     let (mut part, mut began) = (part.as_bytes().to_vec(), None);
+    ///     client.offer(&Offer::new("notes.txt").size(10), now)?;
+    ///     while part != content {
+    ///         for event in carry(&mut client, &mut server, now) {
+    ///             let item = event.item();
+    ///             match event {
+    ///                 Event::Offered { transfer, .. } => {
+    ///                     let prefix = Some((part.len() as u64, digest(&part)));
+    ///                     server.accept(transfer, Acceptance { prefix }, now)?;
+    ///                 }
+    ///                 // At 0, what is there is void.
+    ///                 Event::Started { offset, .. } => {
+    ///                     part.truncate(offset as usize);
+    ///                     began = Some(offset);
+    ///                 }
+    ///                 Event::Data { transfer, data, .. } => {
+    ///                     part.extend_from_slice(&data);
+    ///                     server.release(transfer, data.len(), now);
+    ///                 }
+    ///                 _ => {}
+    ///             }
+    ///             item.into_iter().for_each(|item| server.take(now, item));
+    ///         }
+    ///         for event in carry(&mut server, &mut client, now) {
+    ///             let item = event.item();
+    ///             if let Event::Accepted { transfer, accept, .. } = event {
+    ///                 // What follows the part may go at once, while a long one is hashed.
+    ///                 let offset = accept.offset as usize;
+    ///                 client.send_data(transfer, accept.offset, content[offset..].into())?;
+    ///                 if accept.prefix == Some(digest(&content[..offset])) {
+    ///                     client.confirm_prefix(transfer)?;
+    ///                 } else {
+    ///                     client.restart(transfer)?;
+    ///                     client.send_data(transfer, 0, content[..].into())?;
+    ///                 }
+    ///                 client.finish(transfer, Some(digest(content)))?;
+    ///             }
+    ///             item.into_iter().for_each(|item| client.take(now, item));
+    ///         }
+    ///     }
+    ///     assert_eq!(began, Some(begin));
+    /// }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     ///
     /// [`ActionError::UnknownTransfer`]; [`WrongState`](ActionError::WrongState) when it was
@@ -125,8 +194,47 @@ impl Connection {
         self.queue_credit(transfer, now);
     }
 
-    /// Ends a transfer of the peer's: the verdict, which the sender is told. Bytes of it that were
-    /// handed out are still to be [released](Self::release). The [module](super#files) has an example.
+    /// Ends a transfer of the peer's: the verdict, which the sender is told. As *stored* once it is
+    /// whole, of which the [module](super#files) has an example; as *failed* at any time. Bytes of it
+    /// that were handed out are still to be [released](Self::release).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use duologue::proto::{Acceptance, Conclusion, Event};
+    /// # use duologue::time::Time;
+    /// use duologue::wire::{Offer, TransferCode};
+    /// # mod machines { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/examples/support/machines.rs")); }
+    /// # use machines::{carry, open};
+    ///
+    /// # let now = Time::ZERO;
+    /// let (mut client, mut server) = open(now)?;
+    /// # let file = client.offer(&Offer::new("film"), now)?;
+    /// # for event in carry(&mut client, &mut server, now) {
+    /// #     event.item().into_iter().for_each(|item| server.take(now, item));
+    /// # }
+    /// # server.accept(file, Acceptance::default(), now)?;
+    /// # carry(&mut server, &mut client, now);
+    /// // The server has accepted `file`, and the client finds out that it is not the right one.
+    /// client.send_data(file, 0, b"Once upon a time"[..].into())?;
+    /// client.cancel(file, TransferCode::CANCELLED, "the wrong film")?;
+    ///
+    /// for event in carry(&mut client, &mut server, now) {
+    ///     if let Event::CancelAsked { item, transfer, code, .. } = event {
+    ///         // The receiver ends it. (It can do so without being asked, too.)
+    ///         server.conclude(transfer, &Conclusion::Failed { code, text: "" })?;
+    ///         server.take(now, item);
+    ///     }
+    /// }
+    /// for event in carry(&mut server, &mut client, now) {
+    ///     if let Event::Verdict { item, transfer, code, .. } = event {
+    ///         assert_eq!((transfer, code), (file, TransferCode::CANCELLED));
+    ///         client.take(now, item);
+    ///     }
+    /// }
+    /// # assert!(client.cancel(file, TransferCode::CANCELLED, "").is_err());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     ///

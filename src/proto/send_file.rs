@@ -68,6 +68,80 @@ impl Connection {
     /// [offered](Self::offer), as many as `count` says: more are refused, and while some are missing
     /// the peer cannot store the batch. With fewer in the end, [cancel](Self::cancel) it.
     ///
+    /// # Examples
+    ///
+    /// ```
+    /// use duologue::proto::{Acceptance, Conclusion, Event};
+    /// # use duologue::time::Time;
+    /// use duologue::wire::{Batch, Offer, TransferCode};
+    /// # mod machines { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/examples/support/machines.rs")); }
+    /// # use machines::{carry, open};
+    ///
+    /// # let now = Time::ZERO;
+    /// let (mut client, mut server) = open(now)?;
+    /// let folder = Batch { name: "photos".into(), count: 3, bytes: 9, metadata: [][..].into() };
+    /// let batch = client.offer_batch(&folder, now)?;
+    ///
+    /// // One decision for all of it.
+    /// for event in carry(&mut client, &mut server, now) {
+    ///     if let Event::BatchOffered { item, transfer, .. } = event {
+    ///         server.accept(transfer, Acceptance::default(), now)?;
+    ///         server.take(now, item);
+    ///     }
+    /// }
+    /// for event in carry(&mut server, &mut client, now) {
+    ///     if let Event::Accepted { item, transfer, .. } = event {
+    ///         assert_eq!(transfer, batch);
+    ///         client.take(now, item);
+    ///     }
+    /// }
+    ///
+    /// // The members need no answer: their data can go at once. A directory has none.
+    /// for (name, content) in [("sea/1.jpg", "wave"), ("sea/2.jpg", "shell")] {
+    ///     let offer = Offer::new(name).size(content.len() as u64).batch(batch);
+    ///     let file = client.offer(&offer, now)?;
+    ///     client.send_data(file, 0, content.into())?;
+    ///     client.finish(file, None)?;
+    /// }
+    /// client.offer(&Offer::new("mountains").batch(batch).directory(), now)?;
+    ///
+    /// let (mut finished, mut members) = (Vec::new(), 0);
+    /// for event in carry(&mut client, &mut server, now) {
+    ///     let item = event.item();
+    ///     match event {
+    ///         // It is accepted already. A directory is there as soon as it is made.
+    ///         Event::Offered { transfer, offer, .. } => {
+    ///             members += 1;
+    ///             if offer.is_directory {
+    ///                 finished.push(transfer);
+    ///             }
+    ///         }
+    ///         Event::Data { transfer, data, .. } => server.release(transfer, data.len(), now),
+    ///         Event::Finished { transfer, .. } => finished.push(transfer),
+    ///         _ => {}
+    ///     }
+    ///     item.into_iter().for_each(|item| server.take(now, item));
+    /// }
+    ///
+    /// // All data came here, too. Each member has its own verdict; that of the batch is the last.
+    /// for member in finished {
+    ///     server.conclude(member, &Conclusion::Stored { name: "" })?;
+    /// }
+    /// assert_eq!(members, folder.count);
+    /// server.conclude(batch, &Conclusion::Stored { name: "photos (2)" })?;
+    ///
+    /// let mut verdicts = Vec::new();
+    /// for event in carry(&mut server, &mut client, now) {
+    ///     if let Event::Verdict { item, transfer, code, total, .. } = event {
+    ///         verdicts.push((transfer, code, total));
+    ///         client.take(now, item);
+    ///     }
+    /// }
+    /// assert_eq!(verdicts.len(), 4);
+    /// assert_eq!(verdicts.last(), Some(&(batch, TransferCode::STORED, 3)));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     ///
     /// Those of [`offer`](Self::offer).
@@ -141,6 +215,91 @@ impl Connection {
     /// keeps at most the configuration's send buffer and one chunk. The [module](super#files) has an
     /// example.
     ///
+    /// # Examples
+    ///
+    /// ```
+    /// use bytes::Bytes;
+    /// use duologue::proto::{ActionError, Connection};
+    /// # use duologue::proto::{Acceptance, Conclusion, Event};
+    /// # use duologue::time::Time;
+    /// use duologue::wire::{Offer, TransferId};
+    /// # mod machines { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/examples/support/machines.rs")); }
+    /// # use machines::{carry, open};
+    ///
+    /// struct Source {
+    ///     content: Bytes,
+    ///     is_finished: bool,
+    /// }
+    ///
+    /// impl Source {
+    ///     /// Sends from an offset on, as far as there is room.
+    ///     fn send(
+    ///         &mut self,
+    ///         machine: &mut Connection,
+    ///         transfer: TransferId,
+    ///         from: u64,
+    ///     ) -> Result<(), ActionError> {
+    ///         let mut offset = from as usize;
+    ///         while offset < self.content.len() {
+    ///             let end = self.content.len().min(offset + 64 * 1024);
+    ///             match machine.send_data(transfer, offset as u64, self.content.slice(offset..end)) {
+    ///                 Ok(()) => offset = end,
+    ///                 Err(ActionError::Blocked) => return Ok(()), // an event says where to go on
+    ///                 Err(error) => return Err(error),
+    ///             }
+    ///         }
+    ///         // After a rewind it has been finished already.
+    ///         if !self.is_finished {
+    ///             machine.finish(transfer, None)?;
+    ///             self.is_finished = true;
+    ///         }
+    ///         Ok(())
+    ///     }
+    /// }
+    ///
+    /// # let mut now = Time::ZERO;
+    /// let (mut client, mut server) = open(now)?;
+    /// let mut source = Source { content: vec![7; 1 << 20].into(), is_finished: false };
+    /// let file = client.offer(&Offer::new("film").size(1 << 20).seekable(), now)?;
+    /// # let (mut received, mut stored, mut has_waited) = (0, false, false);
+    /// # while !stored {
+    /// #     for event in carry(&mut client, &mut server, now) {
+    /// #         event.item().into_iter().for_each(|item| server.take(now, item));
+    /// #         match event {
+    /// #             Event::Offered { transfer, .. } => _ = server.accept(transfer, Acceptance::default(), now)?,
+    /// #             Event::Data { transfer, data, .. } => {
+    /// #                 received += data.len();
+    /// #                 server.release(transfer, data.len(), now);
+    /// #             }
+    /// #             _ => {}
+    /// #         }
+    /// #     }
+    /// #     if received == 1 << 20 && server.conclude(file, &Conclusion::Stored { name: "film" }).is_ok() {
+    /// #         received += 1;
+    /// #     }
+    /// #     now = now.saturating_add(core::time::Duration::from_millis(25));
+    /// #     server.handle_timeout(now);
+    /// // …
+    /// for event in carry(&mut server, &mut client, now) {
+    ///     let item = event.item();
+    ///     match event {
+    ///         Event::Accepted { transfer, accept, .. } => {
+    ///             source.send(&mut client, transfer, accept.offset)?;
+    ///         }
+    ///         Event::Writable { transfer, offset } | Event::Rewind { transfer, offset } => {
+    /// #             has_waited = true;
+    ///             source.send(&mut client, transfer, offset)?;
+    ///         }
+    /// #         Event::Verdict { .. } => stored = true,
+    ///         _ => {}
+    ///     }
+    ///     item.into_iter().for_each(|item| client.take(now, item));
+    /// }
+    /// # }
+    /// # assert!(has_waited && source.is_finished);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     ///
     /// [`ActionError::Blocked`] while there is no room: [`Event::Writable`](super::Event::Writable)
@@ -184,6 +343,7 @@ impl Connection {
     }
 
     /// The digest of the prefix that the peer named is the one of ours: its bytes count.
+    /// [`accept`](Self::accept) has an example of both ends.
     ///
     /// # Errors
     ///
@@ -200,7 +360,7 @@ impl Connection {
     }
 
     /// The digest of the prefix is another one, or the source cannot go there: all bytes are sent,
-    /// from offset 0 on.
+    /// from offset 0 on. [`accept`](Self::accept) has an example.
     ///
     /// # Errors
     ///
@@ -222,6 +382,9 @@ impl Connection {
     }
 
     /// Says that all bytes are queued, and their digest over the whole file.
+    ///
+    /// It is said once: when [`Event::Rewind`](super::Event::Rewind) comes after it, the data is sent
+    /// again, and this not.
     ///
     /// # Errors
     ///
@@ -256,7 +419,7 @@ impl Connection {
     }
 
     /// Asks the peer to end a transfer; nothing more of it is sent. Its verdict is the end, and
-    /// may be that everything was stored.
+    /// may be that everything was stored. [`conclude`](Self::conclude) has an example of both ends.
     ///
     /// If the verdict does not come within the [stall time-out](super::ConfigBuilder::stall_timeout),
     /// counted from when the request left, the transfer is [abandoned](super::Event::Abandoned).
@@ -292,6 +455,46 @@ impl Connection {
     }
 
     /// Pauses a transfer of either side, or lets it go on, as far as this side is concerned.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use duologue::proto::Event;
+    /// # use duologue::proto::Acceptance;
+    /// # use duologue::time::Time;
+    /// # use duologue::wire::Offer;
+    /// # mod machines { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/examples/support/machines.rs")); }
+    /// # use machines::{carry, open};
+    ///
+    /// # let now = Time::ZERO;
+    /// let (mut client, mut server) = open(now)?;
+    /// # let file = client.offer(&Offer::new("film"), now)?;
+    /// # for event in carry(&mut client, &mut server, now) {
+    /// #     event.item().into_iter().for_each(|item| server.take(now, item));
+    /// # }
+    /// # server.accept(file, Acceptance::default(), now)?;
+    /// # carry(&mut server, &mut client, now);
+    /// // The server has accepted `file`. Either side can pause; here it is the receiver.
+    /// server.pause(file, true)?;
+    /// for event in carry(&mut server, &mut client, now) {
+    ///     if let Event::Paused { item, transfer, is_paused } = event {
+    ///         assert_eq!((transfer, is_paused), (file, true));
+    ///         client.take(now, item);
+    ///     }
+    /// }
+    ///
+    /// // What is queued waits.
+    /// client.send_data(file, 0, b"Once upon a time"[..].into())?;
+    /// let is_data = |event: &Event<'_>| matches!(event, Event::Data { .. });
+    /// assert!(!carry(&mut client, &mut server, now).iter().any(is_data));
+    ///
+    /// server.pause(file, false)?;
+    /// for event in carry(&mut server, &mut client, now) {
+    ///     event.item().into_iter().for_each(|item| client.take(now, item));
+    /// }
+    /// assert!(carry(&mut client, &mut server, now).iter().any(is_data));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     ///
