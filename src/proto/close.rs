@@ -132,8 +132,13 @@ impl Connection {
             *self.is_blocked.get_mut(lane) = false;
         }
         let outgoing = core::mem::take(&mut self.outgoing).into_keys();
-        let incoming = core::mem::take(&mut self.incoming).into_keys();
-        for transfer in outgoing.chain(incoming) {
+        let incoming = core::mem::take(&mut self.incoming);
+        for (&transfer, t) in &incoming {
+            self.debts.add(transfer, t.unreleased());
+        }
+        self.is_starved = false;
+        self.given_up = Default::default();
+        for transfer in outgoing.chain(incoming.into_keys()) {
             self.events.push_back(Event::Abandoned { transfer });
         }
         self.resumed_at = [0, 0];

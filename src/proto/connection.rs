@@ -9,8 +9,10 @@ use bytes::Bytes;
 
 use super::budget::{self, Budget};
 use super::config::Config;
+use super::debts::Debts;
 use super::error::Error;
 use super::event::{CloseReason, Event, Lane};
+use super::given_up::{self, GivenUp};
 use super::incoming::Incoming;
 use super::lanes::Lanes;
 use super::link::{Link, Phase, VERSION};
@@ -59,7 +61,13 @@ pub struct Connection {
     pub(super) send: Lanes<SendLane>,
     pub(super) receive: Lanes<ReceiveLane>,
     pub(super) outgoing: Table<Outgoing>,
+    /// Those of ours that were given up, which count at the peer until it answers.
+    pub(super) given_up: Table<GivenUp>,
     pub(super) incoming: Table<Incoming>,
+    /// What the application still has of content that is over.
+    pub(super) debts: Debts,
+    /// Some window is smaller than what is reserved for it, until debts are paid.
+    pub(super) is_starved: bool,
     /// The number of the next offer of either side.
     pub(super) next_outgoing: u32,
     pub(super) next_incoming: u32,
@@ -232,7 +240,10 @@ impl Connection {
             send: Lanes::from_fn(|_| SendLane::new(limits)),
             receive: Lanes::default(),
             outgoing: Table::default(),
+            given_up: Table::default(),
             incoming: Table::default(),
+            debts: Debts::default(),
+            is_starved: false,
             next_outgoing: 1,
             next_incoming: 1,
             answers: VecDeque::new(),
@@ -250,8 +261,9 @@ impl Connection {
             delivered: Lanes::from_fn(|_| 0..0),
             is_blocked: Lanes::default(),
             refused_offers: RefusedOffers::default(),
-            budget: Budget::new(budget::FULL, now),
-            own_budget: Budget::new(budget::FULL / 2, now),
+            // Their size is known with the peer's limits; nothing is spent before.
+            budget: Budget::new(0, now),
+            own_budget: Budget::new(0, now),
             is_out_of_budget: false,
             out_of_budget: VecDeque::new(),
             credit_due: None,
@@ -361,6 +373,8 @@ impl Connection {
             self.signals.iter().map(|(_, payload)| payload.len()).sum(),
             self.scratch.capacity(),
             self.answers.capacity().saturating_mul(size_of::<u64>()),
+            self.debts.memory_usage(),
+            self.given_up.len().saturating_mul(given_up::SLOT),
         ];
         parts
             .into_iter()
@@ -414,6 +428,9 @@ impl Connection {
         for lane in Lane::ALL {
             self.send.get_mut(lane).set_limits(limits);
         }
+        let size = budget::size(&self.config.limits, &hello.limits);
+        self.budget.resize(size);
+        self.own_budget.resize(size / 2);
         self.peer = Some(hello);
     }
 }

@@ -152,11 +152,13 @@ impl Connection {
     ///
     /// # Errors
     ///
-    /// The handshake is given back, with the last words for that stream planned, if it is not
-    /// [ready](Resuming::is_ready), of another conversation, or no newer than a stream that the
-    /// conversation had since; if the conversation has ended; or if the client came back eight
-    /// times in a row without bringing anything on, and for the last time within ten seconds.
-    /// Nothing has changed then.
+    /// The handshake is given back, with the last words for that stream planned and the reason as
+    /// its [error](Resuming::error), if it is not [ready](Resuming::is_ready), of another
+    /// conversation, no newer than a stream that the conversation had since, or proves another
+    /// secret or has other terms, as it was made for another object of the same conversation; if
+    /// the conversation is not open, or this is its client; or if the client came back eight times
+    /// in a row without bringing anything on, and for the last time within ten seconds. Nothing has
+    /// changed then.
     pub fn resume(&mut self, mut resuming: Resuming, now: Time) -> Result<(), Box<Resuming>> {
         let now = self.advance(now.max(resuming.now()));
         if let Err(error) = self.check_resuming(&resuming, now) {
@@ -228,16 +230,19 @@ impl Connection {
     }
 
     fn check_resuming(&self, resuming: &Resuming, now: Time) -> Result<(), Error> {
-        if self.closed.is_some() || self.closing.is_some() || !resuming.is_ready() {
+        if !resuming.is_ready() {
             return Err(Error::Closed);
         }
+        // It may have been made long ago, or for another object under the same name.
+        let (conversation, attach) = (resuming.conversation(), resuming.attach());
+        if let Some(error) = self.judge_resumption(conversation, attach, resuming.hello()) {
+            return Err(error);
+        }
+        if !self.secret.is_some_and(|secret| resuming.is_proved(&secret)) {
+            let rule = "the secret is not proved";
+            return Err(Error::violation(CloseCode::PROOF, Kind::RESUME, rule));
+        }
         let violation = |code, rule| Err(Error::violation(code, Kind::HELLO, rule));
-        if resuming.conversation() != self.conversation {
-            return violation(CloseCode::PROTOCOL, "another conversation");
-        }
-        if resuming.attach() <= self.attach {
-            return violation(CloseCode::STALE, "the attach counter did not rise");
-        }
         let is_quick = now.saturating_duration_since(self.attached_at) < IDLE_PAUSE;
         if self.idle_attaches >= IDLE_ATTACHES && is_quick && !self.has_moved() {
             return violation(CloseCode::LIMIT, "too many attaches that brought nothing on");

@@ -68,6 +68,18 @@ pub enum Event<'a> {
         /// What is offered.
         offer: Offer<'a>,
     },
+    /// The peer offers a file of a batch, which this side has refused as
+    /// [`BUSY`](TransferCode::BUSY) at once: beside what the application has not
+    /// [released](super::Connection::release) of transfers that are over there is no room for its
+    /// first bytes. It has ended.
+    Refused {
+        /// To be taken.
+        item: ItemId,
+        /// Its id.
+        transfer: TransferId,
+        /// What was offered.
+        offer: Offer<'a>,
+    },
     /// The peer offers many files at once.
     BatchOffered {
         /// To be taken.
@@ -132,14 +144,16 @@ pub enum Event<'a> {
         durable: u64,
     },
     /// The peer begins to send data at this offset. It is 0 when it could not go on from where it
-    /// was asked to: what is there of the file is void then.
+    /// was asked to: what is there of the file is void then, though its bytes are still to be
+    /// [released](super::Connection::release).
     Started {
         /// The peer's offer.
         transfer: TransferId,
         /// Where it begins.
         offset: u64,
     },
-    /// Bytes of a file. [Release](super::Connection::release) them once they are dealt with.
+    /// Bytes of a file. [Release](super::Connection::release) them once they are dealt with, whatever
+    /// has become of the transfer.
     Data {
         /// The peer's offer.
         transfer: TransferId,
@@ -194,11 +208,13 @@ pub enum Event<'a> {
     },
     /// A transfer took too long or made no progress, and was cancelled or concluded for that.
     Expired {
-        /// The transfer. One of ours ends with the peer's verdict; one of the peer's has ended.
+        /// The transfer. One of ours ends with the peer's verdict, or is
+        /// [abandoned](Self::Abandoned); one of the peer's has ended.
         transfer: TransferId,
     },
-    /// A transfer ended with its conversation, or because a later one was begun anew: what became
-    /// of it at the peer is unknown.
+    /// A transfer ended with its conversation, or because that was begun anew, or the peer owed the
+    /// end of one of ours for longer than the [stall
+    /// time-out](super::ConfigBuilder::stall_timeout): what became of it at the peer is unknown.
     Abandoned {
         /// The transfer.
         transfer: TransferId,
@@ -408,6 +424,7 @@ impl Event<'_> {
             Self::Chat { item, .. }
             | Self::Message { item, .. }
             | Self::Offered { item, .. }
+            | Self::Refused { item, .. }
             | Self::BatchOffered { item, .. }
             | Self::Accepted { item, .. }
             | Self::Rejected { item, .. }
@@ -437,6 +454,9 @@ impl Event<'_> {
             Self::MayOffer => Event::MayOffer,
             Self::Offered { item, transfer, offer } => {
                 Event::Offered { item, transfer, offer: offer.into_owned() }
+            }
+            Self::Refused { item, transfer, offer } => {
+                Event::Refused { item, transfer, offer: offer.into_owned() }
             }
             Self::BatchOffered { item, transfer, batch } => {
                 Event::BatchOffered { item, transfer, batch: batch.into_owned() }

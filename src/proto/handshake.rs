@@ -282,6 +282,7 @@ impl Connection {
                 held.transfer.side() == self.side && held.transfer.number() < self.next_outgoing;
             match self.outgoing.get(&held.transfer) {
                 Some(t) if t.can_resume(held.received) => {}
+                None if self.can_resume_given_up(held) => {}
                 _ if !is_ours => return violation("a transfer that was not offered"),
                 _ => return violation("a transfer that has ended, or bytes that were not sent"),
             }

@@ -38,7 +38,8 @@ impl Connection {
             self.spend(now, header.kind)?;
         }
         if self.budget.spent() == spent {
-            self.budget.earn(payload.len());
+            // Its parts have earned theirs.
+            self.budget.earn(usize_from(header.length));
         }
         let is_held = event.is_some();
         self.receive.get_mut(lane).finish(payload.len(), is_held);
@@ -115,34 +116,38 @@ impl Connection {
             if id.side() == self.side || id.number() >= self.next_incoming {
                 return Err(protocol(Kind::OFFER, "a batch that was not offered"));
             }
+            let gift = u64::from(self.config.limits.member_credit);
+            let is_over = !offer.is_directory && self.room() < gift;
             match self.incoming.get_mut(&id) {
                 None => {
                     // The batch ended while this was on the way.
-                    self.spend(now, Kind::OFFER)?;
-                    self.next_incoming = self.next_incoming.saturating_add(1);
-                    // Its first bytes follow without asking.
-                    let gift = u64::from(self.config.limits.member_credit);
-                    self.late_allowance = self.late_allowance.saturating_add(gift);
-                    self.late_frames = self.late_frames.saturating_add(LATE_FRAMES);
-                    self.push_verdict(transfer, self.code_of_ended(id), 0, "");
+                    if !self.forgive() {
+                        self.spend(now, Kind::OFFER)?;
+                    }
+                    let code = self.code_of_ended(id);
+                    self.refuse_member(transfer, code);
                     return Ok(None);
+                }
+                Some(b) if b.is_batch() && (!b.is_accepted || b.is_cancel_asked) => {
+                    return Err(protocol(Kind::OFFER, "a batch that is not open"));
                 }
                 Some(Incoming { shape: Shape::Batch { count, offered, open }, .. }) => {
                     if offered >= count {
                         return Err(protocol(Kind::OFFER, "more members than the batch has"));
                     }
                     *offered = offered.saturating_add(1);
+                    if is_over {
+                        // Its first bytes cannot be kept from coming, but from being kept.
+                        self.refuse_member(transfer, TransferCode::BUSY);
+                        return Ok(Some(Event::Refused { item, transfer, offer }));
+                    }
                     *open = open.saturating_add(1);
                 }
                 Some(_) => return Err(protocol(Kind::OFFER, "a batch that is none")),
             }
-            if self.incoming.get(&id).is_some_and(|b| !b.is_accepted || b.is_cancel_asked) {
-                return Err(protocol(Kind::OFFER, "a batch that is not open"));
-            }
             if offer.is_directory {
                 incoming.open(0, 0, now);
             } else {
-                let gift = u64::from(self.config.limits.member_credit);
                 let window = self.initial_window(gift);
                 incoming.open(0, window, now);
                 incoming.sent_credit.limit = gift;
@@ -155,6 +160,15 @@ impl Connection {
         self.queue_credit(transfer, now);
         self.watch(transfer);
         Ok(Some(Event::Offered { item, transfer, offer }))
+    }
+
+    /// Ends a member of a batch at once: its first bytes follow without asking.
+    fn refuse_member(&mut self, transfer: TransferId, code: TransferCode) {
+        self.next_incoming = self.next_incoming.saturating_add(1);
+        let gift = u64::from(self.config.limits.member_credit);
+        self.late_allowance = self.late_allowance.saturating_add(gift);
+        self.forgive_late(LATE_FRAMES);
+        self.push_verdict(transfer, code, 0, "");
     }
 
     fn handle_batch<'a>(
@@ -180,6 +194,9 @@ impl Connection {
         transfer: TransferId,
         accept: Accept,
     ) -> Result<Option<Event<'a>>, Error> {
+        if self.settle_given_up(Kind::ACCEPT, transfer)? {
+            return Ok(None);
+        }
         let t = self.own(Kind::ACCEPT, transfer)?;
         let is_news = t.on_accept(&accept, now).map_err(|fault| fail(Kind::ACCEPT, fault))?;
         self.outgoing.on_decided();
@@ -197,6 +214,9 @@ impl Connection {
         transfer: TransferId,
         reject: Reject<'a>,
     ) -> Result<Option<Event<'a>>, Error> {
+        if self.settle_given_up(Kind::REJECT, transfer)? {
+            return Ok(None);
+        }
         let t = self.own(Kind::REJECT, transfer)?;
         match t.state {
             State::Offered | State::CancelAsked { was_offered: true } if t.batch.is_none() => {}
@@ -212,6 +232,9 @@ impl Connection {
         transfer: TransferId,
         verdict: Verdict<'a>,
     ) -> Result<Option<Event<'a>>, Error> {
+        if self.settle_given_up(Kind::VERDICT, transfer)? {
+            return Ok(None);
+        }
         let begun = self.send.control.begun();
         let t = self.own(Kind::VERDICT, transfer)?;
         if t.state == State::Offered {
@@ -314,9 +337,12 @@ impl Connection {
             }
             Known::Open(t) => {
                 t.is_cancel_asked = true;
+                let unreleased = t.unreleased();
                 t.released = t.received;
+                self.debts.add(transfer, unreleased);
             }
         }
+        self.feed_starved();
         self.spend(now, Kind::CANCEL)?;
         let Cancel { code, text } = cancel;
         Ok(Some(Event::CancelAsked { item, transfer, code, text }))
@@ -358,8 +384,10 @@ impl Connection {
             Known::Open(t) if t.is_cancel_asked && t.is_file() => self.late(now, Kind::START),
             Known::Open(t) => {
                 let is_anew = offset == 0 && (t.expected != 0 || t.started.is_some());
-                t.on_start(offset, now).map_err(|f| fail(Kind::START, f))?;
+                let void = t.on_start(offset, now).map_err(|f| fail(Kind::START, f))?;
                 if is_anew {
+                    self.debts.add(transfer, void);
+                    self.fit_window(transfer);
                     self.force_credit(transfer);
                 }
                 Ok(Some(Event::Started { transfer, offset }))
@@ -456,11 +484,7 @@ impl Connection {
     fn end_outgoing(&mut self, transfer: TransferId) {
         self.unplan_data(transfer);
         let Some(ended) = self.outgoing.remove(&transfer) else { return };
-        if let Some(Shape::Batch { open, .. }) =
-            ended.batch.and_then(|id| self.outgoing.get_mut(&id)).map(|batch| &mut batch.shape)
-        {
-            *open = open.saturating_sub(1);
-        }
+        self.end_member(ended.batch);
     }
 }
 

@@ -260,7 +260,8 @@
 //!
 //! File data is *released*: [`release`](Connection::release) says that so many bytes of an
 //! [`Event::Data`] are dealt with, and gives the sender credit for as many more. A slow disk so slows
-//! down its own file, and nothing else.
+//! down its own file, and nothing else. Release every byte once, also of a file that has ended since:
+//! it counts as held until then, and others get less.
 //!
 //! On the sending side a lane that is full returns [`ActionError::Blocked`], and a full transfer does;
 //! [`Event::LaneWritable`] and [`Event::Writable`] follow once there is room. They come only after a
@@ -405,13 +406,14 @@
 //! | [`LaneWritable`](Event::LaneWritable), [`Writable`](Event::Writable) | sends what was `Blocked` |
 //! | [`MayOffer`](Event::MayOffer) | offers what met a `PeerLimit` |
 //! | [`Offered`](Event::Offered), [`BatchOffered`](Event::BatchOffered) | [accepts](Connection::accept) or [rejects](Connection::reject); a batch's member it just receives |
+//! | [`Refused`](Event::Refused) | takes it; it should release what it has |
 //! | [`Accepted`](Event::Accepted) | sends from the offset on |
 //! | [`Rewind`](Event::Rewind) | sends from this offset on, once more; what was finished stays so, and is not finished again |
 //! | [`Started`](Event::Started) | writes the data that follows there; at 0 it drops what it had |
 //! | [`Data`](Event::Data) | stores and releases it |
 //! | [`Finished`](Event::Finished), [`CancelAsked`](Event::CancelAsked) | [concludes](Connection::conclude): when all bytes are stored, or at once |
 //! | [`Progress`](Event::Progress), [`Paused`](Event::Paused) | shows it |
-//! | [`Rejected`](Event::Rejected), [`Verdict`](Event::Verdict), [`Expired`](Event::Expired), [`Abandoned`](Event::Abandoned) | knows how a transfer ended; one of its own that expired still gets its verdict |
+//! | [`Rejected`](Event::Rejected), [`Verdict`](Event::Verdict), [`Expired`](Event::Expired), [`Abandoned`](Event::Abandoned) | knows how a transfer ended; one of its own that expired still gets its verdict, or is abandoned |
 //! | [`Detached`](Event::Detached) | leaves the stream's loop; attaches another stream, or waits for the client to do so |
 //! | [`Goodbye`](Event::Goodbye), [`Closed`](Event::Closed) | is done; the last words are still to be written |
 //!
@@ -485,9 +487,11 @@ mod budget;
 mod close;
 mod config;
 mod connection;
+mod debts;
 mod detach;
 mod error;
 mod event;
+mod given_up;
 mod handshake;
 mod incoming;
 mod items;

@@ -346,6 +346,7 @@ impl Outgoing {
         match self.state {
             State::Offered => false,
             State::CancelAsked { .. } => false,
+            State::Open if self.is_silent => true,
             State::Open if self.is_paused || self.is_paused_by_peer => false,
             State::Open => match self.shape {
                 Shape::Directory => true,
@@ -362,15 +363,12 @@ impl Outgoing {
 
     /// When it is given up, if nothing happens until then.
     pub(super) fn deadline(&self, stall: Duration, whole: Duration) -> Option<Time> {
+        let stalled = self.progressed.saturating_add(stall);
         if matches!(self.state, State::CancelAsked { .. }) {
-            return None;
+            return Some(stalled);
         }
         let whole = self.opened.saturating_add(whole);
-        Some(if self.waits_for_peer() {
-            whole.min(self.progressed.saturating_add(stall))
-        } else {
-            whole
-        })
+        Some(if self.waits_for_peer() { whole.min(stalled) } else { whole })
     }
 
     /// The stream broke: what was in frames may not have arrived.
@@ -385,11 +383,23 @@ impl Outgoing {
 
     /// Whether the peer can have received just this much.
     pub(super) fn can_resume(&self, received: u64) -> bool {
+        if self.is_silent || received > self.most_received() {
+            return false;
+        }
         if self.is_undecided() {
-            return received <= self.size.unwrap_or(u64::MAX);
+            return true;
         }
         let least = if self.is_restarting || self.awaits_zero { 0 } else { self.credit.received };
-        (least..=self.highest.max(self.named)).contains(&received)
+        received >= least
+    }
+
+    /// What the peer can have received at most.
+    pub(super) fn most_received(&self) -> u64 {
+        if self.is_undecided() {
+            self.size.unwrap_or(u64::MAX)
+        } else {
+            self.highest.max(self.named)
+        }
     }
 
     /// Goes on from what the peer has, on a new stream; whether the application has to rewind.
@@ -398,7 +408,7 @@ impl Outgoing {
             self.resume_at = listed;
             return false;
         }
-        if self.state != State::Open || !self.is_file() {
+        if self.is_batch() {
             return false;
         }
         let received = match listed {
@@ -406,10 +416,13 @@ impl Outgoing {
             // Its OFFER is sent again.
             None if self.batch.is_some() && self.item >= control => 0,
             None => {
-                self.is_silent = true;
+                self.silence();
                 return false;
             }
         };
+        if self.state != State::Open || !self.is_file() {
+            return false;
+        }
         if received == 0 && (self.is_restarting || self.awaits_zero) {
             self.on_zero();
         }
@@ -425,6 +438,15 @@ impl Outgoing {
         self.begin_at(target);
         self.news.rewind = Some(target);
         true
+    }
+
+    /// RESUME does not list it: its verdict is on the way, and nothing more of it is sent.
+    fn silence(&mut self) {
+        self.is_silent = true;
+        self.is_restarting = false;
+        self.awaits_zero = false;
+        self.news = News { is_queued: self.news.is_queued, ..News::default() };
+        self.begin_at(self.sent);
     }
 }
 

@@ -6,7 +6,7 @@ use super::event::Event;
 use super::link::{Heard, Link, Phase};
 use super::transmit::Transmit;
 use crate::time::Time;
-use crate::wire::{CloseCode, ConversationId, Kind};
+use crate::wire::{CloseCode, ConversationId, Hello, Kind};
 
 /// A client that wants to resume a conversation, before it has proved that it may.
 ///
@@ -168,6 +168,16 @@ impl Resuming {
         self.link.abort();
         self.error = Some(Error::Closed);
         Ok(())
+    }
+
+    /// The client's HELLO.
+    pub(super) fn hello(&self) -> Option<&Hello> {
+        self.link.handshake.peer.as_ref()
+    }
+
+    /// Whether the client proves this secret, whatever it proved before.
+    pub(super) fn is_proved(&self, secret: &[u8; 32]) -> bool {
+        self.link.is_proved(secret)
     }
 
     pub(super) fn fail(&mut self, error: Error) -> Error {

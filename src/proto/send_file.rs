@@ -169,9 +169,12 @@ impl Connection {
 
     fn may_offer(&self, needs_decision: bool) -> bool {
         let limits = self.peer_limits().copied().unwrap_or_default();
-        let most = limits.transfers.min(self.config.outgoing_transfers);
-        self.outgoing.len() < usize_from(most)
-            && (!needs_decision || self.outgoing.undecided() < usize_from(limits.undecided))
+        // Those that were given up go on counting at the peer.
+        let counted = self.outgoing.len().saturating_add(self.given_up.len());
+        let undecided = self.outgoing.undecided().saturating_add(self.given_up.undecided());
+        self.outgoing.len() < usize_from(self.config.outgoing_transfers)
+            && counted < usize_from(limits.transfers)
+            && (!needs_decision || undecided < usize_from(limits.undecided))
     }
 
     /// Tells the application that it may offer again, if it was refused.
@@ -418,6 +421,9 @@ impl Connection {
     /// Asks the peer to end a transfer; nothing more of it is sent. Its verdict is the end, and
     /// may be that everything was stored. [`conclude`](Self::conclude) has an example of both ends.
     ///
+    /// If the verdict does not come within the [stall time-out](super::ConfigBuilder::stall_timeout),
+    /// counted from when the request left, the transfer is [abandoned](super::Event::Abandoned).
+    ///
     /// # Errors
     ///
     /// [`ActionError::UnknownTransfer`]; [`WrongState`](ActionError::WrongState) the second time;
@@ -438,10 +444,13 @@ impl Connection {
         Cancel { code, text: Cow::Borrowed(text) }.encode(&mut payload)?;
         // Frames of it that have not begun do not leave any more.
         self.unplan();
+        let now = self.now;
         let t = self.own_open(transfer)?;
         t.state = State::CancelAsked { was_offered: t.state == State::Offered };
+        t.progressed = now;
         t.news = super::outgoing::News { is_queued: t.news.is_queued, ..Default::default() };
         t.begin_at(t.sent);
+        self.watch(transfer);
         Ok(self.push_item(Lane::Control, Kind::CANCEL, transfer.to_wire(), &payload))
     }
 

@@ -167,7 +167,9 @@ impl Connection {
             .map(|(&transfer, _)| transfer)
             .collect();
         for transfer in ours {
-            if self.cancel(transfer, TransferCode::STALLED, "no progress in time").is_ok() {
+            if self.waits_for_end(transfer) {
+                self.give_up(transfer);
+            } else if self.cancel(transfer, TransferCode::STALLED, "no progress in time").is_ok() {
                 self.events.push_back(Event::Expired { transfer });
             }
         }

@@ -153,7 +153,10 @@ impl Connection {
 
     /// An item leaves: if its transfer waits for an answer to it, it does so from now on.
     fn begin_to_wait(&mut self, number: u64) {
-        let Some((Kind::OFFER | Kind::FINISH, id)) = self.send.control.item(number) else { return };
+        let Some((Kind::OFFER | Kind::FINISH | Kind::CANCEL, id)) = self.send.control.item(number)
+        else {
+            return;
+        };
         let Some(transfer) = TransferId::from_wire(id) else { return };
         let Some(t) = self.outgoing.get_mut(&transfer) else { return };
         t.progressed = self.now;

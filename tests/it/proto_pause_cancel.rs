@@ -338,3 +338,31 @@ fn many_files_cancelled_one_after_the_other_are_no_flood() {
     assert_eq!(pair.client.machine.error(), None);
     assert_eq!(pair.server().machine.error(), None);
 }
+
+#[test]
+fn a_cancel_goes_before_all_bulk_that_has_not_left() {
+    let link = LinkOptions {
+        rate: Some(125_000),
+        latency: millis(10),
+        segment: 1448,
+        ..LinkOptions::default()
+    };
+    let mut pair = open_with(Config::default(), Config::default(), link);
+    let now = pair.now();
+    let ids: Vec<_> =
+        (0..10).map(|seed| pair.client.offer(now, seed, 10 << 20, true).unwrap()).collect();
+    pair.run_for(millis(3000));
+    for id in ids {
+        let asked = pair.now();
+        let cancel = Call::Cancel(id, TransferCode::CANCELLED, String::new());
+        client(&mut pair, cancel).unwrap();
+        while !pair.server().incoming[&id].is_cancel_asked {
+            pair.run_for(millis(1));
+        }
+        let took = pair.now().saturating_duration_since(asked);
+        // A frame of 1 KiB takes 8 ms here. It waits for the pace of one, as all of its lane does;
+        // two are under way before it, and the path takes 10 ms.
+        assert!(took <= millis(36), "{took:?}");
+        pair.run_for(millis(200));
+    }
+}
