@@ -5,6 +5,9 @@ use bytes::Bytes;
 
 /// Chunks below this size are gathered, so that no frame is needlessly small.
 const SMALL: usize = 4096;
+/// Larger chunks are held as slices of this size, so that there is room for more when a part of one
+/// has been received.
+const LARGE: usize = 64 * 1024;
 /// Frames shorter than this cost the sender part of its budget.
 pub(super) const MIN_FRAME: usize = 1024;
 
@@ -46,7 +49,7 @@ impl SendBuffer {
         self.end.saturating_sub(self.next)
     }
 
-    pub(super) fn push(&mut self, data: Bytes) {
+    pub(super) fn push(&mut self, mut data: Bytes) {
         self.end = self.end.saturating_add(data.len() as u64);
         if data.len() < SMALL {
             self.tail.extend_from_slice(&data);
@@ -55,6 +58,9 @@ impl SendBuffer {
             }
         } else {
             self.seal();
+            while data.len() > LARGE.saturating_add(SMALL) {
+                self.chunks.push_back(data.split_to(LARGE));
+            }
             self.chunks.push_back(data);
         }
     }

@@ -41,6 +41,14 @@ impl State {
             Event::Open(opening) => self.on_open(opening),
             Event::Closed(reason) => self.on_closed(reason),
             Event::Offered { item, transfer, offer } => self.on_offered(item, transfer, offer),
+            Event::Refused { item, offer, .. } => {
+                let batch = offer.batch.and_then(|batch| self.inbound.get_mut(&batch));
+                if let Some(batch) = batch {
+                    batch.members_left = batch.members_left.saturating_sub(1);
+                    self.wake.extend(&mut batch.waiters);
+                }
+                self.take(item.lane, item.number);
+            }
             Event::Data { transfer, offset, data } => {
                 self.on_data(transfer, offset, Bytes::copy_from_slice(&data));
             }
