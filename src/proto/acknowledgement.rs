@@ -7,7 +7,7 @@ use crate::time::Time;
 pub(super) const DELAY: Duration = Duration::from_millis(25);
 /// Bulk is acknowledged at once, as the peer measures its rate by it, but for this many bytes no more
 /// often than that. More bytes wait for no clock: timers are late when a machine is busy.
-const BULK_BYTES: usize = 8 * 1024;
+const BULK_BYTES: usize = 32 * 1024;
 const BULK_INTERVAL: Duration = Duration::from_micros(200);
 
 /// An ACK does not wait when it tells of this part of the items that the peer may send ahead.

@@ -91,8 +91,7 @@ impl ReceiveLane {
             }
             self.pending.pop_front();
             taken.items = taken.items.saturating_add(1);
-            taken.bytes =
-                taken.bytes.saturating_add(usize::try_from(bytes).unwrap_or(usize::MAX));
+            taken.bytes = taken.bytes.saturating_add(usize::try_from(bytes).unwrap_or(usize::MAX));
         }
         self.pending_bytes = self.pending_bytes.saturating_sub(taken.bytes);
         if self.pending.is_empty() {

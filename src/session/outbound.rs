@@ -27,8 +27,6 @@ pub(super) struct Outbound {
 pub(super) enum End {
     Verdict(Verdict),
     Abandoned(Option<CloseReason>),
-    /// No verdict came in time.
-    Expired,
 }
 
 impl Outbound {
@@ -60,7 +58,6 @@ impl End {
         match self {
             Self::Verdict(verdict) => TransferError::NotStored(verdict.clone()),
             Self::Abandoned(reason) => TransferError::Abandoned(*reason),
-            Self::Expired => TransferError::Expired,
         }
     }
 

@@ -34,6 +34,7 @@ mod net_target;
 mod net_util;
 mod part_file;
 mod programs;
+mod proto_acknowledge;
 mod proto_attach;
 mod proto_batches;
 mod proto_breaks;
