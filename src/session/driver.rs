@@ -394,7 +394,8 @@ where
         state.route_all();
         let is_over = self.is_over(state, now);
         if !state.driver.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
-            state.driver = Some(cx.waker().clone());
+            let replaced = state.driver.replace(cx.waker().clone());
+            state.wake.forget(replaced);
         }
         let deadlines = [state.connection.poll_timeout(), state.rate_limit.deadline(), self.linger];
         let deadline = deadlines.into_iter().flatten().min();
@@ -454,7 +455,8 @@ where
         let transport = self.transport_error.take();
         let reason = self.shared.with(|state| {
             state.has_driver = false;
-            state.driver = None;
+            let driver = state.driver.take();
+            state.wake.forget(driver);
             state.ended
         });
         Some(match reason {

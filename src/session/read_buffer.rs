@@ -105,8 +105,9 @@ impl ReadBuffer {
 
     /// The timer has fired: twice without a read between gives the buffers back.
     pub(super) fn on_timer(&mut self) {
-        if self.is_idle && self.len > 0 {
+        if self.is_idle {
             self.len = 0;
+            // Those that slices were handed out of come back later.
             self.pool.spare.lock().unwrap_or_else(PoisonError::into_inner).clear();
         }
         self.is_idle = true;
