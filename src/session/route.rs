@@ -78,6 +78,8 @@ impl State {
                 self.take(item.lane, item.number);
             }
             Event::Expired { transfer } => self.on_lost(transfer, true),
+            // With the conversation's end, which comes next, it is known why.
+            Event::Abandoned { .. } if self.connection.is_closed() => {}
             Event::Abandoned { transfer } => self.on_lost(transfer, false),
             other => self.tell(Told::Event(other.into_owned())),
         }
@@ -114,6 +116,7 @@ impl State {
             t.end.get_or_insert(outbound::End::Abandoned(Some(reason)));
             self.wake.extend(&mut t.waiters);
         }
+        self.outbound.retain(|_, t| t.has_handle);
         for t in self.inbound.values_mut() {
             t.end.get_or_insert(inbound::End::Abandoned(Some(reason)));
             self.wake.extend(&mut t.waiters);
@@ -319,17 +322,14 @@ impl State {
                 // It was cancelled for that: the verdict comes.
                 return;
             }
-            t.end.get_or_insert(outbound::End::Abandoned(self.ended));
+            t.end.get_or_insert(outbound::End::Abandoned(None));
             self.wake.extend(&mut t.waiters);
             if !t.has_handle {
                 self.outbound.remove(&key);
             }
         } else if let Some(t) = self.inbound.get_mut(&key) {
-            let end = if is_expired {
-                inbound::End::Expired
-            } else {
-                inbound::End::Abandoned(self.ended)
-            };
+            let end =
+                if is_expired { inbound::End::Expired } else { inbound::End::Abandoned(None) };
             t.end.get_or_insert(end);
             self.wake.extend(&mut t.waiters);
         }

@@ -175,6 +175,7 @@ fn the_driver_dropped_tells_every_handle_the_same_cause() {
         stop.send(()).unwrap();
         driving.await.unwrap();
 
+        assert!(matches!(events.next().await, Some(Event::Detached(_))));
         let Some(Event::Closed(reason)) = events.next().await else { panic!() };
         assert!(events.next().await.is_none());
         assert_eq!(session.closed().await, reason);
@@ -225,7 +226,7 @@ fn handles_may_be_dropped_by_a_waker() {
         for _ in 0..3 {
             let waker = std::sync::Arc::new(Guard(Some(session.clone()))).into();
             let mut cx = std::task::Context::from_waker(&waker);
-            let polled = std::future::Future::poll(std::pin::Pin::new(&mut driver), &mut cx);
+            let polled = Future::poll(std::pin::Pin::new(&mut driver), &mut cx);
             assert!(polled.is_pending());
         }
         drop((near, far, events, session, driver));
