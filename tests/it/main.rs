@@ -69,6 +69,7 @@ mod session_chat;
 mod session_conversations;
 mod session_handles;
 mod session_network;
+mod session_progress;
 mod session_reconnecting;
 mod session_streams;
 mod session_transfers;

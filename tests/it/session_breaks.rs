@@ -216,12 +216,12 @@ fn what_belongs_to_a_forgotten_conversation_has_ended_and_touches_nothing_new() 
         // Of the listener's: an offer and lines that wait for the application, and a file.
         let _one = first.session.offer(&Offer::new("one")).await.unwrap();
         let _two = first.session.offer(&Offer::new("two")).await.unwrap();
-        for n in 0..3 {
-            let _ = first.session.send_chat(&Chat::new(format!("old {n}"))).await.unwrap();
-        }
         world.settle().await;
         let Some(Event::Offer(one)) = events.next().await else { panic!() };
         let mut old_incoming = one.accept().unwrap();
+        for n in 0..3 {
+            let _ = first.session.send_chat(&Chat::new(format!("old {n}"))).await.unwrap();
+        }
         world.settle().await;
         network.cut();
         drop(first);
