@@ -89,14 +89,24 @@ struct Offered<IO> {
     answer: oneshot::Sender<Result<(), Resumption<IO>>>,
 }
 
+type Answer<IO> = oneshot::Receiver<Result<(), Resumption<IO>>>;
+
 /// What became of a stream.
-#[derive(Debug)]
 #[expect(clippy::large_enum_variant, reason = "it is taken apart where it is made")]
 pub enum Accepted<IO, T: Timer + Unpin> {
     /// It began a conversation.
     New(Session, Events, HostedDriver<IO, T>),
     /// An earlier conversation goes on over it: its own driver has taken it.
     Resumed(ConversationId),
+}
+
+impl<IO, T: Timer + Unpin> fmt::Debug for Accepted<IO, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::New(session, ..) => f.debug_tuple("New").field(session).finish(),
+            Self::Resumed(id) => f.debug_tuple("Resumed").field(id).finish(),
+        }
+    }
 }
 
 impl<IO> Clone for Conversations<IO> {
@@ -155,6 +165,23 @@ impl<IO> Inner<IO> {
 impl<IO> Entry<IO> {
     fn lock(&self) -> MutexGuard<'_, Place<IO>> {
         self.place.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Leaves a stream for the host, unless the conversation has ended.
+    fn offer(&self, resumption: Resumption<IO>) -> Result<Answer<IO>, Resumption<IO>> {
+        let mut place = self.lock();
+        if place.is_over {
+            return Err(resumption);
+        }
+        let (answer, answered) = oneshot::channel();
+        let older = place.offered.replace(Offered { resumption, answer });
+        let host = place.host.take();
+        drop(place);
+        drop(older);
+        if let Some(host) = host {
+            host.wake();
+        }
+        Ok(answered)
     }
 }
 
@@ -232,19 +259,10 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Conversations<IO> {
         resumed: Handshake<IO, T, crate::proto::Resuming>,
     ) -> Result<(), AcceptError> {
         let (resumption, timer) = resumed.into_parts();
-        let (answer, answered) = oneshot::channel();
-        let mut place = entry.lock();
-        if place.is_over {
-            drop(place);
-            return Self::turn_away(resumption, timer).await;
-        }
-        let older = place.offered.replace(Offered { resumption, answer });
-        let host = place.host.take();
-        drop(place);
-        drop(older);
-        if let Some(host) = host {
-            host.wake();
-        }
+        let answered = match entry.offer(resumption) {
+            Ok(answered) => answered,
+            Err(resumption) => return Self::turn_away(resumption, timer).await,
+        };
         match answered.await {
             Ok(Ok(())) => Ok(()),
             Ok(Err(refused)) => Self::turn_away(refused, timer).await,

@@ -224,11 +224,11 @@ impl Session {
         Ok(OutgoingBatch::new(Arc::clone(&self.handle), key))
     }
 
-    /// Accepts the peer, when the driver [asks](Driver::ask_for_peer).
+    /// Accepts the peer, when the driver [asks](Driver::ask_for_peer). Once more does nothing.
     ///
     /// # Errors
     ///
-    /// [`SessionError::Refused`] when there is no peer to accept; [`Ended`](SessionError::Ended).
+    /// [`SessionError::Refused`] before the peer's HELLO has come; [`Ended`](SessionError::Ended).
     pub fn accept_peer(&self) -> Result<(), SessionError> {
         self.handle.with(|state| {
             let accepted = state.connection.accept_peer(state.now);
