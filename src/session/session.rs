@@ -240,8 +240,7 @@ impl Session {
     ///
     /// # Errors
     ///
-    /// [`SessionError::Refused`] when there is no peer to refuse, or for a longer text;
-    /// [`Ended`](SessionError::Ended).
+    /// [`SessionError::Refused`] for a longer text; [`Ended`](SessionError::Ended).
     pub fn refuse_peer(&self, code: CloseCode, text: &str) -> Result<(), SessionError> {
         self.handle.with(|state| {
             let refused = state.connection.refuse_peer(code, text, state.now);

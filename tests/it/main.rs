@@ -67,6 +67,7 @@ mod session_batches;
 mod session_breaks;
 mod session_chat;
 mod session_conversations;
+mod session_drops;
 mod session_handles;
 mod session_memory;
 mod session_network;

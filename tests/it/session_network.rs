@@ -147,8 +147,10 @@ impl Network {
         near.tape = self.is_recording.get().then(|| Rc::clone(&self.tape));
         near.silent = Some(Rc::clone(&self.silent));
         self.links.borrow_mut().push(Link { is_cut, is_cut_here, wakers });
-        self.arrivals.unbounded_send(far).unwrap();
-        Ok(near)
+        match self.arrivals.unbounded_send(far) {
+            Ok(()) => Ok(near),
+            Err(_) => Err(std::io::Error::from(std::io::ErrorKind::ConnectionRefused).into()),
+        }
     }
 
     /// What a client reconnects with.
