@@ -81,6 +81,16 @@ impl ShadowDisk {
         self.lock().add_fault(from, from.saturating_add(count), kind);
     }
 
+    /// The power fails before the call with this number, from 0: it and all later ones fail.
+    pub fn power_off_at(&self, call: u64) {
+        self.lock().power_off_at(call);
+    }
+
+    /// No call fails any more.
+    pub fn heal(&self) {
+        self.lock().heal();
+    }
+
     /// Sets how many bytes it says are free.
     pub fn set_free_space(&self, bytes: u64) {
         self.lock().free = bytes;

@@ -60,6 +60,8 @@ pub(super) struct State {
     next: u64,
     pub(super) calls: u64,
     faults: Vec<Fault>,
+    /// The call at which the power fails.
+    power_off_at: u64,
     pub(super) ignored: Vec<Barrier>,
     pub(super) sector: usize,
     pub(super) longest_write: usize,
@@ -77,6 +79,7 @@ impl Default for State {
             next: 0,
             calls: 0,
             faults: Vec::new(),
+            power_off_at: u64::MAX,
             ignored: Vec::new(),
             sector: 512,
             longest_write: usize::MAX,
@@ -105,8 +108,24 @@ impl State {
     pub(super) fn call(&mut self) -> io::Result<()> {
         let call = self.calls;
         self.calls = self.calls.saturating_add(1);
+        if self.is_off() {
+            return Err(io::ErrorKind::Other.into());
+        }
         let fault = self.faults.iter().find(|fault| (fault.from..fault.until).contains(&call));
         fault.map_or(Ok(()), |fault| Err(fault.kind.into()))
+    }
+
+    /// Whether the last call came when the power had failed.
+    pub(super) fn is_off(&self) -> bool {
+        self.calls > self.power_off_at
+    }
+
+    pub(super) fn power_off_at(&mut self, call: u64) {
+        self.power_off_at = call;
+    }
+
+    pub(super) fn heal(&mut self) {
+        self.faults.clear();
     }
 
     pub(super) fn add_fault(&mut self, from: u64, until: u64, kind: io::ErrorKind) {
@@ -312,6 +331,7 @@ impl State {
         }
         after.names.clone_from(&after.durable_names);
         after.faults.clear();
+        after.power_off_at = u64::MAX;
         after.calls = 0;
         after
     }

@@ -148,7 +148,9 @@ impl StoreFile for ShadowFile {
     fn sync(&mut self) -> io::Result<()> {
         let mut state = self.disk.lock();
         if let Err(error) = state.call() {
-            state.lose(self.node);
+            if !state.is_off() {
+                state.lose(self.node);
+            }
             return Err(error);
         }
         let name = state.name_of(self.node);
