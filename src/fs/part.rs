@@ -11,7 +11,7 @@ use super::options::{Durability, Settings};
 use super::part_id::{PartId, journal_name};
 use super::store::{StatusKind, Store, StoreFile, read_full_at, write_all_at};
 use super::{Action, Error};
-use crate::wire::Digest;
+use crate::wire::{Digest, TransferCode};
 
 /// Room is reserved on the disk in steps of so many bytes, so that an announced size alone takes no
 /// more.
@@ -207,6 +207,12 @@ impl Part {
         self.remember(recorded)
     }
 
+    /// It cannot go on, for a reason of its receiver's.
+    pub(super) fn give_up(&mut self, error: Error) -> Result<(), Error> {
+        self.check_alive()?;
+        self.remember(Err(error))
+    }
+
     /// The data first, then the claim about it, then the name of what holds the claim; each must be
     /// on the disk before the next begins to be.
     fn record(&mut self) -> Result<(), Error> {
@@ -316,7 +322,11 @@ impl Part {
             // What was journaled before is kept in any case.
             let _ = self.checkpoint();
         }
-        if self.is_suspect || self.journaled < self.settings.alignment {
+        let is_hopeless = self
+            .failed
+            .as_ref()
+            .is_some_and(|error| !error.can_retry() && error.code() != TransferCode::NO_SPACE);
+        if is_hopeless || self.is_suspect || self.journaled < self.settings.alignment {
             self.discard();
             return 0;
         }

@@ -174,14 +174,22 @@ impl Receiver {
     /// [`Error::Superseded`].
     pub fn write(&mut self, chunks: &[Bytes]) -> Result<(), Error> {
         let more = chunks.iter().fold(0, |sum: u64, chunk| sum.saturating_add(chunk.len() as u64));
+        let allowed = self.allow(more);
+        self.with(|part| match allowed {
+            Ok(()) => part.write(chunks),
+            Err(error) => part.give_up(error),
+        })
+    }
+
+    /// Whether so many bytes more are within what a batch announced, and within the quotas.
+    fn allow(&self, more: u64) -> Result<(), Error> {
         if let Some(budget) = &self.budget {
             budget.take(more)?;
         }
-        if self.size.is_none() {
-            let end = self.position.saturating_add(more);
-            self.shared.charge(&self.part, self.scope, end)?;
+        if self.size.is_some() {
+            return Ok(()); // it was counted at the beginning
         }
-        self.with(|part| part.write(chunks))
+        self.shared.charge(&self.part, self.scope, self.position.saturating_add(more))
     }
 
     /// Makes what has come durable. It also happens by itself every

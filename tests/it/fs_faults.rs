@@ -169,7 +169,7 @@ fn s1_every_call_fails_while_a_batch_is_received() {
             match batch.receive(&member)? {
                 duologue::fs::Member::Folder(folder) => published.push(folder),
                 duologue::fs::Member::File(mut file) => {
-                    file.write(&[one.clone()])?;
+                    file.write(std::slice::from_ref(&one))?;
                     published.push(file.publish(10, Some(digest(&one)))?);
                 }
             }
