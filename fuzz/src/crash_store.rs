@@ -98,15 +98,22 @@ impl World {
                 }
                 96..=111 => {
                     if let Some(active) = &mut receiver {
-                        let _ = active.checkpoint();
+                        let saved = active.checkpoint();
                         self.durable = self.durable.max(active.durable());
+                        // A disk that fails makes no promise good.
+                        if saved.is_err() {
+                            self.durable = 0;
+                        }
                     }
                 }
                 112..=127 => self.finish(receiver.take()),
                 128..=143 => {
                     if let Some(active) = &mut receiver {
-                        let _ = active.detach();
+                        let saved = active.detach();
                         self.durable = self.durable.max(active.durable());
+                        if saved.is_err() {
+                            self.durable = 0;
+                        }
                         let next = self.begin(&inbox);
                         receiver = next.ok();
                     } else {

@@ -89,8 +89,6 @@ pub enum Action {
     Inspect,
     /// Creating a folder.
     CreateFolder,
-    /// Reading what is there of the file.
-    Read,
     /// Writing what had arrived.
     Write,
     /// Writing the file through to the disk.
@@ -155,7 +153,6 @@ impl fmt::Display for Action {
             Self::Create => "creating the temporary file",
             Self::Inspect => "looking at the folder",
             Self::CreateFolder => "creating a folder",
-            Self::Read => "reading what is there",
             Self::Write => "writing",
             Self::Sync => "writing the file through to the disk",
             Self::Publish => "giving the file its name",

@@ -75,20 +75,21 @@ impl Part {
             failed: None,
             is_suspect: false,
         };
-        let begun = part.begin(is_new, may_resume);
-        if let Err(error) = begun {
+        // While it is only looked at, what was kept before is kept in any case.
+        let is_resumed = !is_new && may_resume;
+        let found = if is_resumed { part.verified()? } else { None };
+        if let Err(error) = part.begin(is_new, found) {
             part.suspend();
             return Err(error);
         }
         Ok(part)
     }
 
-    fn begin(&mut self, is_new: bool, may_resume: bool) -> Result<(), Error> {
-        let record = if is_new || !may_resume { None } else { self.verified()? };
-        match record {
+    fn begin(&mut self, is_new: bool, found: Option<(u64, blake3::Hasher)>) -> Result<(), Error> {
+        match found {
             Some((aligned, hasher)) => {
                 // The bytes behind the offset are cut off only after the journal has it.
-                self.position = aligned;
+                (self.position, self.journaled) = (aligned, aligned);
                 self.hasher = hasher;
                 self.prefix = Some((aligned, Digest::Blake3(*self.hasher.finalize().as_bytes())));
                 self.record()?;
@@ -104,7 +105,16 @@ impl Part {
     /// What a journal claims to be there, if it is: hashed up to the last offset to go on from.
     fn verified(&mut self) -> Result<Option<(u64, blake3::Hasher)>, Error> {
         let Some(id) = self.id else { return Ok(None) };
-        let Ok(mut journal) = self.store.open(&journal_name(&self.name)) else { return Ok(None) };
+        let name = journal_name(&self.name);
+        let mut journal = match self.store.open(&name) {
+            Ok(journal) => journal,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            // It may be but that too many files are open. What is no journal goes away.
+            Err(error) => match self.store.status(&name) {
+                Ok(status) if status.kind != StatusKind::File => return Ok(None),
+                _ => return Err(Error::storage(Action::Create)(error)),
+            },
+        };
         let is_checked = self.settings.layers.journal_check;
         let read = |buffer: &mut [u8]| read_full_at(&mut *journal, 0, buffer);
         let Some(record) = journal::newest(&id, is_checked, read).unwrap_or(None) else {
@@ -117,10 +127,14 @@ impl Part {
             return Ok(None);
         }
         let mut hasher = blake3::Hasher::new();
-        self.hash(&mut hasher, 0, aligned)?;
+        // What cannot be read is as good as wrong.
+        if self.hash(&mut hasher, 0, aligned).is_err() {
+            return Ok(None);
+        }
         let mut whole = hasher.clone();
-        self.hash(&mut whole, aligned, record.offset)?;
-        if self.settings.layers.prefix_check && *whole.finalize().as_bytes() != record.digest {
+        let is_read = self.hash(&mut whole, aligned, record.offset).is_ok();
+        let is_right = *whole.finalize().as_bytes() == record.digest;
+        if !is_read || (self.settings.layers.prefix_check && !is_right) {
             return Ok(None);
         }
         self.generation = record.generation;
@@ -128,14 +142,13 @@ impl Part {
         Ok(Some((aligned, hasher)))
     }
 
-    fn hash(&mut self, hasher: &mut blake3::Hasher, from: u64, to: u64) -> Result<(), Error> {
+    fn hash(&mut self, hasher: &mut blake3::Hasher, from: u64, to: u64) -> io::Result<()> {
         let mut buffer = vec![0; READ];
         let mut at = from;
         while at < to {
             let wanted = usize::try_from(to.saturating_sub(at)).unwrap_or(READ).min(READ);
             let room = buffer.get_mut(..wanted).unwrap_or_default();
-            let filled =
-                read_full_at(&mut *self.file, at, room).map_err(Error::storage(Action::Read))?;
+            let filled = read_full_at(&mut *self.file, at, room)?;
             if filled == 0 {
                 break; // it is shorter than it was: the digest will differ
             }

@@ -124,6 +124,41 @@ fn s2_a_failed_synchronisation_is_final_and_the_part_is_not_trusted() {
 }
 
 #[test]
+fn s1_a_failure_while_a_part_is_taken_up_loses_nothing() {
+    let content = content(1, LEN);
+    for kind in [ErrorKind::PermissionDenied, ErrorKind::StorageFull] {
+        let mut failures = 0;
+        for call in 0.. {
+            let (disk, inbox) = prepared(Collision::Number);
+            let mut receiver = inbox.receive(PEER, &offer(NAME, &content)).unwrap();
+            send(&mut receiver, &content, 3 * BLOCK as usize).unwrap();
+            receiver.suspend();
+            let from = disk.calls() + call;
+            disk.fail(from, 1, kind);
+            let taken_up = inbox.receive(PEER, &offer(NAME, &content));
+            failures += u32::from(taken_up.is_err());
+            let is_full = kind == ErrorKind::StorageFull;
+            let is_lost = match &taken_up {
+                Ok(receiver) => receiver.prefix().is_none(),
+                Err(Error::Storage { action: Action::Sync, .. }) => true,
+                Err(Error::Storage { action: Action::Write, .. }) => !is_full,
+                Err(_) => false,
+            };
+            drop(taken_up);
+            if disk.calls() <= from {
+                break;
+            }
+            disk.heal();
+            let receiver = inbox.receive(PEER, &offer(NAME, &content)).unwrap();
+            // A disk that cannot write is not trusted, and what cannot be read is as good as wrong.
+            let is_kept = receiver.prefix().is_some_and(|(offset, _)| offset == 3 * BLOCK);
+            assert!(is_kept || is_lost, "call {call}, {kind}");
+        }
+        assert!(failures > 6, "{failures} failures only");
+    }
+}
+
+#[test]
 fn h35_a_full_disk_is_told_and_the_part_goes_on_once_there_is_room() {
     let content = content(1, LEN);
     let (disk, inbox) = prepared(Collision::Replace);
