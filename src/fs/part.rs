@@ -343,6 +343,8 @@ impl Part {
             self.discard();
             return 0;
         }
+        // Gives back what was reserved beyond it.
+        let _ = self.file.set_len(self.position);
         self.journaled
     }
 

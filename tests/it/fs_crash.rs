@@ -376,5 +376,5 @@ fn without_rename_without_replacing_another_file_is_lost() {
 #[test]
 fn without_the_lock_a_second_program_spoils_the_file() {
     let world = World::new(|| fine().without(Barrier::Lock));
-    world.mischief(Mischief::SecondProgram).notices("neither old nor whole");
+    world.mischief(Mischief::SecondProgram).notices("durable bytes");
 }
