@@ -27,8 +27,16 @@ pub fn run(data: &[u8]) {
         disk.write(NAME, &old);
     }
     let content = Pattern::new(3).bytes(0, LEN);
-    let mut world =
-        World { disk, collision, has_old, content, old, durable: 0, stored: Vec::new() };
+    let mut world = World {
+        disk,
+        collision,
+        has_old,
+        content,
+        old,
+        durable: 0,
+        is_faulty: false,
+        stored: Vec::new(),
+    };
     let mut steps = steps.iter();
     for _ in 0..8 {
         world.life(&mut steps);
@@ -46,6 +54,8 @@ struct World {
     content: Bytes,
     old: Bytes,
     durable: u64,
+    /// A disk that has failed makes no promise good, until it is another.
+    is_faulty: bool,
     stored: Vec<String>,
 }
 
@@ -65,7 +75,8 @@ impl World {
             assert_eq!(proposed, digest(&self.content[..offset as usize]), "a wrong prefix");
             assert!(offset <= receiver.position());
         }
-        if receiver.position() < self.durable / BLOCK * BLOCK {
+        let promised = if self.is_faulty { 0 } else { self.durable };
+        if receiver.position() < promised / BLOCK * BLOCK {
             let found = self.disk.names().into_iter();
             let mut files = found.filter(|name| !name.starts_with('.'));
             let is_whole =
@@ -80,6 +91,9 @@ impl World {
     /// One run of the program, until it ends or the power fails.
     fn life(&mut self, steps: &mut std::slice::Iter<'_, u8>) {
         let Ok(inbox) = self.inbox() else { return };
+        if core::mem::take(&mut self.is_faulty) {
+            self.durable = 0;
+        }
         // Who detached it remembers what was promised.
         let mut receiver = self.begin(&inbox).ok();
         while let Some(&step) = steps.next() {
@@ -98,22 +112,15 @@ impl World {
                 }
                 96..=111 => {
                     if let Some(active) = &mut receiver {
-                        let saved = active.checkpoint();
+                        let _ = active.checkpoint();
                         self.durable = self.durable.max(active.durable());
-                        // A disk that fails makes no promise good.
-                        if saved.is_err() {
-                            self.durable = 0;
-                        }
                     }
                 }
                 112..=127 => self.finish(receiver.take()),
                 128..=143 => {
                     if let Some(active) = &mut receiver {
-                        let saved = active.detach();
+                        let _ = active.detach();
                         self.durable = self.durable.max(active.durable());
-                        if saved.is_err() {
-                            self.durable = 0;
-                        }
                         let next = self.begin(&inbox);
                         receiver = next.ok();
                     } else {
@@ -125,8 +132,7 @@ impl World {
                         if step & 1 == 0 { ErrorKind::StorageFull } else { ErrorKind::Other };
                     let from = self.disk.calls() + u64::from(step >> 1 & 7);
                     self.disk.fail(from, 1, kind);
-                    // A disk that fails makes no promise good.
-                    self.durable = 0;
+                    self.is_faulty = true;
                 }
                 160..=175 => {
                     let busy = self.inbox().and_then(|other| {
