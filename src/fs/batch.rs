@@ -156,8 +156,8 @@ impl BatchReceiver {
     /// # Errors
     ///
     /// Those of [`Inbox::settle`].
-    pub fn finish(self) -> Result<RelativePath, Error> {
-        let published = Published { path: self.folder, journal: None };
+    pub fn finish(&self) -> Result<RelativePath, Error> {
+        let published = Published { path: self.folder.clone(), journal: None };
         self.inbox.settle(core::slice::from_ref(&published))?;
         Ok(published.path)
     }

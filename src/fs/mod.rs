@@ -35,6 +35,7 @@ mod shared;
 mod source;
 #[doc(hidden)]
 pub mod store;
+mod transfer;
 mod tree;
 
 pub use batch::{BatchReceiver, Member};
@@ -48,4 +49,8 @@ pub use options::{Collision, Durability, InboxOptions};
 pub use part_file::PartFile;
 pub use receiver::{Published, Receiver};
 pub use source::{Source, SourceError};
+pub use transfer::{
+    BatchEvent, ReceiveError, Received, ReceivedBatch, SendError, Sent, SentTree, TreeEvent,
+    receive, receive_batch, send, send_tree,
+};
 pub use tree::{Entry, LeftOut, Tree, TreeOptions};
