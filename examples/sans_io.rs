@@ -1,9 +1,9 @@
 //! A chat both ways and a file of 4 MiB with the machine alone: no runtime, a thread for each peer.
 //!
 //! Teaches: `run`, the loop that drives a `proto::Connection` over a blocking stream; what the
-//! application does with the events is in `support/peer.rs`. Two such loops can dead-lock: when both
-//! write more than the pipe between them holds, neither reads. Here only one sends much. The driver
-//! of the next release reads and writes at the same time and cannot end like that.
+//! application does with the events is in `support/peer.rs`. Deadlines are not kept while it writes,
+//! and two of them can dead-lock, until the time-out, when both write more than the pipe between them
+//! holds. Here only one sends much. A driver that reads and writes at the same time cannot.
 
 #[path = "support/peer.rs"]
 mod peer;
@@ -12,8 +12,8 @@ use std::io::{ErrorKind, IoSlice, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::time::{Duration, Instant};
 
-use duologue::proto::{Acceptor, CloseReason, Config, Connection, StreamParameters};
-use peer::{Failure, Peer, now};
+use duologue::proto::{Acceptor, CloseReason, Config, Connection};
+use peer::{Failure, Peer, now, random};
 
 fn main() -> Result<(), Failure> {
     let (mut source, target) = (tempfile::tempfile()?, tempfile::tempfile()?);
@@ -26,6 +26,7 @@ fn main() -> Result<(), Failure> {
     let address = listener.local_addr()?;
     let server = std::thread::spawn(move || {
         let (mut stream, _) = listener.accept()?;
+        stream.set_read_timeout(Some(Duration::from_secs(10)))?;
         let mut acceptor = Acceptor::new(Config::default(), random()?, now(clock));
         while acceptor.request().is_none() {
             // A byte at a time, as what follows the HELLO is for the machine.
@@ -40,29 +41,28 @@ fn main() -> Result<(), Failure> {
     server.join().map_err(|_| "the server panicked")?.and(client)
 }
 
-/// Each stream needs 32 random bytes of its own.
-fn random() -> Result<StreamParameters<'static>, Failure> {
-    let mut seed = [0; 32];
-    getrandom::fill(&mut seed)?;
-    Ok(StreamParameters::new(seed))
-}
-
 fn run(mut peer: Peer, mut stream: TcpStream) -> Result<(), Failure> {
     let mut buffer = vec![0; 64 << 10];
-    let mut is_over = false;
     stream.set_nodelay(true)?;
-    while !is_over {
+    stream.set_write_timeout(Some(Duration::from_secs(20)))?;
+    loop {
         // What there is to tell and to send, until there is neither;
         peer.handle_events()?;
         let transmit = peer.machine.poll_transmit(peer.now());
-        let slices: Vec<_> = transmit.into_iter().take(64).map(IoSlice::new).collect();
+        let slices: Vec<_> = transmit.into_iter().map(IoSlice::new).collect();
         if !slices.is_empty() {
-            let written = stream.write_vectored(&slices)?;
-            peer.machine.advance_transmit(written);
+            match stream.write_vectored(&slices) {
+                Ok(written @ 1..) => peer.machine.advance_transmit(written),
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Ok(_) | Err(_) => break peer.machine.handle_disconnect(peer.now()),
+            }
             continue;
         }
         if peer.machine.is_write_closed() {
             let _ = stream.shutdown(Shutdown::Write);
+            if peer.machine.is_detached() {
+                break; // A longer program would go on over another stream.
+            }
         }
         // then bytes that come, or the next deadline; after the last one, the end of the stream.
         let deadline = peer.machine.poll_timeout();
@@ -70,7 +70,7 @@ fn run(mut peer: Peer, mut stream: TcpStream) -> Result<(), Failure> {
         let wait = wait.unwrap_or(Duration::from_secs(5)).max(Duration::from_millis(1));
         stream.set_read_timeout(Some(wait))?;
         match stream.read(&mut buffer) {
-            Ok(0) => is_over = true,
+            Ok(0) => break peer.machine.handle_eof(peer.now()),
             Ok(len) => {
                 let mut input = &buffer[..len];
                 // An error is told by an event, too; after it input is thrown away.
@@ -80,14 +80,15 @@ fn run(mut peer: Peer, mut stream: TcpStream) -> Result<(), Failure> {
                     peer.handle_events()?;
                 }
             }
-            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
-                peer.machine.handle_timeout(peer.now());
-                is_over = deadline.is_none();
-            }
-            Err(error) => return Err(error.into()),
+            Err(error) => match error.kind() {
+                ErrorKind::Interrupted => {}
+                ErrorKind::WouldBlock | ErrorKind::TimedOut if deadline.is_some() => {
+                    peer.machine.handle_timeout(peer.now());
+                }
+                _ => break peer.machine.handle_disconnect(peer.now()),
+            },
         }
     }
-    peer.machine.handle_eof(peer.now());
     peer.handle_events()?;
     match peer.closed {
         Some(CloseReason::Local { is_answered: true, .. } | CloseReason::Peer(_)) => Ok(()),

@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::time::Instant;
 
+use duologue::proto::StreamParameters;
 use duologue::proto::{Acceptance, ActionError, CloseReason, Conclusion, Connection, Event};
 use duologue::time::Time;
 use duologue::wire::{Chat, CloseCode, Digest, Finish, Offer, Side, TransferCode, TransferId};
@@ -49,7 +50,8 @@ impl Peer {
             Event::Open(_) if is_client => {
                 machine.send_chat(&Chat::new("Here comes a file."))?;
                 let size = self.file.metadata()?.len();
-                machine.offer(&Offer::new("file").size(size).seekable(), now)?;
+                // Not `seekable`: that would promise to answer `Event::Rewind`.
+                machine.offer(&Offer::new("file").size(size), now)?;
             }
             Event::Chat { chat, .. } => {
                 println!("{:?} heard: {}", machine.side(), chat.text.escape_debug());
@@ -81,10 +83,13 @@ impl Peer {
             Event::Verdict { code, .. } | Event::Rejected { code, .. } => {
                 return Err(format!("the file was refused: {code}").into());
             }
+            Event::CancelAsked { transfer, code, .. } => {
+                machine.conclude(transfer, &Conclusion::Failed { code, text: "" })?;
+            }
             Event::Closed(reason) => self.closed = Some(reason),
             _ => {}
         }
-        // The application is done with it: only now is it acknowledged.
+        // The application is done with it: only now is it acknowledged. Every item has to be.
         if let Some(item) = item {
             self.machine.take(now, item);
         }
@@ -133,4 +138,11 @@ impl Peer {
 /// The machine's time: microseconds of any clock that does not go back.
 pub(crate) fn now(clock: Instant) -> Time {
     Time::from_micros(clock.elapsed().as_micros() as u64)
+}
+
+/// Each stream needs 32 random bytes of its own.
+pub(crate) fn random() -> Result<StreamParameters<'static>, Failure> {
+    let mut seed = [0; 32];
+    getrandom::fill(&mut seed)?;
+    Ok(StreamParameters::new(seed))
 }

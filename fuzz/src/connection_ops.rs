@@ -154,7 +154,8 @@ impl World {
             let lane = &mut self.model.lanes[usize::from(item.lane == Lane::Control)];
             lane.untaken.push_back((item.number, self.said_size));
         }
-        let is_told_at_will = matches!(event, Event::Writable { .. } | Event::LaneWritable(_));
+        let is_told_at_will =
+            matches!(event, Event::Writable { .. } | Event::LaneWritable(_) | Event::MayOffer);
         if !is_told_at_will {
             self.events.push(event);
         }
@@ -175,6 +176,9 @@ impl World {
         self.machine.advance_transmit(bytes.len());
         let Self { sent, model, window, limits, .. } = self;
         sent.read(&bytes, |header, frame| outputs::hear(model, *window, limits, header, frame));
+        for lane in &mut model.lanes {
+            lane.ends.resize(lane.unacknowledged.len(), sent.bytes);
+        }
         self.poll();
         self.told(&[]);
     }
@@ -241,7 +245,7 @@ impl World {
     /// The peer acknowledges up to these numbers, as far as it heard so many.
     fn acknowledge(&mut self, upto: [u64; 2], received: u64) {
         let mut receipts = Vec::new();
-        let mut next = [0, 0];
+        let (mut next, mut least) = ([0, 0], self.model.reported);
         let kinds = [Lane::Chat, Lane::Control];
         for ((lane, upto), (next, kind)) in
             self.model.lanes.iter_mut().zip(upto).zip(next.iter_mut().zip(kinds))
@@ -249,12 +253,15 @@ impl World {
             *next = upto.clamp(lane.acknowledged, lane.heard);
             if *next > lane.acknowledged {
                 let numbers = lane.acknowledged..*next;
-                lane.unacknowledged.drain(..(*next - lane.acknowledged) as usize);
+                let count = (*next - lane.acknowledged) as usize;
+                lane.unacknowledged.drain(..count);
+                // Who took them has all their bytes.
+                least = lane.ends.drain(..count).fold(least, u64::max);
                 receipts.push(Event::Receipts { lane: kind, numbers, receipt: Receipt::Delivered });
                 lane.acknowledged = *next;
             }
         }
-        self.model.reported = received.clamp(self.model.reported, self.sent.bytes);
+        self.model.reported = received.clamp(least, self.sent.bytes);
         let ack = duologue::wire::Ack { next, received: self.model.reported };
         self.frame(0, &Frame::Ack(ack));
         self.told(&receipts);

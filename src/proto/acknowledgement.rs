@@ -1,16 +1,25 @@
 use core::time::Duration;
 
+use super::receive_lane::{Accepts, Taken};
 use crate::time::Time;
 
 /// An ACK waits at most this long for something to travel with.
 pub(super) const DELAY: Duration = Duration::from_millis(25);
-/// Bulk is acknowledged at once, as the peer measures its rate by it, but no more often than this.
+/// Bulk is acknowledged at once, as the peer measures its rate by it, but for this many bytes no more
+/// often than that. More bytes wait for no clock: timers are late when a machine is busy.
+const BULK_BYTES: usize = 32 * 1024;
 const BULK_INTERVAL: Duration = Duration::from_micros(200);
+
+/// An ACK does not wait when it tells of this part of the items that the peer may send ahead.
+const SHARE: usize = 4;
 
 /// When the next ACK of a stream is owed.
 #[derive(Debug, Default)]
 pub(super) struct Acknowledgement {
     sent_at: Time,
+    /// Bytes of bulk, and items taken with their bytes, that the last ACK did not tell of.
+    bulk: usize,
+    taken: Taken,
     due: Option<Time>,
     /// It does not wait any longer.
     is_due: bool,
@@ -22,9 +31,21 @@ impl Acknowledgement {
         self.by(now.saturating_add(DELAY));
     }
 
+    /// Items were taken: the peer waits for it once it has sent as many as it may.
+    pub(super) fn owe_for_taken(&mut self, now: Time, taken: Taken, accepts: Accepts) {
+        self.taken.items = self.taken.items.saturating_add(taken.items);
+        self.taken.bytes = self.taken.bytes.saturating_add(taken.bytes);
+        let is_much = self.taken.items >= accepts.items.div_ceil(SHARE)
+            || self.taken.bytes >= accepts.bytes / SHARE;
+        self.by(if is_much { now } else { now.saturating_add(DELAY) });
+    }
+
     /// Bulk came.
-    pub(super) fn owe_for_bulk(&mut self, now: Time) {
-        self.by(self.sent_at.saturating_add(BULK_INTERVAL).max(now));
+    pub(super) fn owe_for_bulk(&mut self, now: Time, len: usize) {
+        self.bulk = self.bulk.saturating_add(len);
+        let is_much = self.bulk >= BULK_BYTES;
+        let earliest = if is_much { now } else { self.sent_at.saturating_add(BULK_INTERVAL) };
+        self.by(earliest.max(now));
     }
 
     fn by(&mut self, due: Time) {
@@ -55,6 +76,8 @@ impl Acknowledgement {
     /// An ACK is planned.
     pub(super) fn on_planned(&mut self, now: Time) {
         self.sent_at = now;
+        self.bulk = 0;
+        self.taken = Taken::default();
         self.due = None;
         self.is_due = false;
     }

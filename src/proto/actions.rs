@@ -108,9 +108,15 @@ impl Connection {
 
     /// The application has taken an item and all before it in its lane: they are acknowledged,
     /// and the peer may send as many more. A number that was not handed out takes what was.
+    ///
+    /// Every item is to be taken, the last ones before a [`close`](Self::close) too: the peer's
+    /// closing waits for that.
     pub fn take(&mut self, now: Time, item: ItemId) {
-        if self.receive.get_mut(item.lane).take(item.number) {
-            self.owe_ack(now);
+        let now = self.advance(now);
+        let taken = self.receive.get_mut(item.lane).take(item.number);
+        let accepts = self.accepts();
+        if let Some(link) = self.link.as_mut().filter(|_| taken.items > 0) {
+            link.acknowledgement.owe_for_taken(now, taken, accepts);
         }
     }
 

@@ -1,14 +1,23 @@
 use core::time::Duration;
 
 use crate::time::Time;
+use crate::wire::Limits;
 
-/// Frames without progress that a peer may send before it has earned any more.
-pub(super) const FULL: u32 = 1000;
+/// Frames without progress that a peer may send before it has earned any more, at least.
+const LEAST: u32 = 1000;
+/// And for each transfer that the limits of both sides allow: whoever gives all of them up is no
+/// flood.
+const EACH: u32 = 6;
+
+/// The size of the budget of a conversation: the same for both sides.
+pub(super) fn size(ours: &Limits, theirs: &Limits) -> u32 {
+    ours.transfers.saturating_add(theirs.transfers).saturating_mul(EACH).max(LEAST)
+}
 
 /// What a peer may spend on frames that make no progress.
 ///
-/// Each KiB of payload and each second give one back, up to the size of the budget. So a flood
-/// ends the conversation, while no honest use comes near the limit.
+/// Each KiB of its payload, each 16 KiB of DATA that goes to it, and each second give one back, up to
+/// the size of the budget. So a flood ends the conversation, while no honest use comes near the limit.
 #[derive(Debug)]
 pub(super) struct Budget {
     size: u32,
@@ -23,6 +32,13 @@ pub(super) struct Budget {
 impl Budget {
     pub(super) fn new(size: u32, now: Time) -> Self {
         Self { size, left: size, spent: 0, bytes: 0, refilled: now }
+    }
+
+    /// Has another size from now on; what was spent is spent.
+    pub(super) fn resize(&mut self, size: u32) {
+        let gone = self.size.saturating_sub(self.left);
+        self.size = size;
+        self.left = size.saturating_sub(gone);
     }
 
     /// Spends one, or says that none is left.
@@ -68,6 +84,11 @@ impl Budget {
             self.bytes %= 1024;
             self.left = self.left.saturating_add(whole).min(self.size);
         }
+    }
+
+    /// Counts DATA that the spender received: its PAUSE, above all, is earned by that.
+    pub(super) fn earn_by_receiving(&mut self, bytes: usize) {
+        self.earn(bytes / 16);
     }
 
     fn refill(&mut self, now: Time) {

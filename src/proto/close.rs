@@ -48,6 +48,7 @@ impl Connection {
     /// [`ActionError::Closed`] the second time, [`Invalid`](ActionError::Invalid) for a text over
     /// 255 bytes.
     pub fn close(&mut self, code: CloseCode, text: &str, now: Time) -> Result<(), ActionError> {
+        let now = self.advance(now);
         if self.closed.is_some() || self.closing.is_some() {
             return Err(ActionError::Closed);
         }
@@ -131,8 +132,13 @@ impl Connection {
             *self.is_blocked.get_mut(lane) = false;
         }
         let outgoing = core::mem::take(&mut self.outgoing).into_keys();
-        let incoming = core::mem::take(&mut self.incoming).into_keys();
-        for transfer in outgoing.chain(incoming) {
+        let incoming = core::mem::take(&mut self.incoming);
+        for (&transfer, t) in &incoming {
+            self.debts.add(transfer, t.unreleased());
+        }
+        self.is_starved = false;
+        self.given_up = Default::default();
+        for transfer in outgoing.chain(incoming.into_keys()) {
             self.events.push_back(Event::Abandoned { transfer });
         }
         self.resumed_at = [0, 0];
@@ -145,6 +151,8 @@ impl Connection {
         self.ended_batches.clear();
         self.ring.clear();
         self.credits.clear();
+        self.late_credits.clear();
+        self.out_of_budget.clear();
         self.news.clear();
         self.signals.clear();
         self.planned_signals = 0;

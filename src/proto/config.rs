@@ -1,6 +1,7 @@
 use core::fmt;
 use core::time::Duration;
 
+use super::connection::usize_from;
 use crate::wire::Limits;
 
 /// What one conversation accepts, keeps and waits for.
@@ -73,16 +74,32 @@ impl Config {
         &self.limits
     }
 
+    /// Bytes of file data that are accepted ahead of the application.
+    pub fn receive_window(&self) -> usize {
+        usize_from(self.receive_window)
+    }
+
+    /// How long the last messages, and then the peer's goodbye, are waited for.
+    pub fn close_timeout(&self) -> Duration {
+        self.close_timeout
+    }
+
+    /// How long the handshake may take.
+    pub fn handshake_timeout(&self) -> Duration {
+        self.handshake_timeout
+    }
+
     /// Bytes that a peer can make one conversation hold at most, attached or detached, whatever it
     /// sends: what is in parts, handed out but not taken or released, waiting for its
     /// acknowledgement, and the state of every transfer.
     ///
-    /// Bytes handed out count here, as whoever drives the machine has to keep them; the table of
+    /// Bytes handed out count here until they are taken or [released](super::Connection::release),
+    /// as whoever drives the machine has to keep them; the table of
     /// transfers and the queues count with the memory of their slots. What the caller queues
     /// beyond a transfer's capacity, or as a message larger than its queue, comes on top.
     ///
-    /// By default it is about 30 MiB, of which 20 MiB are what 80 files that this side sends at a
-    /// time may keep.
+    /// By default two thirds of it are what [80](ConfigBuilder::outgoing_transfers) files that this
+    /// side sends at a time may [keep](ConfigBuilder::send_buffer). The README has the figure.
     ///
     /// # Examples
     ///
@@ -117,6 +134,8 @@ impl Config {
             u64::from(self.queued_items).saturating_mul(2 * 2 * 48),
             u64::from(self.outgoing_transfers)
                 .saturating_mul(u64::from(self.send_buffer).saturating_add(TRANSFER)),
+            // Transfers of which only the peer's answer is missing: as many as it can allow.
+            u64::from(MOST_TRANSFERS).saturating_mul(GIVEN_UP),
             // The plan of what is sent next, what is under way, and the machine itself.
             (PLAN as u64).saturating_add(512 << 10),
         ]
@@ -128,6 +147,10 @@ impl Config {
 
 /// A transfer's own state, rounded up, with its slots in the tables.
 const TRANSFER: u64 = 1024;
+/// Transfers that a peer can allow at a time.
+const MOST_TRANSFERS: u32 = 4096;
+/// What is kept of one that was abandoned.
+const GIVEN_UP: u64 = 64;
 /// An answer that waits: the largest is a VERDICT.
 const ANSWER: u64 = 4096 + 256;
 /// The staging memory and slots of a full plan.
@@ -178,9 +201,10 @@ impl ConfigBuilder {
         /// Bytes of these that each transfer is sure of, beside the common window: 4096 to 2^20,
         /// by default 16384.
         reserved_window: u32 => reserved_window;
-        /// Bytes that a transfer keeps to send, or to send again: 32768 to 2^30, by default
-        /// 262144. A source that cannot be rewound is kept until the peer has received it, so
-        /// there a path carries at most this in a round trip.
+        /// Bytes that a transfer keeps to send, or to send again: 32768 to 2^30, by default 256 KiB.
+        /// What comes from a source that was not offered as [seekable](crate::wire::Offer::seekable)
+        /// is kept until the peer has received it, so there a path carries at most this in a round
+        /// trip.
         send_buffer: u32 => send_buffer;
         /// Transfers that this side offers at a time: 0 to 4096, by default 80.
         outgoing_transfers: u32 => outgoing_transfers;
@@ -196,8 +220,8 @@ impl ConfigBuilder {
         /// After this silence of the peer the stream counts as broken: by default 60 s. Less than
         /// a frame's header or 1 KiB in this time is silence, too.
         idle_timeout: Duration => idle_timeout;
-        /// After this long without progress that is the peer's to make, a transfer is given up: by
-        /// default 120 s.
+        /// After this long without progress that is the peer's to make, a transfer is given up, and
+        /// after as long once more without the peer's verdict abandoned: by default 120 s.
         stall_timeout: Duration => stall_timeout;
         /// The longest that a transfer may take in all: by default 24 h.
         transfer_timeout: Duration => transfer_timeout;
@@ -234,7 +258,7 @@ impl ConfigBuilder {
             ("max_item", limits.item, 16384, 16 << 20),
             ("max_untaken", limits.items, 1, 65536),
             ("max_untaken_bytes", limits.item_bytes, 16384, 1 << 31),
-            ("max_transfers", limits.transfers, 0, 4096),
+            ("max_transfers", limits.transfers, 0, MOST_TRANSFERS),
             ("max_undecided", limits.undecided, 0, 4096),
             ("member_credit", limits.member_credit, 0, 1 << 31),
             ("receive_window", config.receive_window, 65536, 1 << 30),

@@ -1,4 +1,4 @@
-use alloc::collections::{BTreeMap, VecDeque};
+use alloc::collections::VecDeque;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
@@ -9,22 +9,27 @@ use bytes::Bytes;
 
 use super::budget::{self, Budget};
 use super::config::Config;
+use super::debts::Debts;
 use super::error::Error;
 use super::event::{CloseReason, Event, Lane};
+use super::given_up::{self, GivenUp};
 use super::incoming::Incoming;
 use super::lanes::Lanes;
 use super::link::{Link, Phase, VERSION};
 use super::outgoing::Outgoing;
 use super::receive_lane::{Accepts, ReceiveLane};
+use super::send_file::RefusedOffers;
 use super::send_lane::{LaneLimits, SendLane};
 use super::statistics::Statistics;
+use super::table::Table;
 use crate::time::Time;
 use crate::wire::{ConversationId, Hello, Limits, Side, TransferCode, TransferId};
 
 /// One conversation with one peer: a state machine without I/O.
 ///
 /// See the [module](super) for how it is driven. Time, input and random seeds come in as arguments;
-/// bytes to send and events come out. Any order of calls is legal, and a call too many does nothing.
+/// bytes to send and events come out. Any order of calls is legal: an input or output too many does
+/// nothing, and an action that cannot be done returns an error and has changed nothing.
 ///
 /// `Debug` shows where it is, and nothing of what was said, nor the secret.
 pub struct Connection {
@@ -55,8 +60,14 @@ pub struct Connection {
 
     pub(super) send: Lanes<SendLane>,
     pub(super) receive: Lanes<ReceiveLane>,
-    pub(super) outgoing: BTreeMap<TransferId, Outgoing>,
-    pub(super) incoming: BTreeMap<TransferId, Incoming>,
+    pub(super) outgoing: Table<Outgoing>,
+    /// Those of ours that were given up, which count at the peer until it answers.
+    pub(super) given_up: Table<GivenUp>,
+    pub(super) incoming: Table<Incoming>,
+    /// What the application still has of content that is over.
+    pub(super) debts: Debts,
+    /// Some window is smaller than what is reserved for it, until debts are paid.
+    pub(super) is_starved: bool,
     /// The number of the next offer of either side.
     pub(super) next_outgoing: u32,
     pub(super) next_incoming: u32,
@@ -75,6 +86,8 @@ pub struct Connection {
     /// Transfers with data to send, in turn; with credit to tell; with events to poll.
     pub(super) ring: VecDeque<TransferId>,
     pub(super) credits: VecDeque<TransferId>,
+    /// Transfers with credit to tell that is not urgent.
+    pub(super) late_credits: VecDeque<TransferId>,
     pub(super) news: VecDeque<TransferId>,
     pub(super) signals: VecDeque<(u16, Bytes)>,
     /// How many of these are planned, and have not begun to leave.
@@ -82,13 +95,15 @@ pub struct Connection {
     pub(super) events: VecDeque<Event<'static>>,
     pub(super) delivered: Lanes<Range<u64>>,
     pub(super) is_blocked: Lanes<bool>,
+    pub(super) refused_offers: RefusedOffers,
 
-    pub(super) schedule: Schedule,
     pub(super) budget: Budget,
     /// What we may spend of the peer's budget: half of it, as time on the way can bunch frames.
     pub(super) own_budget: Budget,
     /// Something waits until that has some left.
     pub(super) is_out_of_budget: bool,
+    /// Transfers whose next frame does.
+    pub(super) out_of_budget: VecDeque<TransferId>,
     /// CREDIT that is not urgent goes at this time; transfers are looked over at that.
     pub(super) credit_due: Option<Time>,
     pub(super) transfers_due: Time,
@@ -105,17 +120,6 @@ pub(super) struct Closing {
     /// Until then the last items may be acknowledged; later, the peer may answer.
     pub(super) deadline: Time,
     pub(super) is_sent: bool,
-}
-
-/// What went last, which decides what goes next.
-#[derive(Debug, Default)]
-pub(super) struct Schedule {
-    /// Control bytes since the last frame of an item.
-    pub(super) control_run: usize,
-    /// The lane whose turn it is.
-    pub(super) is_control_lane_next: bool,
-    /// Bytes of items since the last bulk frame.
-    pub(super) items_since_bulk: usize,
 }
 
 /// What a new stream needs from outside: randomness, and what it is bound to.
@@ -235,8 +239,11 @@ impl Connection {
             error: None,
             send: Lanes::from_fn(|_| SendLane::new(limits)),
             receive: Lanes::default(),
-            outgoing: BTreeMap::new(),
-            incoming: BTreeMap::new(),
+            outgoing: Table::default(),
+            given_up: Table::default(),
+            incoming: Table::default(),
+            debts: Debts::default(),
+            is_starved: false,
             next_outgoing: 1,
             next_incoming: 1,
             answers: VecDeque::new(),
@@ -246,16 +253,19 @@ impl Connection {
             ended_batches: VecDeque::new(),
             ring: VecDeque::new(),
             credits: VecDeque::new(),
+            late_credits: VecDeque::new(),
             news: VecDeque::new(),
             signals: VecDeque::new(),
             planned_signals: 0,
             events: VecDeque::new(),
             delivered: Lanes::from_fn(|_| 0..0),
             is_blocked: Lanes::default(),
-            schedule: Schedule::default(),
-            budget: Budget::new(budget::FULL, now),
-            own_budget: Budget::new(budget::FULL / 2, now),
+            refused_offers: RefusedOffers::default(),
+            // Their size is known with the peer's limits; nothing is spent before.
+            budget: Budget::new(0, now),
+            own_budget: Budget::new(0, now),
             is_out_of_budget: false,
+            out_of_budget: VecDeque::new(),
             credit_due: None,
             transfers_due: Time::MAX,
             now,
@@ -287,7 +297,7 @@ impl Connection {
 
     /// Whether the conversation is open but has no stream, or one that is not ready yet.
     pub fn is_detached(&self) -> bool {
-        self.is_open && self.closed.is_none() && self.phase() != Some(Phase::Open)
+        self.is_open() && self.phase() != Some(Phase::Open)
     }
 
     /// Whether the conversation has ended. There may still be last words to transmit.
@@ -349,8 +359,10 @@ impl Connection {
     pub fn memory_usage(&self) -> usize {
         const TABLE: usize = size_of::<(TransferId, Incoming)>() * 2;
         const SENDER: usize = size_of::<(TransferId, Outgoing)>() * 2;
-        let ids = [&self.restarts, &self.ring, &self.credits, &self.news]
+        let queues = [&self.restarts, &self.ring, &self.credits, &self.late_credits, &self.news];
+        let ids = queues
             .into_iter()
+            .chain([&self.out_of_budget])
             .map(|queue| queue.capacity().saturating_mul(size_of::<TransferId>()));
         let parts = [
             size_of::<Self>(),
@@ -361,6 +373,8 @@ impl Connection {
             self.signals.iter().map(|(_, payload)| payload.len()).sum(),
             self.scratch.capacity(),
             self.answers.capacity().saturating_mul(size_of::<u64>()),
+            self.debts.memory_usage(),
+            self.given_up.len().saturating_mul(given_up::SLOT),
         ];
         parts
             .into_iter()
@@ -369,6 +383,13 @@ impl Connection {
             .chain(self.receive.iter().map(ReceiveLane::memory_usage))
             .chain(self.outgoing.values().map(|t| t.buffer.memory_usage()))
             .fold(0, usize::saturating_add)
+    }
+
+    /// A call says what time it is. A clock that goes back stands still here: what was late stays
+    /// late, and no deadline moves.
+    pub(super) fn advance(&mut self, now: Time) -> Time {
+        self.now = self.now.max(now);
+        self.now
     }
 
     pub(super) fn phase(&self) -> Option<Phase> {
@@ -407,6 +428,9 @@ impl Connection {
         for lane in Lane::ALL {
             self.send.get_mut(lane).set_limits(limits);
         }
+        let size = budget::size(&self.config.limits, &hello.limits);
+        self.budget.resize(size);
+        self.own_budget.resize(size / 2);
         self.peer = Some(hello);
     }
 }

@@ -23,6 +23,7 @@ impl Connection {
     /// What was not acknowledged is kept and sent again on the next stream. A conversation that was
     /// not open yet has failed; one that was closing has ended.
     pub fn handle_disconnect(&mut self, now: Time) {
+        let now = self.advance(now);
         match self.phase() {
             Some(Phase::Open) => self.detach(now, DetachReason::Transport),
             _ => self.handle_eof(now),
@@ -50,6 +51,8 @@ impl Connection {
         self.restarts.clear();
         self.ring.clear();
         self.credits.clear();
+        self.late_credits.clear();
+        self.out_of_budget.clear();
         self.signals.clear();
         self.planned_signals = 0;
         self.credit_due = None;
@@ -62,11 +65,76 @@ impl Connection {
     /// Goes on over another stream, as the client: the first bytes to send are ready at once. A
     /// stream that the conversation still has is given up.
     ///
+    /// # Examples
+    ///
+    /// ```
+    /// use duologue::proto::{Acceptor, Config, Event, Opening, StreamParameters, Transmit};
+    /// use duologue::wire::Chat;
+    /// # use duologue::proto::Connection;
+    /// # use duologue::time::Time;
+    /// # mod machines { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/examples/support/machines.rs")); }
+    /// # use machines::{carry, open};
+    /// # fn receive(to: &mut Connection, mut input: &[u8], now: Time) -> Vec<Event<'static>> {
+    /// #     let mut events = Vec::new();
+    /// #     while let Ok((used @ 1.., event)) = to.handle_input(now, input) {
+    /// #         input = &input[used..];
+    /// #         events.extend(event.map(Event::into_owned));
+    /// #         events.extend(std::iter::from_fn(|| to.poll_event()));
+    /// #     }
+    /// #     events
+    /// # }
+    /// # let now = Time::ZERO;
+    /// let (mut client, mut server) = open(now)?;
+    ///
+    /// fn bytes(transmit: Transmit<'_>) -> Vec<u8> {
+    ///     transmit.into_iter().flatten().copied().collect()
+    /// }
+    ///
+    /// // A line is on its way when the stream breaks. Both notice.
+    /// client.send_chat(&Chat::new("Are you still there?"))?;
+    /// let lost = bytes(client.poll_transmit(now)).len();
+    /// client.advance_transmit(lost);
+    /// client.handle_disconnect(now);
+    /// server.handle_eof(now);
+    /// assert!(client.is_detached() && server.is_detached());
+    /// # while client.poll_event().is_some() || server.poll_event().is_some() {}
+    ///
+    /// // The client has another stream, with a seed of its own.
+    /// client.attach(StreamParameters::new([3; 32]), now)?;
+    /// let hello = bytes(client.poll_transmit(now));
+    /// client.advance_transmit(hello.len());
+    ///
+    /// // The server finds the conversation among those that it has; another one it would `accept`.
+    /// let mut acceptor = Acceptor::new(Config::default(), StreamParameters::new([4; 32]), now);
+    /// let (_, request) = acceptor.handle_input(now, &hello)?;
+    /// assert_eq!(request.map(|request| request.conversation), Some(server.conversation()));
+    /// let mut resuming = acceptor.resume(&server, now).map_err(|_| "refused")?;
+    /// let hello = bytes(resuming.poll_transmit());
+    /// resuming.advance_transmit(hello.len());
+    ///
+    /// // The client accepts the server again, and proves that it is the one that was here. (`receive`
+    /// // hands all of its bytes to a machine, as `carry` does.)
+    /// receive(&mut client, &hello, now);
+    /// client.accept_peer(now)?;
+    /// let proof = bytes(client.poll_transmit(now));
+    /// client.advance_transmit(proof.len());
+    /// resuming.handle_input(now, &proof)?; // what it does not take is for the connection
+    /// resuming.accept_peer();
+    /// assert!(resuming.is_ready());
+    /// server.resume(resuming, now).map_err(|_| "refused")?;
+    ///
+    /// assert!(carry(&mut server, &mut client, now).contains(&Event::Open(Opening::Resumed)));
+    /// let events = carry(&mut client, &mut server, now);
+    /// assert!(events.iter().any(|event| matches!(event, Event::Chat { .. })));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     ///
     /// [`ActionError::NotOpen`] if the conversation was never open, and for a server, which is
     /// [resumed](Self::resume); [`Closed`](ActionError::Closed).
     pub fn attach(&mut self, stream: StreamParameters<'_>, now: Time) -> Result<(), ActionError> {
+        let now = self.advance(now);
         self.check_open()?;
         if self.side == Side::Server {
             return Err(ActionError::NotOpen);
@@ -84,12 +152,15 @@ impl Connection {
     ///
     /// # Errors
     ///
-    /// The handshake is given back, with the last words for that stream planned, if it is not
-    /// [ready](Resuming::is_ready), of another conversation, or no newer than a stream that the
-    /// conversation had since; if the conversation has ended; or if the client came back eight
-    /// times in a row without bringing anything on, and for the last time within ten seconds.
-    /// Nothing has changed then.
+    /// The handshake is given back, with the last words for that stream planned and the reason as
+    /// its [error](Resuming::error), if it is not [ready](Resuming::is_ready), of another
+    /// conversation, no newer than a stream that the conversation had since, or proves another
+    /// secret or has other terms, as it was made for another object of the same conversation; if
+    /// the conversation is not open, or this is its client; or if the client came back eight times
+    /// in a row without bringing anything on, and for the last time within ten seconds. Nothing has
+    /// changed then.
     pub fn resume(&mut self, mut resuming: Resuming, now: Time) -> Result<(), Box<Resuming>> {
+        let now = self.advance(now.max(resuming.now()));
         if let Err(error) = self.check_resuming(&resuming, now) {
             resuming.fail(error);
             return Err(Box::new(resuming));
@@ -159,16 +230,19 @@ impl Connection {
     }
 
     fn check_resuming(&self, resuming: &Resuming, now: Time) -> Result<(), Error> {
-        if self.closed.is_some() || self.closing.is_some() || !resuming.is_ready() {
+        if !resuming.is_ready() {
             return Err(Error::Closed);
         }
+        // It may have been made long ago, or for another object under the same name.
+        let (conversation, attach) = (resuming.conversation(), resuming.attach());
+        if let Some(error) = self.judge_resumption(conversation, attach, resuming.hello()) {
+            return Err(error);
+        }
+        if !self.secret.is_some_and(|secret| resuming.is_proved(&secret)) {
+            let rule = "the secret is not proved";
+            return Err(Error::violation(CloseCode::PROOF, Kind::RESUME, rule));
+        }
         let violation = |code, rule| Err(Error::violation(code, Kind::HELLO, rule));
-        if resuming.conversation() != self.conversation {
-            return violation(CloseCode::PROTOCOL, "another conversation");
-        }
-        if resuming.attach() <= self.attach {
-            return violation(CloseCode::STALE, "the attach counter did not rise");
-        }
         let is_quick = now.saturating_duration_since(self.attached_at) < IDLE_PAUSE;
         if self.idle_attaches >= IDLE_ATTACHES && is_quick && !self.has_moved() {
             return violation(CloseCode::LIMIT, "too many attaches that brought nothing on");

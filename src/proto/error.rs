@@ -122,7 +122,9 @@ pub enum ActionError {
         /// The offset that comes next.
         expected: u64,
     },
-    /// The peer accepts none, or no more, of these at a time.
+    /// The peer accepts none, or no more, of these at a time. For an offer
+    /// [`Event::MayOffer`](super::Event::MayOffer) tells when there is room, if there ever is; a fourth
+    /// authentication has to wait for another stream.
     PeerLimit,
     /// It is larger than the peer accepts.
     TooLarge {

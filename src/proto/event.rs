@@ -1,4 +1,5 @@
 use alloc::borrow::{Cow, ToOwned};
+use core::fmt;
 use core::ops::Range;
 
 use super::Error;
@@ -9,7 +10,8 @@ use crate::wire::{
 /// Something that the application should know.
 ///
 /// File data borrows from the input it came in; so do messages that came in one piece. Events that
-/// carry an [`ItemId`] are to be [taken](super::Connection::take): the peer counts them until then.
+/// carry an [`ItemId`] are to be [taken](super::Connection::take), every one of them: the peer counts
+/// them until then, and waits for them when it closes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Event<'a> {
@@ -42,7 +44,8 @@ pub enum Event<'a> {
     },
     /// A signal, which is not numbered and may get lost.
     Signal(Signal<'a>),
-    /// Items of ours ended: their numbers in their lane, and how.
+    /// Items of ours ended: their numbers in their lane, and how. [`Receipt`] says which of them are
+    /// messages.
     Receipts {
         /// The lane.
         lane: Lane,
@@ -54,6 +57,8 @@ pub enum Event<'a> {
     /// A lane that was full, so that an action was [`Blocked`](super::ActionError::Blocked), has
     /// room again.
     LaneWritable(Lane),
+    /// After [`PeerLimit`](super::ActionError::PeerLimit) for an offer: one more is allowed again.
+    MayOffer,
     /// The peer offers a file. In a batch it is accepted already: begin to receive.
     Offered {
         /// To be taken.
@@ -61,6 +66,18 @@ pub enum Event<'a> {
         /// Its id.
         transfer: TransferId,
         /// What is offered.
+        offer: Offer<'a>,
+    },
+    /// The peer offers a file of a batch, which this side has refused as
+    /// [`BUSY`](TransferCode::BUSY) at once: beside what the application has not
+    /// [released](super::Connection::release) of transfers that are over there is no room for its
+    /// first bytes. It has ended.
+    Refused {
+        /// To be taken.
+        item: ItemId,
+        /// Its id.
+        transfer: TransferId,
+        /// What was offered.
         offer: Offer<'a>,
     },
     /// The peer offers many files at once.
@@ -104,7 +121,13 @@ pub enum Event<'a> {
         /// The offset of the next byte that is wanted.
         offset: u64,
     },
-    /// After a break the data has to come once more from this offset on.
+    /// After a break the data has to come once more from this offset on, up to the end: the source was
+    /// offered as [seekable](crate::wire::Offer::seekable), and the peer does not have what was
+    /// sent.
+    ///
+    /// It may come after [`finish`](super::Connection::finish). That still counts: send the data, and
+    /// do not finish again. A digest that is computed while the file is sent must not take in these
+    /// bytes twice. [`send_data`](super::Connection::send_data) has an example.
     Rewind {
         /// Our offer.
         transfer: TransferId,
@@ -121,14 +144,16 @@ pub enum Event<'a> {
         durable: u64,
     },
     /// The peer begins to send data at this offset. It is 0 when it could not go on from where it
-    /// was asked to: what is there of the file is void then.
+    /// was asked to: what is there of the file is void then, though its bytes are still to be
+    /// [released](super::Connection::release).
     Started {
         /// The peer's offer.
         transfer: TransferId,
         /// Where it begins.
         offset: u64,
     },
-    /// Bytes of a file. [Release](super::Connection::release) them once they are dealt with.
+    /// Bytes of a file. [Release](super::Connection::release) them once they are dealt with, whatever
+    /// has become of the transfer.
     Data {
         /// The peer's offer.
         transfer: TransferId,
@@ -183,11 +208,13 @@ pub enum Event<'a> {
     },
     /// A transfer took too long or made no progress, and was cancelled or concluded for that.
     Expired {
-        /// The transfer. One of ours ends with the peer's verdict; one of the peer's has ended.
+        /// The transfer. One of ours ends with the peer's verdict, or is
+        /// [abandoned](Self::Abandoned); one of the peer's has ended.
         transfer: TransferId,
     },
-    /// A transfer ended with its conversation, or because a later one was begun anew: what became
-    /// of it at the peer is unknown.
+    /// A transfer ended with its conversation, or because that was begun anew, or the peer owed the
+    /// end of one of ours for longer than the [stall
+    /// time-out](super::ConfigBuilder::stall_timeout): what became of it at the peer is unknown.
     Abandoned {
         /// The transfer.
         transfer: TransferId,
@@ -213,7 +240,7 @@ pub enum Opening {
     /// It goes on where it broke.
     Resumed,
     /// The server had forgotten it, so it began anew: receipts of before are resolved, and
-    /// transfers abandoned.
+    /// transfers abandoned. Items and transfers are numbered from the beginning again.
     Fresh,
 }
 
@@ -227,7 +254,7 @@ pub enum Lane {
 }
 
 impl Lane {
-    pub(super) const ALL: [Self; 2] = [Self::Chat, Self::Control];
+    pub(crate) const ALL: [Self; 2] = [Self::Chat, Self::Control];
 
     /// The id of its PART frames.
     pub(super) fn id(self) -> u32 {
@@ -248,6 +275,49 @@ pub struct ItemId {
 }
 
 /// What became of an item that was sent.
+///
+/// Whatever changes the fate of a transfer is an item, too, and has its receipt: offers, acceptances,
+/// pauses, FINISH, verdicts and so on, all in [`Lane::Control`] with the application's messages. So
+/// an application remembers the [`ItemId`] of each call whose receipt it wants, and passes over the
+/// numbers that it does not know. Receipts of a lane come in its order, each number once. After
+/// [`Opening::Fresh`] numbers begin at 0 again.
+///
+/// # Examples
+///
+/// ```
+/// use std::collections::BTreeMap;
+///
+/// use duologue::proto::{Event, ItemId, Receipt};
+/// # use duologue::time::Time;
+/// use duologue::wire::{Chat, Message, Offer};
+/// # mod machines { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/examples/support/machines.rs")); }
+/// # use machines::{carry, open};
+///
+/// # let mut now = Time::ZERO;
+/// let (mut client, mut server) = open(now)?;
+/// let mut waiting: BTreeMap<ItemId, &str> = BTreeMap::new();
+/// waiting.insert(client.send_chat(&Chat::new("Are you there?"))?, "the question");
+/// client.offer(&Offer::new("notes.txt"), now)?; // an item, but it is the answer that matters
+/// let order = Message { message_type: 7, is_reply: false, correlation: 1, body: b"tea"[..].into() };
+/// waiting.insert(client.send_message(&order)?, "the order");
+///
+/// for event in carry(&mut client, &mut server, now) {
+///     event.item().into_iter().for_each(|item| server.take(now, item));
+/// }
+/// # now = server.poll_timeout().unwrap();
+/// # server.handle_timeout(now);
+/// let mut delivered = Vec::new();
+/// for event in carry(&mut server, &mut client, now) {
+///     if let Event::Receipts { lane, numbers, receipt } = event {
+///         for what in numbers.filter_map(|number| waiting.remove(&ItemId { lane, number })) {
+///             assert_eq!(receipt, Receipt::Delivered, "{what}");
+///             delivered.push(what);
+///         }
+///     }
+/// }
+/// assert_eq!(delivered, ["the question", "the order"]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Receipt {
     /// The peer's application took it.
@@ -295,6 +365,22 @@ pub enum CloseReason {
     DetachedTimedOut,
 }
 
+impl fmt::Display for CloseReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Local { code, is_answered: true } => write!(f, "closed by this side ({code})"),
+            Self::Local { code, is_answered: false } => {
+                write!(f, "closed by this side ({code}), without an answer")
+            }
+            Self::Peer(code) => write!(f, "closed by the peer ({code})"),
+            Self::Failed(error) => error.fmt(f),
+            Self::DetachedTimedOut => {
+                f.write_str("its stream broke, and nobody resumed it in time")
+            }
+        }
+    }
+}
+
 /// How the receiver ends a transfer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Conclusion<'a> {
@@ -338,6 +424,7 @@ impl Event<'_> {
             Self::Chat { item, .. }
             | Self::Message { item, .. }
             | Self::Offered { item, .. }
+            | Self::Refused { item, .. }
             | Self::BatchOffered { item, .. }
             | Self::Accepted { item, .. }
             | Self::Rejected { item, .. }
@@ -364,8 +451,12 @@ impl Event<'_> {
             Self::Signal(signal) => Event::Signal(signal.into_owned()),
             Self::Receipts { lane, numbers, receipt } => Event::Receipts { lane, numbers, receipt },
             Self::LaneWritable(lane) => Event::LaneWritable(lane),
+            Self::MayOffer => Event::MayOffer,
             Self::Offered { item, transfer, offer } => {
                 Event::Offered { item, transfer, offer: offer.into_owned() }
+            }
+            Self::Refused { item, transfer, offer } => {
+                Event::Refused { item, transfer, offer: offer.into_owned() }
             }
             Self::BatchOffered { item, transfer, batch } => {
                 Event::BatchOffered { item, transfer, batch: batch.into_owned() }

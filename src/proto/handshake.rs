@@ -66,6 +66,66 @@ impl Connection {
     /// Sends opaque bytes to the peer's application, for it to decide by: 0 to 16384, at most
     /// three times, between the peer's HELLO and [`accept_peer`](Self::accept_peer).
     ///
+    /// # Examples
+    ///
+    /// ```
+    /// use duologue::proto::{ActionError, Connection, Event};
+    /// use duologue::time::Time;
+    /// use duologue::wire::{CloseCode, Side};
+    /// # mod machines { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/examples/support/machines.rs")); }
+    /// # use machines::{carry, meet};
+    ///
+    /// /// Both have the same key, and show it for this handshake; each side another way, so that none
+    /// /// can send back what it got.
+    /// fn proof(key: &[u8; 32], handshake_hash: &[u8; 32], side: Side) -> blake3::Hash {
+    ///     let mut hasher = blake3::Hasher::new_keyed(key);
+    ///     hasher.update(handshake_hash).update(if side == Side::Client { b"C" } else { b"S" });
+    ///     hasher.finalize()
+    /// }
+    ///
+    /// fn handle(
+    ///     machine: &mut Connection,
+    ///     event: Event<'_>,
+    ///     key: &[u8; 32],
+    ///     now: Time,
+    /// ) -> Result<(), ActionError> {
+    ///     let side = machine.side();
+    ///     match event {
+    ///         Event::PeerHello { handshake_hash, .. } => {
+    ///             machine.authenticate(proof(key, &handshake_hash, side).as_bytes())
+    ///         }
+    ///         Event::Authentication(bytes) => {
+    ///             let hash = machine.handshake_hash().unwrap_or_default();
+    ///             // Hashes are compared in constant time.
+    ///             let is_right = blake3::Hash::from_slice(&bytes)
+    ///                 .is_ok_and(|theirs| theirs == proof(key, &hash, side.opposite()));
+    ///             match is_right {
+    ///                 true => machine.accept_peer(now),
+    ///                 false => machine.refuse_peer(CloseCode::REFUSED, "another key", now),
+    ///             }
+    ///         }
+    ///         _ => Ok(()),
+    ///     }
+    /// }
+    ///
+    /// let now = Time::ZERO;
+    /// for (keys, is_right) in [([[7; 32], [7; 32]], true), ([[7; 32], [8; 32]], false)] {
+    ///     let (mut client, mut server) = meet(now)?; // neither has accepted the other
+    ///     for _ in 0..3 {
+    ///         // Nothing fails but what comes after the other has refused.
+    ///         for event in carry(&mut server, &mut client, now) {
+    ///             let _ = handle(&mut client, event, &keys[0], now);
+    ///         }
+    ///         for event in carry(&mut client, &mut server, now) {
+    ///             let _ = handle(&mut server, event, &keys[1], now);
+    ///         }
+    ///     }
+    ///     assert_eq!((client.is_open(), server.is_open()), (is_right, is_right));
+    ///     assert_eq!((client.is_closed(), server.is_closed()), (!is_right, !is_right));
+    /// }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     ///
     /// [`ActionError::NotOpen`] outside that time, [`TooLarge`](ActionError::TooLarge), and
@@ -82,6 +142,7 @@ impl Connection {
     /// [`ActionError::NotOpen`] before the peer's HELLO, or without a stream;
     /// [`Closed`](ActionError::Closed). Accepting twice does nothing.
     pub fn accept_peer(&mut self, now: Time) -> Result<(), ActionError> {
+        let now = self.advance(now);
         if self.closed.is_some() {
             return Err(ActionError::Closed);
         }
@@ -191,7 +252,6 @@ impl Connection {
         self.is_open = true;
         self.is_confirmed |= opening == Opening::Resumed || self.side == Side::Client;
         self.detached_since = None;
-        self.schedule = super::connection::Schedule::default();
         self.statistics.streams = self.statistics.streams.saturating_add(1);
         let flowing: Vec<_> = self.incoming.keys().copied().collect();
         for transfer in flowing {
@@ -222,6 +282,7 @@ impl Connection {
                 held.transfer.side() == self.side && held.transfer.number() < self.next_outgoing;
             match self.outgoing.get(&held.transfer) {
                 Some(t) if t.can_resume(held.received) => {}
+                None if self.can_resume_given_up(held) => {}
                 _ if !is_ours => return violation("a transfer that was not offered"),
                 _ => return violation("a transfer that has ended, or bytes that were not sent"),
             }

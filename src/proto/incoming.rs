@@ -1,6 +1,7 @@
 use core::time::Duration;
 
 use super::outgoing::{Fault, Shape, may_finish};
+use super::table::Offered;
 use crate::time::Time;
 use crate::wire::{CloseCode, Credit, Digest, Finish, Offer, TransferId};
 
@@ -22,6 +23,9 @@ pub(super) struct Incoming {
     /// Bytes that the application is done with, and those that are safe on disk.
     pub(super) released: u64,
     pub(super) durable: u64,
+    /// The content began anew, and the application has not released any of the new: what it says
+    /// to be durable may be the old.
+    pub(super) is_anew: bool,
     /// What the sender may send up to, as the last CREDIT planned says, or the batch's gift.
     pub(super) sent_credit: Credit,
     /// How far ahead of `released` the sender may be.
@@ -29,6 +33,7 @@ pub(super) struct Incoming {
     window_released: u64,
     window_since: Time,
     pub(super) is_credit_queued: bool,
+    pub(super) is_credit_late: bool,
     pub(super) finish: Option<Finish>,
     /// Members stored, of a batch.
     pub(super) stored: u32,
@@ -37,6 +42,12 @@ pub(super) struct Incoming {
     pub(super) is_paused_by_peer: bool,
     pub(super) opened: Time,
     pub(super) progressed: Time,
+}
+
+impl Offered for Incoming {
+    fn is_undecided(&self) -> bool {
+        !self.is_accepted
+    }
 }
 
 /// The limit is not raised by less, unless to the end.
@@ -59,11 +70,13 @@ impl Incoming {
             received: 0,
             released: 0,
             durable: 0,
+            is_anew: false,
             sent_credit: Credit { limit: 0, received: 0, durable: 0 },
             window: 0,
             window_released: 0,
             window_since: now,
             is_credit_queued: false,
+            is_credit_late: false,
             finish: None,
             stored: 0,
             is_cancel_asked: false,
@@ -98,6 +111,11 @@ impl Incoming {
         self.window_since = now;
         self.progressed = now;
         self.sent_credit = Credit { limit: 0, received: 0, durable: 0 };
+    }
+
+    /// Bytes that the application was handed and has not released.
+    pub(super) fn unreleased(&self) -> u64 {
+        self.received.saturating_sub(self.released)
     }
 
     /// Bytes of memory that the window may cost: what is granted already counts even when the
@@ -148,8 +166,8 @@ impl Incoming {
         self.credit() != self.sent_credit
     }
 
-    /// Takes a START.
-    pub(super) fn on_start(&mut self, offset: u64, now: Time) -> Result<(), Fault> {
+    /// Takes a START; returns how many bytes it makes void that the application still has.
+    pub(super) fn on_start(&mut self, offset: u64, now: Time) -> Result<u64, Fault> {
         let wrong = |rule| Err((CloseCode::PROTOCOL, rule));
         if !self.is_accepted {
             return wrong("before our ACCEPT");
@@ -168,7 +186,10 @@ impl Incoming {
             }
             Some(_) => return wrong("a second one"),
         }
+        let mut void = 0;
         if offset == 0 && (self.expected != 0 || self.started.is_some()) {
+            void = self.unreleased();
+            self.is_anew = true;
             self.expected = 0;
             self.received = 0;
             self.released = 0;
@@ -178,7 +199,7 @@ impl Incoming {
         }
         self.started = Some(offset);
         self.progressed = now;
-        Ok(())
+        Ok(void)
     }
 
     /// Judges a DATA frame by its header; whether its bytes are wanted.
@@ -265,6 +286,7 @@ impl Incoming {
     /// `quick`: then a larger one would be put to use.
     pub(super) fn release(&mut self, len: u64, now: Time, quick: Duration) -> bool {
         self.released = self.released.saturating_add(len).min(self.received);
+        self.is_anew &= self.released == 0;
         if self.released.saturating_sub(self.window_released) < self.window {
             return false;
         }
@@ -292,5 +314,6 @@ impl Incoming {
         self.has_restarted = false;
         self.expected = self.received;
         self.is_credit_queued = false;
+        self.is_credit_late = false;
     }
 }

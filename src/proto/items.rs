@@ -38,14 +38,15 @@ impl Connection {
             self.spend(now, header.kind)?;
         }
         if self.budget.spent() == spent {
-            self.budget.earn(payload.len());
+            // Its parts have earned theirs.
+            self.budget.earn(usize_from(header.length));
         }
         let is_held = event.is_some();
         self.receive.get_mut(lane).finish(payload.len(), is_held);
         self.has_received = true;
         match lane {
             Lane::Chat => self.owe_ack(now),
-            Lane::Control => self.owe_for_bulk(now),
+            Lane::Control => self.owe_for_bulk(now, payload.len()),
         }
         Ok(event)
     }
@@ -95,8 +96,7 @@ impl Connection {
     }
 
     fn check_undecided(&self, kind: Kind) -> Result<(), Error> {
-        let undecided = self.incoming.values().filter(|t| !t.is_accepted).count();
-        if undecided >= usize_from(self.config.limits.undecided) {
+        if self.incoming.undecided() >= usize_from(self.config.limits.undecided) {
             return Err(Error::violation(CloseCode::LIMIT, kind, "too many undecided offers"));
         }
         Ok(())
@@ -116,34 +116,38 @@ impl Connection {
             if id.side() == self.side || id.number() >= self.next_incoming {
                 return Err(protocol(Kind::OFFER, "a batch that was not offered"));
             }
+            let gift = u64::from(self.config.limits.member_credit);
+            let is_over = !offer.is_directory && self.room() < gift;
             match self.incoming.get_mut(&id) {
                 None => {
                     // The batch ended while this was on the way.
-                    self.spend(now, Kind::OFFER)?;
-                    self.next_incoming = self.next_incoming.saturating_add(1);
-                    // Its first bytes follow without asking.
-                    let gift = u64::from(self.config.limits.member_credit);
-                    self.late_allowance = self.late_allowance.saturating_add(gift);
-                    self.late_frames = self.late_frames.saturating_add(LATE_FRAMES);
-                    self.push_verdict(transfer, self.code_of_ended(id), 0, "");
+                    if !self.forgive() {
+                        self.spend(now, Kind::OFFER)?;
+                    }
+                    let code = self.code_of_ended(id);
+                    self.refuse_member(transfer, code);
                     return Ok(None);
+                }
+                Some(b) if b.is_batch() && (!b.is_accepted || b.is_cancel_asked) => {
+                    return Err(protocol(Kind::OFFER, "a batch that is not open"));
                 }
                 Some(Incoming { shape: Shape::Batch { count, offered, open }, .. }) => {
                     if offered >= count {
                         return Err(protocol(Kind::OFFER, "more members than the batch has"));
                     }
                     *offered = offered.saturating_add(1);
+                    if is_over {
+                        // Its first bytes cannot be kept from coming, but from being kept.
+                        self.refuse_member(transfer, TransferCode::BUSY);
+                        return Ok(Some(Event::Refused { item, transfer, offer }));
+                    }
                     *open = open.saturating_add(1);
                 }
                 Some(_) => return Err(protocol(Kind::OFFER, "a batch that is none")),
             }
-            if self.incoming.get(&id).is_some_and(|b| !b.is_accepted || b.is_cancel_asked) {
-                return Err(protocol(Kind::OFFER, "a batch that is not open"));
-            }
             if offer.is_directory {
                 incoming.open(0, 0, now);
             } else {
-                let gift = u64::from(self.config.limits.member_credit);
                 let window = self.initial_window(gift);
                 incoming.open(0, window, now);
                 incoming.sent_credit.limit = gift;
@@ -156,6 +160,15 @@ impl Connection {
         self.queue_credit(transfer, now);
         self.watch(transfer);
         Ok(Some(Event::Offered { item, transfer, offer }))
+    }
+
+    /// Ends a member of a batch at once: its first bytes follow without asking.
+    fn refuse_member(&mut self, transfer: TransferId, code: TransferCode) {
+        self.next_incoming = self.next_incoming.saturating_add(1);
+        let gift = u64::from(self.config.limits.member_credit);
+        self.late_allowance = self.late_allowance.saturating_add(gift);
+        self.forgive_late(LATE_FRAMES);
+        self.push_verdict(transfer, code, 0, "");
     }
 
     fn handle_batch<'a>(
@@ -181,8 +194,12 @@ impl Connection {
         transfer: TransferId,
         accept: Accept,
     ) -> Result<Option<Event<'a>>, Error> {
+        if self.settle_given_up(Kind::ACCEPT, transfer)? {
+            return Ok(None);
+        }
         let t = self.own(Kind::ACCEPT, transfer)?;
         let is_news = t.on_accept(&accept, now).map_err(|fault| fail(Kind::ACCEPT, fault))?;
+        self.outgoing.on_decided();
         if !is_news {
             return Ok(None);
         }
@@ -197,6 +214,9 @@ impl Connection {
         transfer: TransferId,
         reject: Reject<'a>,
     ) -> Result<Option<Event<'a>>, Error> {
+        if self.settle_given_up(Kind::REJECT, transfer)? {
+            return Ok(None);
+        }
         let t = self.own(Kind::REJECT, transfer)?;
         match t.state {
             State::Offered | State::CancelAsked { was_offered: true } if t.batch.is_none() => {}
@@ -212,6 +232,9 @@ impl Connection {
         transfer: TransferId,
         verdict: Verdict<'a>,
     ) -> Result<Option<Event<'a>>, Error> {
+        if self.settle_given_up(Kind::VERDICT, transfer)? {
+            return Ok(None);
+        }
         let begun = self.send.control.begun();
         let t = self.own(Kind::VERDICT, transfer)?;
         if t.state == State::Offered {
@@ -244,7 +267,7 @@ impl Connection {
         pause: Pause,
     ) -> Result<Option<Event<'a>>, Error> {
         let is_paused = pause.is_paused;
-        let flag = if transfer.side() == self.side {
+        let (flag, progressed) = if transfer.side() == self.side {
             if self.is_ended_own(transfer) {
                 return self.late(now, Kind::PAUSE);
             }
@@ -255,8 +278,7 @@ impl Connection {
             if matches!(t.state, State::CancelAsked { .. }) {
                 return self.late(now, Kind::PAUSE);
             }
-            t.progressed = now;
-            &mut t.is_paused_by_peer
+            (&mut t.is_paused_by_peer, &mut t.progressed)
         } else {
             match self.peers(Kind::PAUSE, transfer)? {
                 Known::Ended => return self.late(now, Kind::PAUSE),
@@ -266,18 +288,20 @@ impl Connection {
                 Known::Open(t) if matches!(t.shape, Shape::Batch { .. }) => {
                     return Err(protocol(Kind::PAUSE, "a batch"));
                 }
-                Known::Open(t) => {
-                    t.progressed = now;
-                    &mut t.is_paused_by_peer
-                }
+                Known::Open(t) => (&mut t.is_paused_by_peer, &mut t.progressed),
             }
         };
-        if *flag == is_paused {
-            self.spend(now, Kind::PAUSE)?;
+        let is_news = *flag != is_paused;
+        if is_news {
+            *flag = is_paused;
+            *progressed = now;
+        }
+        // Each may cost a plan: honest ones are earned by the file's own bytes.
+        self.spend(now, Kind::PAUSE)?;
+        if !is_news {
             return Ok(None);
         }
-        *flag = is_paused;
-        self.unplan();
+        self.unplan_data(transfer);
         self.queue_data(transfer);
         self.watch(transfer);
         Ok(Some(Event::Paused { item, transfer, is_paused }))
@@ -313,9 +337,12 @@ impl Connection {
             }
             Known::Open(t) => {
                 t.is_cancel_asked = true;
+                let unreleased = t.unreleased();
                 t.released = t.received;
+                self.debts.add(transfer, unreleased);
             }
         }
+        self.feed_starved();
         self.spend(now, Kind::CANCEL)?;
         let Cancel { code, text } = cancel;
         Ok(Some(Event::CancelAsked { item, transfer, code, text }))
@@ -357,8 +384,10 @@ impl Connection {
             Known::Open(t) if t.is_cancel_asked && t.is_file() => self.late(now, Kind::START),
             Known::Open(t) => {
                 let is_anew = offset == 0 && (t.expected != 0 || t.started.is_some());
-                t.on_start(offset, now).map_err(|f| fail(Kind::START, f))?;
+                let void = t.on_start(offset, now).map_err(|f| fail(Kind::START, f))?;
                 if is_anew {
+                    self.debts.add(transfer, void);
+                    self.fit_window(transfer);
                     self.force_credit(transfer);
                 }
                 Ok(Some(Event::Started { transfer, offset }))
@@ -390,6 +419,7 @@ impl Connection {
             self.spend(now, Kind::DATA)?;
         } else {
             self.budget.earn(usize_from(header.length));
+            self.own_budget.earn_by_receiving(usize_from(header.length));
         }
         Ok(())
     }
@@ -401,7 +431,7 @@ impl Connection {
         header: Header,
         data: &'a [u8],
     ) -> Option<Event<'a>> {
-        self.owe_for_bulk(now);
+        self.owe_for_bulk(now, data.len());
         let transfer = TransferId::from_wire(header.id)?;
         let t = self.incoming.get_mut(&transfer)?;
         self.has_received = true;
@@ -452,13 +482,9 @@ impl Connection {
 
     /// A transfer of ours is over.
     fn end_outgoing(&mut self, transfer: TransferId) {
-        self.unplan();
+        self.unplan_data(transfer);
         let Some(ended) = self.outgoing.remove(&transfer) else { return };
-        if let Some(Shape::Batch { open, .. }) =
-            ended.batch.and_then(|id| self.outgoing.get_mut(&id)).map(|batch| &mut batch.shape)
-        {
-            *open = open.saturating_sub(1);
-        }
+        self.end_member(ended.batch);
     }
 }
 

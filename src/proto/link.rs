@@ -81,8 +81,8 @@ pub(super) struct Handshake {
 /// Pings and what they are waiting for.
 #[derive(Debug, Default)]
 pub(super) struct PingState {
-    /// Our ping under way: its token and when it was planned.
-    pub(super) outstanding: Option<(u64, Time)>,
+    /// Our ping that is planned or under way: its token, and when it began to leave.
+    pub(super) outstanding: Option<(u64, Option<Time>)>,
     pub(super) wanted: bool,
     pub(super) count: u64,
     pub(super) last: Option<Time>,

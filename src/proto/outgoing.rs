@@ -3,6 +3,7 @@ use core::time::Duration;
 use bytes::Bytes;
 
 use super::send_buffer::SendBuffer;
+use super::table::Offered;
 use crate::time::Time;
 use crate::wire::{Accept, CloseCode, Credit, Digest, Offer, TransferId};
 
@@ -76,6 +77,10 @@ pub(super) struct Outgoing {
     /// The application found no room.
     pub(super) is_blocked: bool,
     pub(super) is_in_ring: bool,
+    /// Its next frame waits for the budget of frames without progress.
+    pub(super) is_out_of_budget: bool,
+    /// Frames of START and DATA that are planned and have not begun.
+    pub(super) planned: u32,
     pub(super) news: News,
     pub(super) opened: Time,
     pub(super) progressed: Time,
@@ -88,6 +93,13 @@ pub(super) struct News {
     pub(super) rewind: Option<u64>,
     pub(super) writable: bool,
     pub(super) progress: bool,
+}
+
+impl Offered for Outgoing {
+    /// The peer has neither accepted nor rejected it.
+    fn is_undecided(&self) -> bool {
+        matches!(self.state, State::Offered | State::CancelAsked { was_offered: true })
+    }
 }
 
 impl Outgoing {
@@ -120,6 +132,8 @@ impl Outgoing {
             is_paused_by_peer: false,
             is_blocked: false,
             is_in_ring: false,
+            is_out_of_budget: false,
+            planned: 0,
             news: News::default(),
             opened: now,
             progressed: now,
@@ -132,11 +146,6 @@ impl Outgoing {
 
     pub(super) fn is_batch(&self) -> bool {
         matches!(self.shape, Shape::Batch { .. })
-    }
-
-    /// The peer has neither accepted nor rejected it.
-    pub(super) fn is_undecided(&self) -> bool {
-        matches!(self.state, State::Offered | State::CancelAsked { was_offered: true })
     }
 
     /// Accepted, and neither cancelled nor silenced.
@@ -337,6 +346,7 @@ impl Outgoing {
         match self.state {
             State::Offered => false,
             State::CancelAsked { .. } => false,
+            State::Open if self.is_silent => true,
             State::Open if self.is_paused || self.is_paused_by_peer => false,
             State::Open => match self.shape {
                 Shape::Directory => true,
@@ -353,15 +363,12 @@ impl Outgoing {
 
     /// When it is given up, if nothing happens until then.
     pub(super) fn deadline(&self, stall: Duration, whole: Duration) -> Option<Time> {
+        let stalled = self.progressed.saturating_add(stall);
         if matches!(self.state, State::CancelAsked { .. }) {
-            return None;
+            return Some(stalled);
         }
         let whole = self.opened.saturating_add(whole);
-        Some(if self.waits_for_peer() {
-            whole.min(self.progressed.saturating_add(stall))
-        } else {
-            whole
-        })
+        Some(if self.waits_for_peer() { whole.min(stalled) } else { whole })
     }
 
     /// The stream broke: what was in frames may not have arrived.
@@ -370,15 +377,29 @@ impl Outgoing {
         self.has_credit = false;
         self.restarted = false;
         self.is_in_ring = false;
+        self.is_out_of_budget = false;
+        self.planned = 0;
     }
 
     /// Whether the peer can have received just this much.
     pub(super) fn can_resume(&self, received: u64) -> bool {
+        if self.is_silent || received > self.most_received() {
+            return false;
+        }
         if self.is_undecided() {
-            return received <= self.size.unwrap_or(u64::MAX);
+            return true;
         }
         let least = if self.is_restarting || self.awaits_zero { 0 } else { self.credit.received };
-        (least..=self.highest.max(self.named)).contains(&received)
+        received >= least
+    }
+
+    /// What the peer can have received at most.
+    pub(super) fn most_received(&self) -> u64 {
+        if self.is_undecided() {
+            self.size.unwrap_or(u64::MAX)
+        } else {
+            self.highest.max(self.named)
+        }
     }
 
     /// Goes on from what the peer has, on a new stream; whether the application has to rewind.
@@ -387,7 +408,7 @@ impl Outgoing {
             self.resume_at = listed;
             return false;
         }
-        if self.state != State::Open || !self.is_file() {
+        if self.is_batch() {
             return false;
         }
         let received = match listed {
@@ -395,10 +416,13 @@ impl Outgoing {
             // Its OFFER is sent again.
             None if self.batch.is_some() && self.item >= control => 0,
             None => {
-                self.is_silent = true;
+                self.silence();
                 return false;
             }
         };
+        if self.state != State::Open || !self.is_file() {
+            return false;
+        }
         if received == 0 && (self.is_restarting || self.awaits_zero) {
             self.on_zero();
         }
@@ -414,6 +438,15 @@ impl Outgoing {
         self.begin_at(target);
         self.news.rewind = Some(target);
         true
+    }
+
+    /// RESUME does not list it: its verdict is on the way, and nothing more of it is sent.
+    fn silence(&mut self) {
+        self.is_silent = true;
+        self.is_restarting = false;
+        self.awaits_zero = false;
+        self.news = News { is_queued: self.news.is_queued, ..News::default() };
+        self.begin_at(self.sent);
     }
 }
 

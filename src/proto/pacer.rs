@@ -38,8 +38,9 @@ const ROUND_TRIP_WINDOW: Duration = Duration::from_secs(10);
 /// Small frames handed to the transport at the same moment share a record up to this size. Larger
 /// ones do not, as they would then be acknowledged, and followed by others, in bursts.
 const RECORD: u64 = MIN_FRAME as u64;
-/// Records at most: a peer that never says what it received makes the last one grow. Frames of 16
-/// KiB fill as many with 32 MiB in flight.
+/// Records at most; then the last one grows. Chat is not held back by what is in flight, and a peer
+/// that reports much at first and nothing later leaves much in flight. Frames of 16 KiB fill as many
+/// with 32 MiB.
 const RECORDS: usize = 2048;
 
 /// What was handed to the transport and is not reported as received.

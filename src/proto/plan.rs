@@ -4,6 +4,7 @@ use alloc::vec::Vec;
 use bytes::Bytes;
 
 use super::event::Lane;
+use super::schedule::Schedule;
 use crate::wire::{EncodeError, HEADER_LEN, Header, Kind, TransferId};
 
 /// Bytes planned ahead at most; more than a transport takes at once gains nothing.
@@ -56,6 +57,8 @@ pub(super) struct Planned {
     staged: usize,
     payload: Bytes,
     pub(super) source: Source,
+    /// What decided that it goes next.
+    before: Schedule,
 }
 
 impl Planned {
@@ -83,9 +86,15 @@ pub(super) struct Plan {
     /// The same, of those of which one at a time says all.
     acknowledgements: usize,
     pongs: usize,
+    schedule: Schedule,
 }
 
 impl Plan {
+    /// What went last, with all that is planned.
+    pub(super) fn schedule(&self) -> Schedule {
+        self.schedule
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.frames.is_empty()
     }
@@ -182,15 +191,11 @@ impl Plan {
     }
 
     fn push(&mut self, staged: usize, payload: Bytes, source: Source) {
-        let frame = Planned { staged, payload, source };
+        let frame = Planned { staged, payload, source, before: self.schedule };
+        self.schedule.add(source, frame.len());
         self.bytes = self.bytes.saturating_add(frame.len());
         self.count(source, frame.len(), true);
         self.frames.push_back(frame);
-    }
-
-    /// Bytes of the last frame.
-    pub(super) fn last_len(&self) -> usize {
-        self.frames.back().map_or(0, Planned::len)
     }
 
     /// Takes back the last frame if none of its bytes has left.
@@ -201,6 +206,7 @@ impl Plan {
             return None;
         }
         let frame = self.frames.pop_back()?;
+        self.schedule = frame.before;
         self.bytes = self.bytes.saturating_sub(frame.len());
         self.count(frame.source, frame.len(), false);
         let rest = self.staging.len().saturating_sub(frame.staged);

@@ -23,7 +23,11 @@ impl Connection {
     /// # Errors
     ///
     /// [`Error`], which is the peer's or the stream's doing and sticky. The conversation has ended
-    /// then; its last words are there to be transmitted.
+    /// then, or is detached if it was being resumed; its last words are there to be transmitted.
+    ///
+    /// Without a stream, while the conversation is [detached](Self::is_detached), all input is
+    /// [`Error::Closed`]: bytes of the stream that broke, which are to be thrown away. It is not kept
+    /// as the conversation's [`error`](Self::error), and goes with the next stream.
     pub fn handle_input<'a>(
         &mut self,
         now: Time,
@@ -35,9 +39,7 @@ impl Connection {
         if let Some(error) = self.error {
             return Err(error);
         }
-        // A clock that goes back must not make the peer look silent.
-        let now = self.now.max(now);
-        self.now = now;
+        let now = self.advance(now);
         let Some(link) = &mut self.link else { return Err(Error::Closed) };
         if link.phase == Phase::Closed {
             return Err(link.error.unwrap_or(Error::Closed));
@@ -64,6 +66,7 @@ impl Connection {
     ///
     /// Without a goodbye the conversation is detached, or has failed if it was not open yet.
     pub fn handle_eof(&mut self, now: Time) {
+        let now = self.advance(now);
         let Some(link) = &mut self.link else { return };
         match link.phase {
             Phase::Open => self.detach(now, DetachReason::StreamEnded),
@@ -169,7 +172,7 @@ impl Connection {
                 return Ok(None);
             }
             if header.kind == Kind::PART {
-                self.owe_for_bulk(now);
+                self.owe_for_bulk(now, usize_from(header.length));
                 self.budget.earn(usize_from(header.length));
                 return Ok(None);
             }
@@ -312,8 +315,8 @@ impl Connection {
         link.reported = ack.received;
         link.pacer.on_received(now, ack.received);
         for (lane, next) in Lane::ALL.into_iter().zip(ack.next) {
-            let Some(delivered) = self.send.get_mut(lane).acknowledge(next) else {
-                return violation("items that were not sent");
+            let Some(delivered) = self.send.get_mut(lane).acknowledge(next, ack.received) else {
+                return violation("items that were not sent, or have not arrived");
             };
             if !delivered.is_empty() {
                 has_news = true;
@@ -326,7 +329,7 @@ impl Connection {
     fn handle_pong(&mut self, now: Time, pong: &Ping) -> Result<(), Error> {
         let Some(link) = &mut self.link else { return Ok(()) };
         match link.ping.outstanding {
-            Some((token, sent)) if token.to_be_bytes() == pong.token => {
+            Some((token, Some(sent))) if token.to_be_bytes() == pong.token => {
                 link.ping.outstanding = None;
                 link.pacer.add_round_trip(now, now.saturating_duration_since(sent));
                 Ok(())
@@ -358,9 +361,9 @@ impl Connection {
         }
     }
 
-    pub(super) fn owe_for_bulk(&mut self, now: Time) {
+    pub(super) fn owe_for_bulk(&mut self, now: Time, len: usize) {
         if let Some(link) = &mut self.link {
-            link.acknowledgement.owe_for_bulk(now);
+            link.acknowledgement.owe_for_bulk(now, len);
         }
     }
 

@@ -25,6 +25,13 @@ pub(super) struct Accepts {
     pub(super) bytes: usize,
 }
 
+/// Items that the application has taken at once.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Taken {
+    pub(super) items: usize,
+    pub(super) bytes: usize,
+}
+
 impl ReceiveLane {
     /// The number of the next item: all below were received whole.
     pub(super) fn received(&self) -> u64 {
@@ -75,22 +82,22 @@ impl ReceiveLane {
         number
     }
 
-    /// The application took every item up to `number`; `false` if that takes none.
-    pub(super) fn take(&mut self, number: u64) -> bool {
-        let mut any = false;
+    /// The application took every item up to `number`.
+    pub(super) fn take(&mut self, number: u64) -> Taken {
+        let mut taken = Taken::default();
         while let Some(&(first, bytes)) = self.pending.front() {
             if first > number {
                 break;
             }
             self.pending.pop_front();
-            self.pending_bytes =
-                self.pending_bytes.saturating_sub(usize::try_from(bytes).unwrap_or(usize::MAX));
-            any = true;
+            taken.items = taken.items.saturating_add(1);
+            taken.bytes = taken.bytes.saturating_add(usize::try_from(bytes).unwrap_or(usize::MAX));
         }
+        self.pending_bytes = self.pending_bytes.saturating_sub(taken.bytes);
         if self.pending.is_empty() {
             self.pending.shrink_to(64);
         }
-        any
+        taken
     }
 
     /// The stream broke: an item in parts comes again from its first byte.
@@ -122,10 +129,10 @@ mod tests {
         assert_eq!(lane.finish(20, true), 1);
         assert_eq!(lane.check(0, ACCEPTS), Err(CloseCode::LIMIT));
         assert_eq!(lane.finish(0, false), 2);
-        assert!(lane.take(0));
-        assert!(!lane.take(0));
+        assert_eq!(lane.take(0), Taken { items: 1, bytes: 100 });
+        assert_eq!(lane.take(0), Taken::default());
         assert_eq!(lane.taken(), 1);
-        assert!(lane.take(7));
+        assert_eq!(lane.take(7), Taken { items: 1, bytes: 20 });
         assert_eq!(lane.taken(), 3, "what nobody has to take counts as taken");
     }
 

@@ -6,7 +6,7 @@ use super::event::Event;
 use super::link::{Heard, Link, Phase};
 use super::transmit::Transmit;
 use crate::time::Time;
-use crate::wire::{CloseCode, ConversationId, Kind};
+use crate::wire::{CloseCode, ConversationId, Hello, Kind};
 
 /// A client that wants to resume a conversation, before it has proved that it may.
 ///
@@ -21,6 +21,7 @@ pub struct Resuming {
     timeout: Duration,
     is_accepted: bool,
     error: Option<Error>,
+    now: Time,
 }
 
 impl fmt::Debug for Resuming {
@@ -42,8 +43,9 @@ impl Resuming {
         conversation: ConversationId,
         attach: u64,
         timeout: Duration,
+        now: Time,
     ) -> Self {
-        Self { link, secret, conversation, attach, timeout, is_accepted: false, error: None }
+        Self { link, secret, conversation, attach, timeout, is_accepted: false, error: None, now }
     }
 
     /// The conversation that the client wants to resume.
@@ -82,6 +84,7 @@ impl Resuming {
         now: Time,
         input: &'a [u8],
     ) -> Result<(usize, Option<Event<'a>>), Error> {
+        let now = self.advance(now);
         if let Some(error) = self.error {
             return Err(error);
         }
@@ -117,6 +120,7 @@ impl Resuming {
 
     /// Time has passed; a call too early does nothing.
     pub fn handle_timeout(&mut self, now: Time) {
+        let now = self.advance(now);
         if self.poll_timeout().is_some_and(|deadline| deadline <= now) {
             self.fail(Error::HandshakeTimedOut);
         }
@@ -166,10 +170,31 @@ impl Resuming {
         Ok(())
     }
 
+    /// The client's HELLO.
+    pub(super) fn hello(&self) -> Option<&Hello> {
+        self.link.handshake.peer.as_ref()
+    }
+
+    /// Whether the client proves this secret, whatever it proved before.
+    pub(super) fn is_proved(&self, secret: &[u8; 32]) -> bool {
+        self.link.is_proved(secret)
+    }
+
     pub(super) fn fail(&mut self, error: Error) -> Error {
         self.link.fail(error);
         self.error = Some(error);
         error
+    }
+
+    /// As [`Connection`](super::Connection)'s: a clock that goes back stands still.
+    fn advance(&mut self, now: Time) -> Time {
+        self.now = self.now.max(now);
+        self.now
+    }
+
+    /// The latest time that it was told.
+    pub(super) fn now(&self) -> Time {
+        self.now
     }
 
     pub(super) fn into_link(self) -> Link {

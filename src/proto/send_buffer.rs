@@ -5,6 +5,9 @@ use bytes::Bytes;
 
 /// Chunks below this size are gathered, so that no frame is needlessly small.
 const SMALL: usize = 4096;
+/// Larger chunks are held as slices of this size, so that there is room for more when a part of one
+/// has been received.
+const LARGE: usize = 64 * 1024;
 /// Frames shorter than this cost the sender part of its budget.
 pub(super) const MIN_FRAME: usize = 1024;
 
@@ -46,7 +49,7 @@ impl SendBuffer {
         self.end.saturating_sub(self.next)
     }
 
-    pub(super) fn push(&mut self, data: Bytes) {
+    pub(super) fn push(&mut self, mut data: Bytes) {
         self.end = self.end.saturating_add(data.len() as u64);
         if data.len() < SMALL {
             self.tail.extend_from_slice(&data);
@@ -55,6 +58,9 @@ impl SendBuffer {
             }
         } else {
             self.seal();
+            while data.len() > LARGE.saturating_add(SMALL) {
+                self.chunks.push_back(data.split_to(LARGE));
+            }
             self.chunks.push_back(data);
         }
     }
@@ -99,6 +105,24 @@ impl SendBuffer {
         if self.chunks.get(self.chunk).is_some_and(|chunk| self.place >= chunk.len()) {
             self.chunk = self.chunk.saturating_add(1);
             self.place = 0;
+        }
+    }
+
+    /// Takes back the last `len` bytes that were cut, as they have not left.
+    pub(super) fn uncut(&mut self, len: usize) {
+        let len = u64::try_from(len).unwrap_or(u64::MAX);
+        let mut left = len.min(self.next.saturating_sub(self.start));
+        self.next = self.next.saturating_sub(left);
+        while left > 0 {
+            let place = self.place as u64;
+            if left <= place {
+                self.place = usize::try_from(place.saturating_sub(left)).unwrap_or(0);
+                return;
+            }
+            left = left.saturating_sub(place);
+            let Some(before) = self.chunk.checked_sub(1) else { return };
+            self.chunk = before;
+            self.place = self.chunks.get(before).map_or(0, Bytes::len);
         }
     }
 
@@ -192,6 +216,26 @@ mod tests {
             buffer.rewind(10 + back as u64);
             assert_eq!(drain(&mut buffer, 4000).0, &all[back..], "from {back}");
         }
+    }
+
+    #[test]
+    fn what_was_cut_is_taken_back_byte_by_byte_and_frame_by_frame() {
+        let (mut buffer, all) = filled();
+        let (_, sizes) = drain(&mut buffer, 4000);
+        for (back, &len) in sizes.iter().rev().enumerate() {
+            buffer.uncut(len);
+            let left: usize = sizes[sizes.len() - 1 - back..].iter().sum();
+            assert_eq!(buffer.unsent(), left as u64);
+        }
+        assert_eq!(drain(&mut buffer, 4000), (all.clone(), sizes), "the frames are the same again");
+        for back in 1..=all.len() {
+            buffer.uncut(1);
+            let mut other = filled().0;
+            drain(&mut other, 4000);
+            other.rewind((10 + all.len() - back) as u64);
+            assert_eq!(drain(&mut other, 4000).0, &all[all.len() - back..]);
+        }
+        assert_eq!(drain(&mut buffer, 100).0, all);
     }
 
     #[test]

@@ -7,10 +7,18 @@ use bytes::Bytes;
 
 use super::connection::{Connection, usize_from};
 use super::error::ActionError;
-use super::event::{ItemId, Lane};
+use super::event::{Event, ItemId, Lane};
 use super::outgoing::{Outgoing, Shape, State, may_finish};
 use crate::time::Time;
 use crate::wire::{Batch, Cancel, Digest, Finish, Kind, Offer, Pause, TransferCode, TransferId};
+
+/// Offers that the peer's limits did not allow, and for which there was no room since.
+#[derive(Debug, Default, Clone, Copy)]
+pub(super) struct RefusedOffers {
+    members: bool,
+    /// Those that the peer has to decide.
+    undecided: bool,
+}
 
 impl Connection {
     /// Offers a file, or an entry of a batch that the peer accepted.
@@ -21,10 +29,12 @@ impl Connection {
     /// # Errors
     ///
     /// [`ActionError::PeerLimit`] when the peer, or our own configuration, allows no more open or
-    /// undecided offers for now, until one of them is accepted or ends; [`UnknownTransfer`](ActionError::UnknownTransfer) or
+    /// undecided offers for now, until one of them is accepted or ends: [`Event::MayOffer`] tells
+    /// when, but only after this error; [`UnknownTransfer`](ActionError::UnknownTransfer) or
     /// [`WrongState`](ActionError::WrongState) for its batch;
     /// [`Exhausted`](ActionError::Exhausted); and those of [`send_chat`](Self::send_chat).
     pub fn offer(&mut self, offer: &Offer<'_>, now: Time) -> Result<TransferId, ActionError> {
+        let now = self.advance(now);
         self.check_open()?;
         let mut payload = Vec::new();
         offer.encode(&mut payload)?;
@@ -55,12 +65,88 @@ impl Connection {
     }
 
     /// Offers many files at once. When the peer has accepted, its members are
-    /// [offered](Self::offer), at most as many as `count` says.
+    /// [offered](Self::offer), as many as `count` says: more are refused, and while some are missing
+    /// the peer cannot store the batch. With fewer in the end, [cancel](Self::cancel) it.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use duologue::proto::{Acceptance, Conclusion, Event};
+    /// # use duologue::time::Time;
+    /// use duologue::wire::{Batch, Offer, TransferCode};
+    /// # mod machines { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/examples/support/machines.rs")); }
+    /// # use machines::{carry, open};
+    ///
+    /// # let now = Time::ZERO;
+    /// let (mut client, mut server) = open(now)?;
+    /// let folder = Batch { name: "photos".into(), count: 3, bytes: 9, metadata: [][..].into() };
+    /// let batch = client.offer_batch(&folder, now)?;
+    ///
+    /// // One decision for all of it.
+    /// for event in carry(&mut client, &mut server, now) {
+    ///     if let Event::BatchOffered { item, transfer, .. } = event {
+    ///         server.accept(transfer, Acceptance::default(), now)?;
+    ///         server.take(now, item);
+    ///     }
+    /// }
+    /// for event in carry(&mut server, &mut client, now) {
+    ///     if let Event::Accepted { item, transfer, .. } = event {
+    ///         assert_eq!(transfer, batch);
+    ///         client.take(now, item);
+    ///     }
+    /// }
+    ///
+    /// // The members need no answer: their data can go at once. A directory has none.
+    /// for (name, content) in [("sea/1.jpg", "wave"), ("sea/2.jpg", "shell")] {
+    ///     let offer = Offer::new(name).size(content.len() as u64).batch(batch);
+    ///     let file = client.offer(&offer, now)?;
+    ///     client.send_data(file, 0, content.into())?;
+    ///     client.finish(file, None)?;
+    /// }
+    /// client.offer(&Offer::new("mountains").batch(batch).directory(), now)?;
+    ///
+    /// let (mut finished, mut members) = (Vec::new(), 0);
+    /// for event in carry(&mut client, &mut server, now) {
+    ///     let item = event.item();
+    ///     match event {
+    ///         // It is accepted already. A directory is there as soon as it is made.
+    ///         Event::Offered { transfer, offer, .. } => {
+    ///             members += 1;
+    ///             if offer.is_directory {
+    ///                 finished.push(transfer);
+    ///             }
+    ///         }
+    ///         Event::Data { transfer, data, .. } => server.release(transfer, data.len(), now),
+    ///         Event::Finished { transfer, .. } => finished.push(transfer),
+    ///         _ => {}
+    ///     }
+    ///     item.into_iter().for_each(|item| server.take(now, item));
+    /// }
+    ///
+    /// // All data came here, too. Each member has its own verdict; that of the batch is the last.
+    /// for member in finished {
+    ///     server.conclude(member, &Conclusion::Stored { name: "" })?;
+    /// }
+    /// assert_eq!(members, folder.count);
+    /// server.conclude(batch, &Conclusion::Stored { name: "photos (2)" })?;
+    ///
+    /// let mut verdicts = Vec::new();
+    /// for event in carry(&mut server, &mut client, now) {
+    ///     if let Event::Verdict { item, transfer, code, total, .. } = event {
+    ///         verdicts.push((transfer, code, total));
+    ///         client.take(now, item);
+    ///     }
+    /// }
+    /// assert_eq!(verdicts.len(), 4);
+    /// assert_eq!(verdicts.last(), Some(&(batch, TransferCode::STORED, 3)));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     ///
     /// Those of [`offer`](Self::offer).
     pub fn offer_batch(&mut self, batch: &Batch<'_>, now: Time) -> Result<TransferId, ActionError> {
+        let now = self.advance(now);
         self.check_open()?;
         let mut payload = Vec::new();
         batch.encode(&mut payload)?;
@@ -72,17 +158,38 @@ impl Connection {
     }
 
     /// The id of the next offer, if one more is allowed.
-    fn next_transfer(&self, needs_decision: bool) -> Result<TransferId, ActionError> {
-        let limits = self.peer_limits().copied().unwrap_or_default();
-        let most = limits.transfers.min(self.config.outgoing_transfers);
-        if self.outgoing.len() >= usize_from(most) {
-            return Err(ActionError::PeerLimit);
-        }
-        let undecided = self.outgoing.values().filter(|t| t.is_undecided()).count();
-        if needs_decision && undecided >= usize_from(limits.undecided) {
+    fn next_transfer(&mut self, needs_decision: bool) -> Result<TransferId, ActionError> {
+        if !self.may_offer(needs_decision) {
+            let refused = &mut self.refused_offers;
+            *if needs_decision { &mut refused.undecided } else { &mut refused.members } = true;
             return Err(ActionError::PeerLimit);
         }
         TransferId::new(self.side, self.next_outgoing).ok_or(ActionError::Exhausted)
+    }
+
+    fn may_offer(&self, needs_decision: bool) -> bool {
+        let limits = self.peer_limits().copied().unwrap_or_default();
+        // Those that were given up go on counting at the peer.
+        let counted = self.outgoing.len().saturating_add(self.given_up.len());
+        let undecided = self.outgoing.undecided().saturating_add(self.given_up.undecided());
+        self.outgoing.len() < usize_from(self.config.outgoing_transfers)
+            && counted < usize_from(limits.transfers)
+            && (!needs_decision || undecided < usize_from(limits.undecided))
+    }
+
+    /// Tells the application that it may offer again, if it was refused.
+    pub(super) fn poll_may_offer(&mut self) -> Option<Event<'static>> {
+        let refused = self.refused_offers;
+        let members = refused.members && self.may_offer(false);
+        let undecided = refused.undecided && self.may_offer(true);
+        if !(members || undecided) || self.check_open().is_err() {
+            return None;
+        }
+        self.refused_offers = RefusedOffers {
+            members: refused.members && !members,
+            undecided: refused.undecided && !undecided,
+        };
+        Some(Event::MayOffer)
     }
 
     fn insert_outgoing(&mut self, transfer: TransferId, outgoing: Outgoing) {
@@ -107,6 +214,91 @@ impl Connection {
     /// chunk of any size fits as soon as the [capacity](Self::capacity) is not 0, so that a transfer
     /// keeps at most the configuration's send buffer and one chunk. The [module](super#files) has an
     /// example.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use bytes::Bytes;
+    /// use duologue::proto::{ActionError, Connection};
+    /// # use duologue::proto::{Acceptance, Conclusion, Event};
+    /// # use duologue::time::Time;
+    /// use duologue::wire::{Offer, TransferId};
+    /// # mod machines { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/examples/support/machines.rs")); }
+    /// # use machines::{carry, open};
+    ///
+    /// struct Source {
+    ///     content: Bytes,
+    ///     is_finished: bool,
+    /// }
+    ///
+    /// impl Source {
+    ///     /// Sends from an offset on, as far as there is room.
+    ///     fn send(
+    ///         &mut self,
+    ///         machine: &mut Connection,
+    ///         transfer: TransferId,
+    ///         from: u64,
+    ///     ) -> Result<(), ActionError> {
+    ///         let mut offset = from as usize;
+    ///         while offset < self.content.len() {
+    ///             let end = self.content.len().min(offset + 64 * 1024);
+    ///             match machine.send_data(transfer, offset as u64, self.content.slice(offset..end)) {
+    ///                 Ok(()) => offset = end,
+    ///                 Err(ActionError::Blocked) => return Ok(()), // an event says where to go on
+    ///                 Err(error) => return Err(error),
+    ///             }
+    ///         }
+    ///         // After a rewind it has been finished already.
+    ///         if !self.is_finished {
+    ///             machine.finish(transfer, None)?;
+    ///             self.is_finished = true;
+    ///         }
+    ///         Ok(())
+    ///     }
+    /// }
+    ///
+    /// # let mut now = Time::ZERO;
+    /// let (mut client, mut server) = open(now)?;
+    /// let mut source = Source { content: vec![7; 1 << 20].into(), is_finished: false };
+    /// let file = client.offer(&Offer::new("film").size(1 << 20).seekable(), now)?;
+    /// # let (mut received, mut stored, mut has_waited) = (0, false, false);
+    /// # while !stored {
+    /// #     for event in carry(&mut client, &mut server, now) {
+    /// #         event.item().into_iter().for_each(|item| server.take(now, item));
+    /// #         match event {
+    /// #             Event::Offered { transfer, .. } => _ = server.accept(transfer, Acceptance::default(), now)?,
+    /// #             Event::Data { transfer, data, .. } => {
+    /// #                 received += data.len();
+    /// #                 server.release(transfer, data.len(), now);
+    /// #             }
+    /// #             _ => {}
+    /// #         }
+    /// #     }
+    /// #     if received == 1 << 20 && server.conclude(file, &Conclusion::Stored { name: "film" }).is_ok() {
+    /// #         received += 1;
+    /// #     }
+    /// #     now = now.saturating_add(core::time::Duration::from_millis(25));
+    /// #     server.handle_timeout(now);
+    /// // …
+    /// for event in carry(&mut server, &mut client, now) {
+    ///     let item = event.item();
+    ///     match event {
+    ///         Event::Accepted { transfer, accept, .. } => {
+    ///             source.send(&mut client, transfer, accept.offset)?;
+    ///         }
+    ///         Event::Writable { transfer, offset } | Event::Rewind { transfer, offset } => {
+    /// #             has_waited = true;
+    ///             source.send(&mut client, transfer, offset)?;
+    ///         }
+    /// #         Event::Verdict { .. } => stored = true,
+    ///         _ => {}
+    ///     }
+    ///     item.into_iter().for_each(|item| client.take(now, item));
+    /// }
+    /// # }
+    /// # assert!(has_waited && source.is_finished);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     ///
@@ -151,6 +343,7 @@ impl Connection {
     }
 
     /// The digest of the prefix that the peer named is the one of ours: its bytes count.
+    /// [`accept`](Self::accept) has an example of both ends.
     ///
     /// # Errors
     ///
@@ -167,7 +360,7 @@ impl Connection {
     }
 
     /// The digest of the prefix is another one, or the source cannot go there: all bytes are sent,
-    /// from offset 0 on.
+    /// from offset 0 on. [`accept`](Self::accept) has an example.
     ///
     /// # Errors
     ///
@@ -189,6 +382,9 @@ impl Connection {
     }
 
     /// Says that all bytes are queued, and their digest over the whole file.
+    ///
+    /// It is said once: when [`Event::Rewind`](super::Event::Rewind) comes after it, the data is sent
+    /// again, and this not.
     ///
     /// # Errors
     ///
@@ -223,7 +419,10 @@ impl Connection {
     }
 
     /// Asks the peer to end a transfer; nothing more of it is sent. Its verdict is the end, and
-    /// may be that everything was stored.
+    /// may be that everything was stored. [`conclude`](Self::conclude) has an example of both ends.
+    ///
+    /// If the verdict does not come within the [stall time-out](super::ConfigBuilder::stall_timeout),
+    /// counted from when the request left, the transfer is [abandoned](super::Event::Abandoned).
     ///
     /// # Errors
     ///
@@ -245,14 +444,57 @@ impl Connection {
         Cancel { code, text: Cow::Borrowed(text) }.encode(&mut payload)?;
         // Frames of it that have not begun do not leave any more.
         self.unplan();
+        let now = self.now;
         let t = self.own_open(transfer)?;
         t.state = State::CancelAsked { was_offered: t.state == State::Offered };
+        t.progressed = now;
         t.news = super::outgoing::News { is_queued: t.news.is_queued, ..Default::default() };
         t.begin_at(t.sent);
+        self.watch(transfer);
         Ok(self.push_item(Lane::Control, Kind::CANCEL, transfer.to_wire(), &payload))
     }
 
     /// Pauses a transfer of either side, or lets it go on, as far as this side is concerned.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use duologue::proto::Event;
+    /// # use duologue::proto::Acceptance;
+    /// # use duologue::time::Time;
+    /// # use duologue::wire::Offer;
+    /// # mod machines { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/examples/support/machines.rs")); }
+    /// # use machines::{carry, open};
+    ///
+    /// # let now = Time::ZERO;
+    /// let (mut client, mut server) = open(now)?;
+    /// # let file = client.offer(&Offer::new("film"), now)?;
+    /// # for event in carry(&mut client, &mut server, now) {
+    /// #     event.item().into_iter().for_each(|item| server.take(now, item));
+    /// # }
+    /// # server.accept(file, Acceptance::default(), now)?;
+    /// # carry(&mut server, &mut client, now);
+    /// // The server has accepted `file`. Either side can pause; here it is the receiver.
+    /// server.pause(file, true)?;
+    /// for event in carry(&mut server, &mut client, now) {
+    ///     if let Event::Paused { item, transfer, is_paused } = event {
+    ///         assert_eq!((transfer, is_paused), (file, true));
+    ///         client.take(now, item);
+    ///     }
+    /// }
+    ///
+    /// // What is queued waits.
+    /// client.send_data(file, 0, b"Once upon a time"[..].into())?;
+    /// let is_data = |event: &Event<'_>| matches!(event, Event::Data { .. });
+    /// assert!(!carry(&mut client, &mut server, now).iter().any(is_data));
+    ///
+    /// server.pause(file, false)?;
+    /// for event in carry(&mut server, &mut client, now) {
+    ///     event.item().into_iter().for_each(|item| client.take(now, item));
+    /// }
+    /// assert!(carry(&mut client, &mut server, now).iter().any(is_data));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     ///
@@ -287,7 +529,7 @@ impl Connection {
             (t.is_paused, t.progressed) = (is_paused, now);
         }
         // Data that has not begun does not leave any more.
-        self.unplan();
+        self.unplan_data(transfer);
         self.queue_data(transfer);
         self.watch(transfer);
         Ok(())
@@ -306,6 +548,24 @@ impl Connection {
             }
         }
         self.watch(transfer);
+    }
+
+    /// A frame of a transfer was taken back: its turn comes again before those that followed it.
+    pub(super) fn requeue_data(&mut self, transfer: TransferId) {
+        let Some(t) = self.outgoing.get_mut(&transfer) else { return };
+        if !t.is_in_ring && !t.is_ready() {
+            return;
+        }
+        if t.is_in_ring && self.ring.front() != Some(&transfer) {
+            // It went to the back, where few have come since.
+            if let Some(place) = self.ring.iter().rposition(|&other| other == transfer) {
+                self.ring.remove(place);
+                self.ring.push_front(transfer);
+            }
+        } else if !t.is_in_ring {
+            t.is_in_ring = true;
+            self.ring.push_front(transfer);
+        }
     }
 
     /// Puts a transfer with data to send into the ring.

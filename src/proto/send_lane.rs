@@ -3,7 +3,7 @@ use core::ops::Range;
 
 use bytes::{Bytes, BytesMut};
 
-use crate::wire::{HEADER_LEN, Header, Kind};
+use crate::wire::{Header, Kind};
 
 /// Items up to this size share an allocation; larger ones have their own.
 const SHARED: usize = 1024;
@@ -44,6 +44,8 @@ struct Item {
     payload: Bytes,
     /// The peer counts it as no progress.
     is_costly: bool,
+    /// The place in this stream after its last frame, once that has begun; 0 if it arrived before.
+    stream_end: u64,
 }
 
 /// What the peer takes of a lane, and what we queue of it.
@@ -120,7 +122,7 @@ impl SendLane {
             Bytes::copy_from_slice(payload)
         };
         self.held = self.held.saturating_add(payload.len());
-        self.items.push_back(Item { kind, id, payload, is_costly });
+        self.items.push_back(Item { kind, id, payload, is_costly, stream_end: 0 });
         number
     }
 
@@ -179,8 +181,7 @@ impl SendLane {
 
     /// The kind and the id of an item that is held.
     pub(super) fn item(&self, number: u64) -> Option<(Kind, u32)> {
-        let index = usize::try_from(number.checked_sub(self.first)?).ok()?;
-        self.items.get(index).map(|item| (item.kind, item.id))
+        self.items.get(self.index(number)?).map(|item| (item.kind, item.id))
     }
 
     /// Cuts the next frame, with at most `max` bytes of payload.
@@ -222,19 +223,29 @@ impl SendLane {
         }
     }
 
-    /// Counts a frame whose first byte leaves; says whether its item had been sent before.
-    pub(super) fn commit(&mut self, number: u64, ends: bool) -> bool {
+    /// Counts a frame whose first byte leaves, and whose last is before `end` of the stream; says
+    /// whether its item had been sent before.
+    pub(super) fn commit(&mut self, number: u64, ends: bool, end: u64) -> bool {
         let next = number.saturating_add(1);
         self.begun = self.begun.max(next);
         if ends {
             self.ended = self.ended.max(next);
+            if let Some(item) = self.index(number).and_then(|index| self.items.get_mut(index)) {
+                item.stream_end = end;
+            }
         }
         number < self.replayed
     }
 
-    /// Drops what the peer has taken; `None` if it cannot have.
-    pub(super) fn acknowledge(&mut self, next: u64) -> Option<Range<u64>> {
+    /// Drops what the peer has taken; `None` if it cannot have, as it was not sent on this stream,
+    /// or only beyond the `received` bytes that the peer has of it.
+    pub(super) fn acknowledge(&mut self, next: u64, received: u64) -> Option<Range<u64>> {
         if next > self.ended || next < self.first {
+            return None;
+        }
+        // Items end in the order of their numbers.
+        let last = next.checked_sub(1).and_then(|number| self.index(number));
+        if last.and_then(|last| self.items.get(last)).is_some_and(|i| i.stream_end > received) {
             return None;
         }
         let delivered = self.first..next;
@@ -262,6 +273,9 @@ impl SendLane {
         self.offset = 0;
         self.ended = next;
         self.replayed = self.begun;
+        for item in &mut self.items {
+            item.stream_end = 0;
+        }
         let arrived = usize::try_from(next.saturating_sub(self.first)).unwrap_or(usize::MAX);
         self.unacknowledged =
             self.items.iter().take(arrived).fold(0, |sum, i| sum.saturating_add(i.payload.len()));
@@ -277,16 +291,20 @@ impl SendLane {
     }
 
     fn current(&self) -> Option<&Item> {
-        let index = usize::try_from(self.cursor.checked_sub(self.first)?).ok()?;
-        self.items.get(index)
+        self.items.get(self.index(self.cursor)?)
+    }
+
+    /// Where an item that is not below the first is held.
+    fn index(&self, number: u64) -> Option<usize> {
+        usize::try_from(number.checked_sub(self.first)?).ok()
     }
 }
 
-/// Whether the peer counts an item as no progress: a transfer cancelled, or a chat of nothing. A
-/// message has a type at least.
+/// Whether the peer counts an item as no progress: a transfer cancelled or paused, or a chat of
+/// nothing. A message has a type at least.
 fn is_costly(kind: Kind, payload: &[u8]) -> bool {
     match kind {
-        Kind::CANCEL => true,
+        Kind::CANCEL | Kind::PAUSE => true,
         Kind::CHAT => payload.len() <= EMPTY_CHAT,
         _ => false,
     }
@@ -294,11 +312,6 @@ fn is_costly(kind: Kind, payload: &[u8]) -> bool {
 
 /// Payload of a chat without text and attributes.
 pub(super) const EMPTY_CHAT: usize = 2;
-
-/// Bytes of a frame with its header.
-pub(super) fn framed_len(payload: usize) -> usize {
-    payload.saturating_add(HEADER_LEN)
-}
 
 #[cfg(test)]
 mod tests {
@@ -328,9 +341,10 @@ mod tests {
         assert_eq!(frame(&mut lane), Some((Kind::PART.to_u8(), 2000, 0)));
         assert_eq!(frame(&mut lane), Some((Kind::MESSAGE.to_u8(), 1000, 0)));
         assert_eq!(frame(&mut lane), None, "8001 bytes are one too many");
-        assert_eq!(lane.acknowledge(1), None, "nothing has left yet");
-        lane.commit(0, true);
-        assert_eq!(lane.acknowledge(1), Some(0..1));
+        assert_eq!(lane.acknowledge(1, u64::MAX), None, "nothing has left yet");
+        lane.commit(0, true, 5024);
+        assert_eq!(lane.acknowledge(1, 5023), None, "its last byte has not arrived");
+        assert_eq!(lane.acknowledge(1, 5024), Some(0..1));
         assert_eq!(frame(&mut lane), Some((Kind::PART.to_u8(), 2000, 1)));
     }
 
@@ -356,15 +370,15 @@ mod tests {
             lane.push(Kind::CHAT, 0, payload);
         }
         while let Some((_, _, number)) = frame(&mut lane) {
-            assert!(!lane.commit(number, true));
+            assert!(!lane.commit(number, true, 9));
         }
         assert!(!lane.can_resume(4));
         assert!(lane.can_resume(1));
         lane.resume(1);
         assert_eq!(frame(&mut lane), Some((Kind::CHAT.to_u8(), 1, 1)));
-        assert!(lane.commit(1, true), "it was sent before");
-        assert_eq!(lane.acknowledge(3), None, "the third has not ended on this stream");
-        assert_eq!(lane.acknowledge(2), Some(0..2));
+        assert!(lane.commit(1, true, 9), "it was sent before");
+        assert_eq!(lane.acknowledge(3, 9), None, "the third has not ended on this stream");
+        assert_eq!(lane.acknowledge(2, 9), Some(0..2));
         lane.push(Kind::CHAT, 0, b"d");
         assert_eq!(lane.clear(), (2..3, 3..4));
     }

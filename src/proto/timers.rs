@@ -50,7 +50,7 @@ impl Connection {
     ///
     /// Input that is there already is to be handled first, so that it counts as in time.
     pub fn handle_timeout(&mut self, now: Time) {
-        self.now = self.now.max(now);
+        let now = self.advance(now);
         if self.closed.is_some() {
             return;
         }
@@ -110,8 +110,10 @@ impl Connection {
             return;
         }
         self.is_out_of_budget = false;
-        let transfers: Vec<TransferId> = self.outgoing.keys().copied().collect();
-        for transfer in transfers {
+        for transfer in core::mem::take(&mut self.out_of_budget) {
+            if let Some(t) = self.outgoing.get_mut(&transfer) {
+                t.is_out_of_budget = false;
+            }
             self.queue_data(transfer);
         }
     }
@@ -165,7 +167,9 @@ impl Connection {
             .map(|(&transfer, _)| transfer)
             .collect();
         for transfer in ours {
-            if self.cancel(transfer, TransferCode::STALLED, "no progress in time").is_ok() {
+            if self.waits_for_end(transfer) {
+                self.give_up(transfer);
+            } else if self.cancel(transfer, TransferCode::STALLED, "no progress in time").is_ok() {
                 self.events.push_back(Event::Expired { transfer });
             }
         }

@@ -5,14 +5,8 @@ use super::event::{Event, Lane};
 use super::link::Phase;
 use super::pacer;
 use super::plan::{Slices, Source};
-use super::send_lane::framed_len;
 use crate::time::Time;
 use crate::wire::{Ack, Header, Kind, Ping, Signal, Start, TransferId};
-
-/// Control goes before an item, but at most this much of it.
-const CONTROL_RUN: usize = 1024;
-/// Bulk gets one frame for this much of items.
-const BULK_SHARE: usize = 256 * 1024;
 
 /// Bytes that are next on the stream, as slices for one vectored write.
 ///
@@ -72,7 +66,7 @@ impl Connection {
     /// What is not reported as sent is offered again, unless something more urgent has come: only
     /// a frame that has begun to leave is sure to be finished. At most 256 KiB and one frame.
     pub fn poll_transmit(&mut self, now: Time) -> Transmit<'_> {
-        self.now = self.now.max(now);
+        let now = self.advance(now);
         self.plan(now);
         match &self.link {
             Some(link) => Transmit::new(link.plan.slices()),
@@ -92,7 +86,7 @@ impl Connection {
                 if source.is_counted() {
                     link.pacer.on_sent(self.now, end, frame as u64);
                 }
-                self.on_begun(source, frame);
+                self.on_begun(source, frame, end);
             }
             let Some(link) = &mut self.link else { return };
             let taken = link.plan.advance(left);
@@ -104,8 +98,9 @@ impl Connection {
         }
     }
 
-    /// The first byte of a frame leaves: it cannot be taken back any more.
-    fn on_begun(&mut self, source: Source, len: usize) {
+    /// The first byte of a frame leaves, which is up to `end` of the stream: it cannot be taken
+    /// back any more.
+    fn on_begun(&mut self, source: Source, len: usize, end: u64) {
         if let Source::Item { lane: Lane::Control, number, .. } = source {
             self.begin_to_wait(number);
         }
@@ -117,17 +112,19 @@ impl Connection {
                 }
                 let count = if lane == Lane::Chat { &mut sent.chat } else { &mut sent.messages };
                 count.add(len);
-                if self.send.get_mut(lane).commit(number, ends) {
+                if self.send.get_mut(lane).commit(number, ends, end) {
                     let bytes = &mut self.statistics.retransmitted_bytes;
                     *bytes = bytes.saturating_add(len as u64);
                 }
             }
             Source::Data { transfer, payload, is_costly } => {
                 sent.data.add(len);
+                self.budget.earn_by_receiving(payload);
                 if !is_costly {
                     self.own_budget.earn(payload);
                 }
                 let Some(t) = self.outgoing.get_mut(&transfer) else { return };
+                t.planned = t.planned.saturating_sub(1);
                 t.on_data_sent(payload, self.now);
                 self.watch(transfer);
                 self.tell_writable(transfer);
@@ -137,13 +134,29 @@ impl Connection {
                 self.signals.pop_front();
                 self.planned_signals = self.planned_signals.saturating_sub(1);
             }
+            Source::Start { transfer } => {
+                sent.control.add(len);
+                if let Some(t) = self.outgoing.get_mut(&transfer) {
+                    t.planned = t.planned.saturating_sub(1);
+                }
+            }
+            Source::Ping => {
+                sent.control.add(len);
+                let ping = self.link.as_mut().and_then(|link| link.ping.outstanding.as_mut());
+                if let Some((_, began)) = ping {
+                    *began = Some(self.now);
+                }
+            }
             _ => sent.control.add(len),
         }
     }
 
     /// An item leaves: if its transfer waits for an answer to it, it does so from now on.
     fn begin_to_wait(&mut self, number: u64) {
-        let Some((Kind::OFFER | Kind::FINISH, id)) = self.send.control.item(number) else { return };
+        let Some((Kind::OFFER | Kind::FINISH | Kind::CANCEL, id)) = self.send.control.item(number)
+        else {
+            return;
+        };
         let Some(transfer) = TransferId::from_wire(id) else { return };
         let Some(t) = self.outgoing.get_mut(&transfer) else { return };
         t.progressed = self.now;
@@ -154,6 +167,21 @@ impl Connection {
     pub(super) fn unplan(&mut self) {
         while let Some(source) = self.link.as_mut().and_then(|link| link.plan.take_back()) {
             self.undo(source);
+        }
+    }
+
+    /// Takes back all items and bulk that have not begun: what control goes before them stays.
+    fn unplan_items(&mut self) {
+        while let Some(link) = self.link.as_mut().filter(|link| link.plan.has_items_or_bulk()) {
+            let Some(source) = link.plan.take_back() else { return };
+            self.undo(source);
+        }
+    }
+
+    /// Takes back what is planned of a transfer's data, and what goes after it, if there is any.
+    pub(super) fn unplan_data(&mut self, transfer: TransferId) {
+        if self.outgoing.get(&transfer).is_some_and(|t| t.planned > 0) {
+            self.unplan();
         }
     }
 
@@ -171,19 +199,20 @@ impl Connection {
                     self.own_budget.refund();
                 }
                 if let Some(t) = self.outgoing.get_mut(&transfer) {
-                    let offset = t.buffer.next().saturating_sub(payload as u64);
-                    t.buffer.rewind(offset);
+                    t.planned = t.planned.saturating_sub(1);
+                    t.buffer.uncut(payload);
                 }
-                self.queue_data(transfer);
+                self.requeue_data(transfer);
             }
             Source::Start { transfer } => {
                 if let Some(t) = self.outgoing.get_mut(&transfer) {
+                    t.planned = t.planned.saturating_sub(1);
                     t.undo_start();
                     if t.wants_restart() {
                         self.restarts.push_back(transfer);
                     }
                 }
-                self.queue_data(transfer);
+                self.requeue_data(transfer);
             }
             Source::Acknowledgement => link.acknowledgement.on_taken_back(),
             Source::Credit(transfer) => self.force_credit(transfer),
@@ -213,7 +242,7 @@ impl Connection {
             link.acknowledgement.handle_timeout(now);
         }
         if self.has_urgent_control() {
-            self.unplan();
+            self.unplan_items();
         }
         loop {
             let Some(link) = &self.link else { return };
@@ -228,40 +257,49 @@ impl Connection {
     }
 
     /// Whether control waits that should not go behind what is planned and has not begun.
-    fn has_urgent_control(&self) -> bool {
+    fn has_urgent_control(&mut self) -> bool {
         let Some(link) = self.link.as_ref().filter(|link| link.plan.has_items_or_bulk()) else {
             return false;
         };
-        let framed = self.send.control.framed();
-        let may_go = |transfer| {
-            let accept = self.incoming.get(transfer).and_then(|t| t.accept_item);
-            accept.is_none_or(|item| item < framed)
-        };
         (link.acknowledgement.is_due() && !link.plan.has_acknowledgement())
             || (link.ping.answer.is_some() && !link.plan.has_pong())
-            || self.credits.iter().any(may_go)
+            || self.next_credit().is_some()
+    }
+
+    /// The transfer whose CREDIT goes next. One whose ACCEPT has not gone is taken from the queue,
+    /// as it comes there again when that goes.
+    fn next_credit(&mut self) -> Option<TransferId> {
+        let framed = self.send.control.framed();
+        while let Some(&transfer) = self.credits.front() {
+            if let Some(t) = self.incoming.get_mut(&transfer) {
+                if t.accept_item.is_none_or(|item| item < framed) {
+                    return Some(transfer);
+                }
+                t.is_credit_queued = false;
+            }
+            self.credits.pop_front();
+        }
+        None
     }
 
     /// Plans the frame that goes next; `false` if there is none for now.
     fn plan_next(&mut self, now: Time) -> bool {
         let [may_chat, may_message] = Lane::ALL.map(|lane| self.may_plan(lane, now));
+        let Some(schedule) = self.link.as_ref().map(|link| link.plan.schedule()) else {
+            return false;
+        };
         let item_waits = may_chat || may_message;
-        let may_control = !item_waits || self.schedule.control_run < CONTROL_RUN;
+        let may_control = !item_waits || schedule.has_room_for_control();
         if (may_control && self.plan_control(now)) || self.plan_restart() {
             return true;
         }
         if may_chat && self.send.chat.starts_a_run() {
             return self.plan_item(Lane::Chat, now);
         }
-        if self.schedule.items_since_bulk >= BULK_SHARE && self.plan_bulk(now) {
+        if schedule.owes_bulk() && self.plan_bulk(now) {
             return true;
         }
-        let turn = if self.schedule.is_control_lane_next {
-            [Lane::Control, Lane::Chat]
-        } else {
-            [Lane::Chat, Lane::Control]
-        };
-        turn.into_iter().any(|lane| self.plan_item(lane, now)) || self.plan_bulk(now)
+        schedule.turn().into_iter().any(|lane| self.plan_item(lane, now)) || self.plan_bulk(now)
     }
 
     /// Whether a frame of the lane can go now, as far as limits, pace and budget allow.
@@ -279,15 +317,7 @@ impl Connection {
     }
 
     fn plan_control(&mut self, now: Time) -> bool {
-        let planned = self.plan_ack(now)
-            || self.plan_credit()
-            || self.plan_ping(now)
-            || self.plan_signal(now);
-        let Some(len) = planned.then(|| self.link.as_ref().map_or(0, |l| l.plan.last_len())) else {
-            return false;
-        };
-        self.schedule.control_run = self.schedule.control_run.saturating_add(len);
-        true
+        self.plan_ack(now) || self.plan_credit() || self.plan_ping(now) || self.plan_signal(now)
     }
 
     fn plan_ack(&mut self, now: Time) -> bool {
@@ -313,25 +343,17 @@ impl Connection {
     }
 
     fn plan_credit(&mut self) -> bool {
-        let framed = self.send.control.framed();
-        for _ in 0..self.credits.len() {
-            let Some(transfer) = self.credits.pop_front() else { break };
-            let Some(t) = self.incoming.get_mut(&transfer) else { continue };
-            if t.accept_item.is_some_and(|item| item >= framed) {
-                // ACCEPT has to go first.
-                self.credits.push_back(transfer);
-                continue;
-            }
-            t.is_credit_queued = false;
-            let credit = t.credit();
-            t.grant(credit, self.now);
-            self.watch(transfer);
-            let Some(link) = &mut self.link else { return false };
-            let source = Source::Credit(transfer);
-            let id = transfer.to_wire();
-            return link.plan.stage(Kind::CREDIT, id, source, |out| credit.encode(out)).is_ok();
-        }
-        false
+        let Some(transfer) = self.next_credit() else { return false };
+        self.credits.pop_front();
+        let Some(t) = self.incoming.get_mut(&transfer) else { return false };
+        t.is_credit_queued = false;
+        let credit = t.credit();
+        t.grant(credit, self.now);
+        self.watch(transfer);
+        let Some(link) = &mut self.link else { return false };
+        let source = Source::Credit(transfer);
+        let id = transfer.to_wire();
+        link.plan.stage(Kind::CREDIT, id, source, |out| credit.encode(out)).is_ok()
     }
 
     fn plan_ping(&mut self, now: Time) -> bool {
@@ -348,7 +370,7 @@ impl Connection {
         }
         link.ping.wanted = false;
         link.ping.count = link.ping.count.wrapping_add(1);
-        link.ping.outstanding = Some((link.ping.count, now));
+        link.ping.outstanding = Some((link.ping.count, None));
         link.ping.last = Some(now);
         let ping = Ping { token: link.ping.count.to_be_bytes() };
         link.plan.stage(Kind::PING, 0, Source::Ping, |out| ping.encode(out)).is_ok()
@@ -381,11 +403,14 @@ impl Connection {
         let payload = frame.payload.len();
         let ends = frame.header.kind != Kind::PART;
         let source = Source::Item { lane, number: frame.number, payload, ends, is_costly };
-        link.send_payload(frame.header, frame.payload, source);
-        let len = framed_len(payload);
-        self.schedule.control_run = 0;
-        self.schedule.items_since_bulk = self.schedule.items_since_bulk.saturating_add(len);
-        self.schedule.is_control_lane_next = lane == Lane::Chat;
+        let header = frame.header;
+        link.send_payload(header, frame.payload, source);
+        // What may not go before it can go now.
+        match (header.kind, TransferId::from_wire(header.id)) {
+            (Kind::ACCEPT, Some(transfer)) => self.force_credit(transfer),
+            (Kind::OFFER, Some(transfer)) => self.queue_data(transfer),
+            _ => {}
+        }
         true
     }
 
@@ -403,6 +428,7 @@ impl Connection {
     fn stage_start(&mut self, transfer: TransferId) -> bool {
         let Some(t) = self.outgoing.get_mut(&transfer) else { return false };
         let Some(link) = &mut self.link else { return false };
+        t.planned = t.planned.saturating_add(1);
         let start = Start { offset: t.start() };
         let source = Source::Start { transfer };
         link.plan.stage(Kind::START, transfer.to_wire(), source, |out| start.encode(out)).is_ok()
@@ -421,13 +447,18 @@ impl Connection {
             let Some(t) = self.outgoing.get_mut(&transfer) else { continue };
             let Some(len) = t.frame_len(limit, has_budget) else {
                 t.is_in_ring = false;
-                self.is_out_of_budget |= t.is_ready();
+                if t.is_ready() {
+                    self.is_out_of_budget = true;
+                    if !core::mem::replace(&mut t.is_out_of_budget, true) {
+                        self.out_of_budget.push_back(transfer);
+                    }
+                }
                 self.watch(transfer);
                 continue;
             };
             if t.item >= framed {
-                // Its OFFER has to go first.
-                self.ring.push_back(transfer);
+                // Its OFFER has to go first, and puts it here again.
+                t.is_in_ring = false;
                 continue;
             }
             if t.needs_start() {
@@ -439,6 +470,7 @@ impl Connection {
             let id = transfer.to_wire();
             let is_small = t.is_costly(len);
             let payload = t.cut(len);
+            t.planned = t.planned.saturating_add(1);
             if t.waits_for_peer() {
                 // From here on, whenever the last credit came.
                 t.progressed = now;
@@ -449,7 +481,6 @@ impl Connection {
             let source = Source::Data { transfer, payload: payload_len, is_costly };
             link.send_payload(Header { length, kind: Kind::DATA, id }, payload, source);
             self.ring.push_back(transfer);
-            self.schedule.items_since_bulk = 0;
             return true;
         }
         false
@@ -488,6 +519,6 @@ impl Connection {
         if let Some(event) = self.events.pop_front() {
             return Some(event);
         }
-        self.poll_news()
+        self.poll_news().or_else(|| self.poll_may_offer())
     }
 }

@@ -24,7 +24,8 @@ use super::{DecodeError, EncodeError, Kind};
 pub struct Batch<'a> {
     /// A proposal for a name: 1 to 255 bytes without a NUL.
     pub name: Cow<'a, str>,
-    /// Most members that will be offered.
+    /// Members. Never more are offered, and just as many before the batch can be stored: a sender that
+    /// has fewer in the end cancels it.
     pub count: u32,
     /// Bytes of their content in all.
     pub bytes: u64,

@@ -38,7 +38,7 @@ pub struct Offer<'a> {
     pub media_type: Option<Cow<'a, str>>,
     /// The application's own, at most 4096 bytes.
     pub metadata: Cow<'a, [u8]>,
-    /// Whether the sender can go back to any offset.
+    /// Whether the sender can go back to any offset, and will when it is asked to after a break.
     pub is_seekable: bool,
     /// The digest of the content, if it is known.
     pub digest: Option<Digest>,
@@ -84,6 +84,11 @@ impl<'a> Offer<'a> {
     }
 
     /// Says that it [can be sent from any offset](Self::is_seekable).
+    ///
+    /// It is a promise: the machine then lets go of bytes that have left, instead of keeping them
+    /// until the peer has received them, and after a break asks for them with `proto`'s
+    /// `Event::Rewind`, also after FINISH. If the application does not answer that, the transfer
+    /// stalls until the receiver gives it up.
     #[must_use]
     pub fn seekable(mut self) -> Self {
         self.is_seekable = true;

@@ -5,7 +5,7 @@ use super::Side;
 /// Names a transfer or a batch: who offered it, and a number that this side counts from 1.
 ///
 /// The number is at most 2³¹ − 1; on the wire bit 31 says who offered. They are ordered as the
-/// integers on the wire, the client's first.
+/// integers on the wire, the client's first. A transfer has the same id at both ends.
 ///
 /// # Examples
 ///

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use duologue::proto::{Acceptance, ActionError, Conclusion, Config, Error, Event};
+use duologue::proto::{Acceptance, ActionError, Conclusion, Config, Error, Event, Receipt};
 use duologue::wire::{
     Accept, Ack, Chat, CloseCode, Credit, Digest, Finish, Frame, Header, Kind, Limits, Message,
     Offer, Start, TransferCode, Verdict,
@@ -101,6 +101,56 @@ fn a6_acknowledgements_of_what_was_not_sent_or_that_go_back() {
         let received = peer.stream.theirs.len() as u64;
         let result = peer.send(0, Frame::Ack(Ack { next: [0, 0], received }));
         peer.assert_refused(result, CloseCode::PROTOCOL);
+    }
+}
+
+#[test]
+fn a6_no_item_is_acknowledged_before_its_last_byte_is() {
+    for victim in ROLES {
+        for lane in [0, 1] {
+            let mut one = [0, 0];
+            one[lane] = 1;
+            let said = |read: usize| {
+                let mut peer = RawPeer::open(victim);
+                peer.is_reading = false;
+                if lane == 0 {
+                    peer.victim().send_chat(&Chat::new("one")).unwrap();
+                } else {
+                    let body = b"one"[..].into();
+                    let (message_type, is_reply, correlation) = (1, false, 0);
+                    let message = Message { message_type, is_reply, correlation, body };
+                    peer.victim().send_message(&message).unwrap();
+                }
+                let before = peer.stream.theirs.len() as u64;
+                while read == usize::MAX && peer.read(read) > 0 {}
+                peer.read(read);
+                (peer, before)
+            };
+            // All of it has left, but the peer says that it has none of it, or not its last byte.
+            for missing in [u64::MAX, 1] {
+                let (mut peer, before) = said(usize::MAX);
+                let received =
+                    (peer.stream.theirs.len() as u64).saturating_sub(missing).max(before);
+                let result = peer.send(0, Frame::Ack(Ack { next: one, received }));
+                peer.is_reading = true;
+                peer.assert_refused(result, CloseCode::PROTOCOL);
+            }
+            // No more than its first byte has left: it is not delivered, whatever the peer says.
+            let (mut peer, before) = said(1);
+            assert_eq!(peer.stream.theirs.len() as u64, before + 1);
+            let ack = Ack { next: one, received: before + 1 };
+            let result = peer.send(0, Frame::Ack(ack));
+            assert_eq!(result.unwrap_err().code(), Some(CloseCode::PROTOCOL));
+            let told = |event: &Event<'_>| matches!(event, Event::Receipts { receipt, .. } if *receipt == Receipt::Delivered);
+            assert!(!peer.events.iter().any(told));
+            // What came on an earlier stream is acknowledged by its number alone.
+            let (mut peer, _) = said(usize::MAX);
+            peer.cut();
+            peer.is_reading = true;
+            peer.resume(one);
+            peer.send(0, Frame::Ack(Ack { next: one, received: 0 })).unwrap();
+            assert!(peer.events.iter().any(told));
+        }
     }
 }
 

@@ -254,6 +254,48 @@ fn h41_a_token_of_one_conversation_is_none_for_another() {
 }
 
 #[test]
+fn h41_a_handshake_made_for_another_object_of_the_conversation_does_no_harm() {
+    let mut older = RawPeer::open(Side::Server);
+    // The same conversation, begun anew: it has another secret.
+    let mut newer = RawPeer::unopened(Side::Server, older.config.clone());
+    let stream = StreamParameters::new([77; 32]);
+    newer.acceptor = Some(Acceptor::new(newer.config.clone(), stream, newer.now));
+    newer.greet();
+    newer.accept_victim();
+    newer.victim_accepts();
+    newer.send(0, Frame::Chat(Chat::new("first"))).unwrap();
+    newer.settle();
+    assert_eq!(older.victim().conversation(), newer.victim().conversation());
+    older.cut();
+    older.reattach();
+    let resume = older.resume_from([0, 0]);
+    older.send(0, Frame::Resume(resume)).unwrap();
+    let mut resuming = older.resuming.take().unwrap();
+    resuming.accept_peer();
+    assert!(resuming.is_ready());
+    let now = newer.now;
+    let refused = newer.victim().resume(resuming, now).unwrap_err();
+    assert_eq!(refused.error().and_then(|error| error.code()), Some(CloseCode::PROOF));
+    newer.drain();
+    assert!(newer.victim().is_open() && !newer.victim().is_detached());
+    assert!(newer.events.is_empty(), "{:?}", newer.events);
+    newer.send(0, Frame::Chat(Chat::new("second"))).unwrap();
+    assert!(matches!(newer.events.last(), Some(Event::Chat { .. })));
+    // Nor for one that is not open yet.
+    older.reattach();
+    let resume = older.resume_from([0, 0]);
+    older.send(0, Frame::Resume(resume)).unwrap();
+    let mut resuming = older.resuming.take().unwrap();
+    resuming.accept_peer();
+    let mut unopened = RawPeer::unopened(Side::Server, older.config.clone());
+    unopened.greet();
+    assert!(unopened.victim().resume(resuming, now).is_err());
+    unopened.accept_victim();
+    unopened.victim_accepts();
+    assert!(unopened.victim().is_open());
+}
+
+#[test]
 fn h41_a12_an_attach_that_is_played_again_proves_nothing() {
     let mut peer = broken(Side::Server);
     peer.reattach();

@@ -7,7 +7,7 @@ use duologue::proto::{CloseReason, Config, DetachReason, Error, Event};
 use duologue::time::Time;
 use duologue::wire::{
     Accept, Chat, CloseCode, Credit, Frame, Goodbye, Kind, Limits, MAX_INTEGER, Offer, PREFACE,
-    Ping, Side, TransferCode,
+    Pause, Ping, Side, TransferCode,
 };
 
 use crate::raw_peer::{ROLES, RawPeer};
@@ -280,6 +280,64 @@ fn h24_a_peer_that_is_alive_but_sends_nothing_of_its_file_stalls() {
         assert!(matches!(&verdicts[..], [Frame::Verdict(v)]
             if v.code == TransferCode::STALLED && v.total == 2000));
         assert!(peer.victim().is_open() && !peer.victim().is_detached());
+    }
+}
+
+#[test]
+fn h24_a_pong_to_a_ping_that_has_not_left_measures_nothing() {
+    for victim in ROLES {
+        let mut peer = RawPeer::open(victim);
+        let pong = |number: u64| Frame::Pong(Ping { token: number.to_be_bytes() });
+        peer.send(0, pong(1)).unwrap();
+        peer.is_reading = false;
+        peer.now = peer.now.saturating_add(Duration::from_secs(21));
+        let now = peer.now;
+        peer.victim().handle_timeout(now);
+        assert!(peer.victim().poll_transmit(now).len() >= 16, "a PING is planned");
+        let before = peer.victim().round_trip();
+        peer.now = peer.now.saturating_add(Duration::from_secs(1));
+        peer.send(0, pong(2)).unwrap();
+        assert_eq!(peer.victim().round_trip(), before);
+        // It leaves, and is answered a second later: its time began when it left.
+        peer.stream.frames.clear();
+        peer.drain();
+        let pings = peer.frames_of(Kind::PING);
+        assert_eq!(pings, [Frame::Ping(Ping { token: 2_u64.to_be_bytes() })]);
+        peer.now = peer.now.saturating_add(Duration::from_secs(8));
+        peer.send(0, pong(2)).unwrap();
+        let (before, after) = (before.unwrap_or_default(), peer.victim().round_trip().unwrap());
+        assert_eq!(after, (before * 7 + Duration::from_secs(8)) / 8);
+    }
+}
+
+#[test]
+fn h24_a_pause_that_changes_nothing_is_no_progress() {
+    for victim in ROLES {
+        for is_ours in [false, true] {
+            let mut peer = RawPeer::open(victim);
+            let id = if is_ours {
+                let now = peer.now;
+                let id = peer.victim().offer(&Offer::new("file"), now).unwrap();
+                peer.converse();
+                peer.send(id.to_wire(), Frame::Accept(Accept::default())).unwrap();
+                peer.victim().send_data(id, 0, Bytes::from_static(b"held back")).unwrap();
+                id
+            } else {
+                offer(&mut peer, 1, &Offer::new("file").size(100_000)).unwrap();
+                accept(&mut peer, 1);
+                transfer(peer.ours(1))
+            };
+            for is_early in [true, false] {
+                for _ in 0..if is_early { 11 } else { 2 } {
+                    peer.wait(Duration::from_secs(10));
+                    let pause = Frame::Pause(Pause { is_paused: false });
+                    peer.send(id.to_wire(), pause).unwrap();
+                    peer.converse();
+                }
+                let is_expired = peer.events.contains(&Event::Expired { transfer: id });
+                assert_eq!(is_expired, !is_early, "ours: {is_ours}");
+            }
+        }
     }
 }
 

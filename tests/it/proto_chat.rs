@@ -133,8 +133,6 @@ fn receipts_of_many_are_one_range() {
         pair.client.say(now, &format!("{number}")).unwrap();
     }
     exchange(&mut pair, Side::Client);
-    server(&mut pair, Call::Take(ItemId { lane: Lane::Chat, number: 299 })).unwrap();
-    pair.run_for(millis(1));
     // Two acknowledgements before anybody polls are one event.
     let now = pair.now();
     let ack = |next, received| {

@@ -52,6 +52,16 @@ fn receipts(events: &[Event<'_>], wanted: Lane) -> Vec<(u64, Receipt)> {
 }
 
 #[test]
+fn a_conversation_that_waits_for_the_goodbye_is_not_detached() {
+    let mut duo = open();
+    let now = duo.now;
+    duo.client.close(DONE, "", now).unwrap();
+    assert!(!said(&mut duo.client, now).is_empty(), "the goodbye");
+    assert!(duo.client.is_write_closed() && !duo.client.is_closed());
+    assert!(!duo.client.is_detached());
+}
+
+#[test]
 fn a_graceful_close_sends_what_is_queued_first() {
     let code = CloseCode::application(50_000).unwrap();
     for side in SIDES {

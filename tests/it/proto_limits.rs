@@ -217,6 +217,42 @@ fn undecided_offers_are_bounded() {
 }
 
 #[test]
+fn who_met_a_limit_of_offers_is_told_once_when_there_is_room() {
+    let mut pair = open_to(Config::builder().max_undecided(2).max_transfers(3));
+    pair.server_mut().behaviour.accepts_offers = false;
+    pair.server_mut().behaviour.concludes = false;
+    let told = |pair: &mut Pair| {
+        let told = pick(&pair.client, |event| matches!(event, Event::MayOffer).then_some(()));
+        pair.client.events.clear();
+        told.len()
+    };
+    let [first, second] = ["a", "b"].map(|name| offer(&mut pair, Offer::new(name).size(0)));
+    pair.run_for(millis(100));
+    assert_eq!(told(&mut pair), 0, "nobody was refused");
+    let another = |pair: &mut Pair| client(pair, Call::Offer(Offer::new("c").size(0)));
+    assert_eq!(another(&mut pair), Err(ActionError::PeerLimit));
+    assert_eq!(another(&mut pair), Err(ActionError::PeerLimit));
+    pair.run_for(millis(100));
+    assert_eq!(told(&mut pair), 0, "nothing has changed");
+    for id in [first, second] {
+        server(&mut pair, Call::Accept(id, Default::default())).unwrap();
+    }
+    pair.run_for(millis(100));
+    assert_eq!(told(&mut pair), 1);
+    another(&mut pair).unwrap();
+    assert_eq!(another(&mut pair), Err(ActionError::PeerLimit), "three have not ended");
+    server(&mut pair, Call::Failed(first, TransferCode::NO_SPACE, String::new())).unwrap();
+    pair.run_for(millis(100));
+    assert_eq!(told(&mut pair), 1);
+    another(&mut pair).unwrap();
+    // One that accepts none tells nothing.
+    let mut pair = open_to(Config::builder().max_transfers(0));
+    assert_eq!(another(&mut pair), Err(ActionError::PeerLimit));
+    pair.run_for(millis(100));
+    assert_eq!(told(&mut pair), 0);
+}
+
+#[test]
 fn none_means_none() {
     for config in [Config::builder().max_transfers(0), Config::builder().max_undecided(0)] {
         let mut pair = open_to(config);

@@ -137,6 +137,56 @@ fn toggling_a_pause_without_end_is_blocked_in_the_end() {
     finish_all(&mut pair);
 }
 
+#[test]
+fn toggling_without_end_is_no_flood_of_an_honest_side() {
+    for side in [Side::Client, Side::Server] {
+        let (mut pair, id) = underway();
+        let mut result = Ok(());
+        for round in 0..5000 {
+            let now = pair.now();
+            let call = Call::Pause(id, round % 2 == 0);
+            result = pair.end(side).machine.call(now, call).map(drop);
+            if result.is_err() {
+                break;
+            }
+            if round % 100 == 98 {
+                pair.run_for(millis(2000));
+            }
+        }
+        // What is above the budget waits for it, until the queue is full. The receiver's last word
+        // comes so late that the file may have gone meanwhile.
+        let is_over = Err(ActionError::UnknownTransfer(id));
+        assert!(result == Err(ActionError::Blocked) || (side == Side::Server && result == is_over));
+        pair.run_for(millis(100_000));
+        assert!(pair.client.machine.is_open() && pair.server().machine.is_open());
+    }
+}
+
+#[test]
+fn a_receiver_may_pause_for_every_32_kib_of_a_file() {
+    let link = LinkOptions { rate: Some(10_000_000), latency: millis(1), ..LinkOptions::default() };
+    let mut pair = open_with(Config::default(), Config::default(), link);
+    let now = pair.now();
+    let size = 40_000_000;
+    let id = pair.client.offer(now, 1, size, true).unwrap();
+    let mut next = 32_768;
+    while next < size {
+        let most = 100_000;
+        pair.drive(most, |pair| {
+            pair.server().incoming.get(&id).is_some_and(|t| t.received >= next)
+        })
+        .unwrap();
+        for is_paused in [true, false] {
+            server(&mut pair, Call::Pause(id, is_paused)).unwrap();
+            pair.run_for(millis(1));
+        }
+        next += 32_768;
+    }
+    finish_all(&mut pair);
+    // Four seconds for the bytes, and three milliseconds for each of 1200 pauses.
+    assert!(pair.now() < now.saturating_add(millis(12_000)), "{:?}", pair.now());
+}
+
 fn cancel(id: TransferId) -> Call {
     Call::Cancel(id, CANCELLED, "enough".into())
 }
@@ -287,4 +337,32 @@ fn many_files_cancelled_one_after_the_other_are_no_flood() {
     assert!(verdict(&pair, last.unwrap()).is_some());
     assert_eq!(pair.client.machine.error(), None);
     assert_eq!(pair.server().machine.error(), None);
+}
+
+#[test]
+fn a_cancel_goes_before_all_bulk_that_has_not_left() {
+    let link = LinkOptions {
+        rate: Some(125_000),
+        latency: millis(10),
+        segment: 1448,
+        ..LinkOptions::default()
+    };
+    let mut pair = open_with(Config::default(), Config::default(), link);
+    let now = pair.now();
+    let ids: Vec<_> =
+        (0..10).map(|seed| pair.client.offer(now, seed, 10 << 20, true).unwrap()).collect();
+    pair.run_for(millis(3000));
+    for id in ids {
+        let asked = pair.now();
+        let cancel = Call::Cancel(id, TransferCode::CANCELLED, String::new());
+        client(&mut pair, cancel).unwrap();
+        while !pair.server().incoming[&id].is_cancel_asked {
+            pair.run_for(millis(1));
+        }
+        let took = pair.now().saturating_duration_since(asked);
+        // A frame of 1 KiB takes 8 ms here. It waits for the pace of one, as all of its lane does;
+        // two are under way before it, and the path takes 10 ms.
+        assert!(took <= millis(36), "{took:?}");
+        pair.run_for(millis(200));
+    }
 }

@@ -228,7 +228,11 @@ fn send(cell: Cell<'_>, victim: Side, lane: Lane) {
             let last = if cell.row == "queued" { Receipt::NotSent } else { Receipt::Unknown };
             assert_eq!(receipts(&peer, lane), [last]);
         }
-        ("acknowledged", "delivered") => {
+        ("acknowledged", "delivered; `protocol` if it ends beyond *received*") => {
+            let mut other = bring(cell.row, victim, lane);
+            let result = other.send(0, Frame::Ack(Ack { next: one, received: received - 1 }));
+            result.unwrap_err();
+            assert_eq!(receipts(&other, lane), [Receipt::Unknown]);
             peer.send(0, Frame::Ack(Ack { next: one, received })).unwrap();
             assert_eq!(receipts(&peer, lane), [Receipt::Delivered]);
         }

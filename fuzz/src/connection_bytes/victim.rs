@@ -297,17 +297,11 @@ impl Victim {
                     self.release(usize::MAX);
                 }
             }
-            Event::Started { transfer, offset: 0 } => {
-                self.unreleased.remove(&transfer);
-            }
             Event::Offered { transfer, .. } | Event::BatchOffered { transfer, .. } => {
                 self.decide(transfer);
             }
-            Event::CancelAsked { transfer, .. } => {
-                self.unreleased.remove(&transfer);
-                if self.habits & 8 != 0 {
-                    self.conclude(transfer, false);
-                }
+            Event::CancelAsked { transfer, .. } if self.habits & 8 != 0 => {
+                self.conclude(transfer, false);
             }
             Event::Finished { transfer, .. } => {
                 self.conclude(transfer, true);
@@ -357,9 +351,7 @@ impl Victim {
         } else {
             Conclusion::Failed { code: TransferCode::NO_SPACE, text: "full" }
         };
-        if connection.conclude(transfer, &conclusion).is_ok() {
-            self.unreleased.remove(&transfer);
-        }
+        let _ = connection.conclude(transfer, &conclusion);
     }
 
     fn send_data(&mut self, transfer: TransferId) {

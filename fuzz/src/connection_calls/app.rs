@@ -62,7 +62,6 @@ pub struct In {
     pub stored: u32,
     pub is_accepted: bool,
     pub received: u64,
-    pub unreleased: u64,
     pub limit: u64,
     pub has_restarted: bool,
     pub total: Option<u64>,
@@ -78,6 +77,8 @@ pub struct App {
     pub chats_seen: usize,
     pub messages_seen: usize,
     pub untaken: [VecDeque<(ItemId, usize)>; 2],
+    /// Bytes handed out and not released, whatever became of their transfer.
+    pub kept: BTreeMap<TransferId, u64>,
     pub resolved: [u64; 2],
     pub outgoing: BTreeMap<TransferId, Out>,
     pub incoming: BTreeMap<TransferId, In>,
@@ -133,6 +134,7 @@ impl App {
             chats_seen: 0,
             messages_seen: 0,
             untaken: Default::default(),
+            kept: BTreeMap::new(),
             resolved: [0; 2],
             outgoing: BTreeMap::new(),
             incoming: BTreeMap::new(),
@@ -158,7 +160,7 @@ impl App {
     /// Bytes that were handed out and neither taken nor released.
     pub fn held(&self) -> usize {
         let items: usize = self.untaken.iter().flatten().map(|(_, size)| size).sum();
-        items + self.incoming.values().map(|t| t.unreleased as usize).sum::<usize>()
+        items + self.kept.values().sum::<u64>() as usize
     }
 
     pub fn is_done(&self, peer: &Truth) -> bool {
@@ -429,17 +431,18 @@ impl App {
     }
 
     pub fn release(&mut self, machine: &mut Connection, pick: usize, len: usize, now: Time) {
-        let Some(transfer) = self.nth(false, pick) else { return };
-        let t = self.incoming.get_mut(&transfer).expect("it is open");
-        t.unreleased = t.unreleased.saturating_sub(len as u64);
+        let ids: Vec<_> = self.kept.keys().chain(self.incoming.keys()).copied().collect();
+        let Some(&transfer) = ids.get(pick % ids.len().max(1)) else { return };
+        if let Some(kept) = self.kept.get_mut(&transfer) {
+            *kept = kept.saturating_sub(len as u64);
+        }
+        self.kept.retain(|_, kept| *kept > 0);
         machine.release(transfer, len, now);
     }
 
     pub fn release_all(&mut self, machine: &mut Connection, now: Time) {
-        for pick in 0..self.incoming.len() {
-            let transfer = self.nth(false, pick).expect("there are as many");
-            let len = self.incoming[&transfer].unreleased as usize;
-            self.release(machine, pick, len, now);
+        for (transfer, len) in std::mem::take(&mut self.kept) {
+            machine.release(transfer, len as usize, now);
         }
     }
 
@@ -503,11 +506,13 @@ impl App {
             if t.is_cancel_asked {
                 continue;
             }
-            let ahead = t.limit.saturating_sub(t.received - t.unreleased);
+            let ahead = t.limit.saturating_sub(t.received);
             assert!(ahead <= reserved + window, "{ahead} of {t:?}");
             (open, sum) = (open + 1, sum + ahead);
         }
         assert!(sum <= window + reserved * open, "{sum} bytes for {open} transfers");
+        let (all, kept) = (u64::from(config.limits().transfers), self.kept.values().sum::<u64>());
+        assert!(kept + sum <= window + reserved * all, "{kept} bytes kept, and {sum} may come");
     }
 
     /// How much we may queue.

@@ -20,7 +20,7 @@ impl App {
         }
         match event {
             Event::PeerHello { is_resuming, .. } => assert!(!is_resuming),
-            Event::Open(_) | Event::LaneWritable(_) => {}
+            Event::Open(_) | Event::LaneWritable(_) | Event::MayOffer => {}
             Event::Chat { item, chat } => {
                 let number = self.chats_seen;
                 assert_eq!(item, ItemId { lane: Lane::Chat, number: number as u64 });
@@ -41,6 +41,10 @@ impl App {
                 self.on_receipts(&peer, index(lane), numbers);
             }
             Event::Expired { transfer } => self.on_expired(transfer),
+            Event::Abandoned { transfer } => {
+                let out = self.outgoing.remove(&transfer).expect("it is open");
+                assert!(out.is_cancelled, "{out:?} was not asked to end");
+            }
             event => self.on_transfer_event(peer, event),
         }
     }
@@ -87,6 +91,10 @@ impl App {
                 let said = (offer.size, offer.is_seekable, offer.batch, offer.is_directory);
                 assert_eq!(said, (spec.size, spec.is_seekable, spec.batch, spec.is_directory));
                 self.on_offered(transfer, spec);
+            }
+            Event::Refused { offer, .. } => {
+                let batch = offer.batch.and_then(|id| self.incoming.get_mut(&id));
+                batch.expect("it is a member").members += 1;
             }
             Event::BatchOffered { transfer, batch, .. } => {
                 assert_eq!(batch.count, peer.truth.batches[&transfer]);
@@ -135,7 +143,7 @@ impl App {
             Event::Started { transfer, offset } if is_known(transfer) => {
                 let t = self.incoming.get_mut(&transfer).expect("it is open");
                 if offset == 0 && t.received > 0 {
-                    (t.received, t.unreleased, t.limit, t.has_restarted) = (0, 0, 0, true);
+                    (t.received, t.limit, t.has_restarted) = (0, 0, true);
                 }
                 assert_eq!(t.received, offset);
             }
@@ -145,7 +153,7 @@ impl App {
                 assert_eq!(t.received, offset, "{transfer}");
                 assert!(content(transfer).matches(offset, &data), "{transfer} at {offset}");
                 t.received += data.len() as u64;
-                t.unreleased += data.len() as u64;
+                *self.kept.entry(transfer).or_default() += data.len() as u64;
                 assert!(t.received <= t.limit && t.received <= t.spec.len, "{t:?}");
             }
             Event::Finished { transfer, finish, .. } if is_known(transfer) => {

@@ -236,7 +236,8 @@ impl World {
     }
 
     fn act_release(&mut self, pick: usize, len: u64) {
-        let like = |t: &Theirs| t.state == State::Open && t.sent > t.released;
+        // Also of those that have ended.
+        let like = |t: &Theirs| t.sent > t.released;
         let Some(id) = self.model.theirs_like(pick, like) else { return };
         let t = self.model.theirs.get_mut(&id).expect("it is there");
         let len = len.min(t.sent - t.released);

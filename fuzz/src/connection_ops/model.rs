@@ -26,6 +26,8 @@ pub struct Lane {
     pub heard: u64,
     pub acknowledged: u64,
     pub unacknowledged: VecDeque<usize>,
+    /// Bytes of the stream with which each of these had come whole.
+    pub ends: VecDeque<u64>,
     /// What the peer said, what of it was not taken, and what the machine acknowledged.
     pub said: u64,
     pub untaken: VecDeque<(u64, usize)>,

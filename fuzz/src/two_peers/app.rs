@@ -53,7 +53,6 @@ pub struct In {
     /// The bytes before `received` are right.
     is_sound: bool,
     received: u64,
-    unreleased: usize,
     total: Option<u64>,
     is_cancel_asked: bool,
     is_paused: bool,
@@ -77,6 +76,8 @@ pub struct App {
     pub outgoing: BTreeMap<TransferId, Out>,
     pub incoming: BTreeMap<TransferId, In>,
     pub untaken: [VecDeque<Untaken>; 2],
+    /// Bytes handed out and not released, whatever became of their transfer.
+    kept: BTreeMap<TransferId, usize>,
     pub resolved: [u64; 2],
     pub expired: u32,
     pub wants_acceptance: bool,
@@ -101,6 +102,7 @@ impl App {
             outgoing: BTreeMap::new(),
             incoming: BTreeMap::new(),
             untaken: Default::default(),
+            kept: BTreeMap::new(),
             resolved: [0; 2],
             expired: 0,
             wants_acceptance: false,
@@ -217,7 +219,7 @@ impl App {
     }
 
     pub fn unreleased(&self) -> usize {
-        self.incoming.values().map(|t| t.unreleased).sum()
+        self.kept.values().sum()
     }
 
     pub fn cancel(&mut self, machine: &mut Connection, pick: usize) {
@@ -379,16 +381,15 @@ impl App {
     }
 
     pub fn release(&mut self, machine: &mut Connection, now: Time, most: usize) {
-        for (id, t) in &mut self.incoming {
-            let len = t.unreleased.min(most);
-            if len > 0 {
-                t.unreleased -= len;
-                machine.release(*id, len, now);
-                if self.policy.syncs {
-                    machine.set_durable(*id, t.received, now);
-                }
+        for (id, kept) in &mut self.kept {
+            let len = most.min(*kept);
+            *kept -= len;
+            machine.release(*id, len, now);
+            if let Some(t) = self.incoming.get(id).filter(|_| self.policy.syncs) {
+                machine.set_durable(*id, t.received, now);
             }
         }
+        self.kept.retain(|_, kept| *kept > 0);
     }
 
     fn unpause(&mut self, machine: &mut Connection) {
@@ -506,7 +507,6 @@ impl In {
             is_accepted: spec.batch.is_some(),
             is_sound: true,
             received: 0,
-            unreleased: 0,
             total: None,
             is_cancel_asked: false,
             is_paused: false,

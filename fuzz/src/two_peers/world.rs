@@ -372,6 +372,8 @@ impl World {
                         used
                     }
                     Err(Error::Closed | Error::HandshakeTimedOut) => return,
+                    // It was refused when it was ready, and the client says goodbye.
+                    Err(error) if error.code() == Some(CloseCode::LIMIT) => return,
                     Err(error) => panic!("a resuming server accuses an honest client: {error}"),
                 },
                 End::Attached => {

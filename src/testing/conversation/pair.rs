@@ -297,7 +297,13 @@ impl Pair {
                 let written = self.down.pipe.write(now, &link, &bytes);
                 resuming.advance_transmit(written);
             }
-            Some(Newcomer { stage: Stage::Hello(_), .. }) => {}
+            // It has nothing to say but why it refuses.
+            Some(Newcomer { stage: Stage::Hello(acceptor), .. }) => {
+                let bytes: Vec<u8> =
+                    acceptor.poll_transmit().into_iter().flatten().copied().collect();
+                let written = self.down.pipe.write(now, &link, &bytes);
+                acceptor.advance_transmit(written);
+            }
             None => {
                 if let Some(server) = &mut self.server {
                     transmit(server, &mut self.down, now, &link);
@@ -367,7 +373,11 @@ impl Pair {
         newcomer.input.extend_from_slice(bytes);
         let mut rest = bytes;
         if let Stage::Hello(acceptor) = &mut newcomer.stage {
-            let Ok((used, request)) = acceptor.handle_input(now, rest) else { return };
+            let Ok((used, request)) = acceptor.handle_input(now, rest) else {
+                // It has last words to say.
+                self.newcomer = Some(newcomer);
+                return;
+            };
             rest = rest.get(used..).unwrap_or_default();
             if request.is_none() {
                 self.newcomer = Some(newcomer);
@@ -375,6 +385,10 @@ impl Pair {
             }
             newcomer.input.truncate(before.saturating_add(used));
             match self.route(newcomer) {
+                Some(refused @ Newcomer { stage: Stage::Hello(_), .. }) => {
+                    self.newcomer = Some(refused);
+                    return;
+                }
                 Some(resuming) => newcomer = resuming,
                 None => {
                     if let Some(server) = &mut self.server {
@@ -393,7 +407,8 @@ impl Pair {
         self.take_in(newcomer);
     }
 
-    /// A HELLO is whole: a conversation that is there is resumed, another one begins.
+    /// A HELLO is whole: a conversation that is there is resumed, or the client refused; another
+    /// one begins.
     fn route(&mut self, newcomer: Newcomer) -> Option<Newcomer> {
         let Newcomer { began, seed, input, stage } = newcomer;
         let Stage::Hello(acceptor) = stage else { return None };
@@ -405,9 +420,13 @@ impl Pair {
                 })
         });
         if let Some(server) = self.server.as_ref().filter(|_| is_known) {
-            let mut resuming = acceptor.resume(&server.machine, self.now).ok()?;
-            resuming.accept_peer();
-            let stage = Stage::Resuming(Box::new(resuming));
+            let stage = match acceptor.resume(&server.machine, self.now) {
+                Ok(mut resuming) => {
+                    resuming.accept_peer();
+                    Stage::Resuming(Box::new(resuming))
+                }
+                Err(refused) => Stage::Hello(refused),
+            };
             return Some(Newcomer { began, seed, input, stage });
         }
         let config = self.config.clone();
@@ -555,3 +574,6 @@ fn transmit(end: &mut Endpoint, direction: &mut Direction, now: Time, link: &Lin
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -38,11 +38,12 @@ impl App {
                 self.resolved[index(lane)] = numbers.end;
                 self.check_receipts(ledger, lane, numbers, receipt);
             }
-            Event::LaneWritable(_) => {}
+            Event::LaneWritable(_) | Event::MayOffer => {}
             Event::Detached(_) => assert!(self.is_open),
             Event::Goodbye { .. } => {}
             Event::Closed(reason) => {
                 self.closed = Some(reason);
+                self.kept.clear();
                 assert!(self.outgoing.is_empty() && self.incoming.is_empty());
                 let own = ledger.of(self.conversation, self.side);
                 if self.is_open {
@@ -134,6 +135,11 @@ impl App {
                     batch.members += 1;
                 }
             }
+            Event::Refused { item, offer, .. } => {
+                self.hand_out(item, 64, false);
+                let batch = offer.batch.and_then(|id| self.incoming.get_mut(&id));
+                batch.expect("it is a member").members += 1;
+            }
             Event::BatchOffered { item, transfer, batch } => {
                 self.hand_out(item, 64, false);
                 let new = In::new(Spec::NONE, Some(batch.count));
@@ -185,7 +191,7 @@ impl App {
             Event::Started { transfer, offset } => {
                 let t = self.incoming.get_mut(&transfer).expect("it is open");
                 if offset == 0 {
-                    (t.received, t.unreleased, t.is_sound) = (0, 0, true);
+                    (t.received, t.is_sound) = (0, true);
                 }
                 assert_eq!(t.received, offset);
             }
@@ -195,7 +201,7 @@ impl App {
                 let is_right = data[..] == content(t.spec.seed, offset, data.len());
                 assert!(is_right, "{transfer} at {offset}");
                 t.received += data.len() as u64;
-                t.unreleased += data.len();
+                *self.kept.entry(transfer).or_default() += data.len();
                 assert!(t.received <= t.spec.len);
             }
             Event::Finished { item, transfer, finish } => {
@@ -208,7 +214,6 @@ impl App {
                 self.hand_out(item, 4, false);
                 let t = self.incoming.get_mut(&transfer).expect("it is open");
                 assert!(!std::mem::replace(&mut t.is_cancel_asked, true));
-                t.unreleased = 0;
             }
             other => panic!("an event that the model does not know: {other:?}"),
         }

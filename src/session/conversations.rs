@@ -1,0 +1,422 @@
+//! The conversations of a listener, to which clients come back.
+
+use core::fmt;
+use core::future::{Future, poll_fn};
+use core::mem;
+use core::pin::Pin;
+use core::task::{Context, Poll, Waker};
+use std::boxed::Box;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use futures::io::{AsyncRead, AsyncWrite};
+
+use super::accept::{AcceptError, Handshake, Resumption};
+use super::detached::Detached;
+use super::driver::{Driver, Ended, Outcome};
+use super::events::Events;
+use super::session::Session;
+use super::shared::Shared;
+use crate::io::TransportError;
+use crate::proto::{Config, Error, StreamParameters};
+use crate::time::Timer;
+use crate::wire::{CloseCode, ConversationId};
+
+/// The conversations of a listener: each stream that comes begins one, or goes on with the one that
+/// its client had before it broke. Clones are the same.
+///
+/// # Examples
+///
+/// ```no_run
+/// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+/// use duologue::net::{Listener, Target};
+/// use duologue::proto::{Config, StreamParameters};
+/// use duologue::session::{Accepted, Conversations};
+/// use duologue::time::AsyncIoTimer;
+/// use futures::StreamExt;
+///
+/// let conversations = Conversations::new(Config::default()).max_conversations(100);
+/// let mut listener = Listener::any(5000).await?;
+/// loop {
+///     let stream = listener.accept().await?;
+///     let conversations = conversations.clone();
+///     smol::spawn(async move {
+///         let mut seed = [0; 32];
+///         getrandom::fill(&mut seed).unwrap();
+///         let parameters = StreamParameters::new(seed);
+///         match conversations.accept(stream, parameters, AsyncIoTimer::new()).await {
+///             Ok(Accepted::New(session, mut events, driver)) => {
+///                 let application = async { while events.next().await.is_some() {} };
+///                 futures::join!(driver, application);
+///                 drop(session);
+///             }
+///             Ok(Accepted::Resumed(_)) => {} // its driver goes on
+///             Err(error) => eprintln!("{error}"),
+///         }
+///     })
+///     .detach();
+/// }
+/// # }
+/// ```
+pub struct Conversations<IO> {
+    inner: Arc<Inner<IO>>,
+}
+
+struct Inner<IO> {
+    config: Config,
+    most: usize,
+    table: Mutex<BTreeMap<ConversationId, Arc<Entry<IO>>>>,
+}
+
+/// A conversation and the place where a new stream is handed to its driver.
+struct Entry<IO> {
+    shared: Arc<Shared>,
+    place: Mutex<Place<IO>>,
+}
+
+struct Place<IO> {
+    state: Handover<IO>,
+    host: Option<Waker>,
+    guest: Option<Waker>,
+}
+
+enum Handover<IO> {
+    Empty,
+    Offered(Resumption<IO>),
+    /// The host is at it.
+    Taking,
+    Taken,
+    Refused(Resumption<IO>),
+    /// The conversation has ended.
+    Over,
+}
+
+/// What became of a stream.
+#[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "it is taken apart where it is made")]
+pub enum Accepted<IO, T: Timer + Unpin> {
+    /// It began a conversation.
+    New(Session, Events, HostedDriver<IO, T>),
+    /// An earlier conversation goes on over it: its own driver has taken it.
+    Resumed(ConversationId),
+}
+
+impl<IO> Clone for Conversations<IO> {
+    fn clone(&self) -> Self {
+        Self { inner: Arc::clone(&self.inner) }
+    }
+}
+
+impl<IO> fmt::Debug for Conversations<IO> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Conversations").field("len", &self.len()).finish_non_exhaustive()
+    }
+}
+
+/// Conversations at a time, by default.
+const MOST: usize = 128;
+
+impl<IO> Conversations<IO> {
+    /// No conversations yet, and at most 128 at a time, attached or not.
+    pub fn new(config: Config) -> Self {
+        Self { inner: Arc::new(Inner { config, most: MOST, table: Mutex::default() }) }
+    }
+
+    /// How many conversations there may be at a time, attached or waiting for their client to come
+    /// back: by default 128. They are forgotten.
+    #[must_use]
+    pub fn max_conversations(self, most: usize) -> Self {
+        let config = self.inner.config.clone();
+        Self { inner: Arc::new(Inner { config, most, table: Mutex::default() }) }
+    }
+
+    /// As many conversations as fit into so many bytes, at worst.
+    #[must_use]
+    pub fn max_memory(self, bytes: usize) -> Self {
+        let each = super::worst_case_memory(&self.inner.config).max(1);
+        self.max_conversations(bytes.checked_div(each).unwrap_or(0))
+    }
+
+    /// How many there are now.
+    pub fn len(&self) -> usize {
+        self.inner.lock().len()
+    }
+
+    /// Whether there are none now.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+impl<IO> Inner<IO> {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<ConversationId, Arc<Entry<IO>>>> {
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<IO> Entry<IO> {
+    fn lock(&self) -> MutexGuard<'_, Place<IO>> {
+        self.place.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The host answers: whoever offered is woken.
+    fn answer(&self, answer: Handover<IO>) {
+        let mut place = self.lock();
+        place.state = answer;
+        let guest = place.guest.take();
+        drop(place);
+        if let Some(guest) = guest {
+            guest.wake();
+        }
+    }
+}
+
+impl<IO: AsyncRead + AsyncWrite + Unpin> Conversations<IO> {
+    /// Finds out what the client of a new stream wants, and goes on with it.
+    ///
+    /// A client that proves its conversation's secret resumes that, over this stream, even while an
+    /// earlier stream is not known to be broken. Any other begins a new one.
+    ///
+    /// # Errors
+    ///
+    /// [`AcceptError`]: the client was told why, if its stream took it, and no conversation was
+    /// touched.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future drops the stream, unless a conversation goes on over it already.
+    pub async fn accept<T: Timer + Unpin>(
+        &self,
+        io: IO,
+        stream: StreamParameters<'_>,
+        timer: T,
+    ) -> Result<Accepted<IO, T>, AcceptError> {
+        let config = self.inner.config.clone();
+        let mut handshake = Handshake::new(io, config, stream, timer);
+        let request = handshake.request().await?;
+        let entry = self.inner.lock().get(&request.conversation).cloned();
+        if let Some(entry) = entry {
+            let resumed = handshake.resume(&entry.shared).await?;
+            self.hand_over(&entry, resumed).await?;
+            return Ok(Accepted::Resumed(request.conversation));
+        }
+        let (session, events, driver, entry) = match self.begin(request.conversation, handshake) {
+            Ok(begun) => begun?,
+            Err(handshake) => {
+                handshake.refuse(CloseCode::LIMIT).await;
+                return Err(AcceptError::Full);
+            }
+        };
+        let driver = HostedDriver {
+            stage: Stage::Driving(driver),
+            entry,
+            inner: Arc::clone(&self.inner),
+            conversation: request.conversation,
+        };
+        Ok(Accepted::New(session, events, driver))
+    }
+
+    /// Begins a conversation if there may be one more.
+    #[expect(clippy::type_complexity, reason = "what a conversation consists of")]
+    fn begin<T: Timer + Unpin>(
+        &self,
+        conversation: ConversationId,
+        handshake: Handshake<IO, T>,
+    ) -> Result<
+        Result<(Session, Events, Driver<IO, T>, Arc<Entry<IO>>), AcceptError>,
+        Box<Handshake<IO, T>>,
+    > {
+        let mut table = self.inner.lock();
+        if table.len() >= self.inner.most || table.contains_key(&conversation) {
+            return Err(Box::new(handshake));
+        }
+        Ok(handshake.accept().map(|(session, events, driver)| {
+            let place = Place { state: Handover::Empty, host: None, guest: None };
+            let entry = Arc::new(Entry { shared: driver.shared(), place: Mutex::new(place) });
+            table.insert(conversation, Arc::clone(&entry));
+            (session, events, driver, entry)
+        }))
+    }
+
+    /// Hands a stream to the driver of its conversation, and waits until that has it.
+    async fn hand_over<T: Timer + Unpin>(
+        &self,
+        entry: &Entry<IO>,
+        resumed: Handshake<IO, T, crate::proto::Resuming>,
+    ) -> Result<(), AcceptError> {
+        let (resumption, timer) = resumed.into_parts();
+        let mut offered = Some(resumption);
+        let answer = poll_fn(|cx| {
+            let mut place = entry.lock();
+            match mem::replace(&mut place.state, Handover::Empty) {
+                Handover::Over => {
+                    place.state = Handover::Over;
+                    return Poll::Ready(Err(offered.take()));
+                }
+                Handover::Taken if offered.is_none() => return Poll::Ready(Ok(())),
+                Handover::Refused(refused) if offered.is_none() => {
+                    return Poll::Ready(Err(Some(refused)));
+                }
+                // A newer stream of the client's has taken our place.
+                Handover::Empty if offered.is_none() => return Poll::Ready(Err(None)),
+                Handover::Taking => place.state = Handover::Taking,
+                Handover::Offered(ours) if offered.is_none() => {
+                    place.state = Handover::Offered(ours);
+                }
+                // One that nobody waits for, or that is older than ours.
+                Handover::Empty | Handover::Taken | Handover::Refused(_) | Handover::Offered(_) => {
+                }
+            }
+            if matches!(place.state, Handover::Taking) {
+                if let Some(waiting) = place.guest.replace(cx.waker().clone()) {
+                    drop(place);
+                    waiting.wake();
+                }
+                return Poll::Pending;
+            }
+            if let Some(resumption) = offered.take() {
+                place.state = Handover::Offered(resumption);
+            }
+            place.guest = Some(cx.waker().clone());
+            let host = place.host.take();
+            drop(place);
+            if let Some(host) = host {
+                host.wake();
+            }
+            Poll::Pending
+        })
+        .await;
+        match answer {
+            Ok(()) => Ok(()),
+            Err(None) => Err(TransportError::Interrupted.into()),
+            Err(Some(refused)) => {
+                let error = refused.resuming.error().copied().unwrap_or(Error::Closed);
+                Handshake::from_parts(refused, timer).say_last_words().await;
+                Err(error.into())
+            }
+        }
+    }
+}
+
+/// The driver of a listener's conversation, which takes over each stream that its client comes back
+/// with. It resolves when the conversation has ended, or its detached time-out is over.
+///
+/// # Cancel safety
+///
+/// Dropping it aborts the conversation, as for a [`Driver`].
+#[must_use = "nothing moves unless the driver is polled"]
+pub struct HostedDriver<IO, T: Timer + Unpin> {
+    stage: Stage<IO, T>,
+    entry: Arc<Entry<IO>>,
+    inner: Arc<Inner<IO>>,
+    conversation: ConversationId,
+}
+
+enum Stage<IO, T: Timer + Unpin> {
+    Driving(Driver<IO, T>),
+    Waiting(Detached<T>),
+    Done,
+}
+
+impl<IO, T: Timer + Unpin> fmt::Debug for HostedDriver<IO, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("HostedDriver")
+            .field("conversation", &self.conversation)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<IO: AsyncRead + AsyncWrite + Unpin, T: Timer + Unpin> HostedDriver<IO, T> {
+    /// Leaves it to the application to decide on the peer, as [`Driver::ask_for_peer`] does, on the
+    /// first stream: who comes back has proved to be the same.
+    pub fn ask_for_peer(self) -> Self {
+        self.entry.shared.with(|state| state.asks_for_peer = true);
+        self
+    }
+
+    /// Takes the stream that a client came back with.
+    fn take_stream(&mut self, cx: &Context<'_>) {
+        let mut place = self.entry.lock();
+        place.host = Some(cx.waker().clone());
+        if !matches!(place.state, Handover::Offered(_)) {
+            return;
+        }
+        let Handover::Offered(resumption) = mem::replace(&mut place.state, Handover::Taking) else {
+            return;
+        };
+        drop(place);
+        let answer = match mem::replace(&mut self.stage, Stage::Done) {
+            Stage::Done => Handover::Over,
+            Stage::Driving(driver) => match driver.supersede(resumption) {
+                Ok(driver) => {
+                    self.stage = Stage::Driving(driver);
+                    Handover::Taken
+                }
+                Err(refused) => {
+                    let (driver, resumption) = *refused;
+                    self.stage = Stage::Driving(driver);
+                    Handover::Refused(resumption)
+                }
+            },
+            Stage::Waiting(detached) => {
+                let Resumption { io, resuming, head } = resumption;
+                match detached.resume(io, *resuming, head.clone()) {
+                    Ok(driver) => {
+                        self.stage = Stage::Driving(driver);
+                        Handover::Taken
+                    }
+                    Err((detached, io, resuming)) => {
+                        self.stage = Stage::Waiting(detached);
+                        Handover::Refused(Resumption { io, resuming, head })
+                    }
+                }
+            }
+        };
+        self.entry.answer(answer);
+    }
+}
+
+impl<IO: AsyncRead + AsyncWrite + Unpin, T: Timer + Unpin> Future for HostedDriver<IO, T> {
+    type Output = Ended;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Ended> {
+        let this = &mut *self;
+        loop {
+            this.take_stream(cx);
+            let ended = match &mut this.stage {
+                Stage::Done => return Poll::Pending,
+                Stage::Waiting(detached) => match Pin::new(detached).poll(cx) {
+                    Poll::Pending => return Poll::Pending,
+                    Poll::Ready(ended) => ended,
+                },
+                Stage::Driving(driver) => match Pin::new(driver).poll(cx) {
+                    Poll::Pending => return Poll::Pending,
+                    Poll::Ready(Outcome::Ended(ended)) => ended,
+                    Poll::Ready(Outcome::Detached(detached)) => {
+                        this.stage = Stage::Waiting(detached);
+                        continue;
+                    }
+                },
+            };
+            this.stage = Stage::Done;
+            this.leave();
+            return Poll::Ready(ended);
+        }
+    }
+}
+
+impl<IO, T: Timer + Unpin> HostedDriver<IO, T> {
+    /// No client can come back any more.
+    fn leave(&mut self) {
+        self.inner.lock().remove(&self.conversation);
+        self.entry.answer(Handover::Over);
+    }
+}
+
+impl<IO, T: Timer + Unpin> Drop for HostedDriver<IO, T> {
+    fn drop(&mut self) {
+        if !matches!(self.stage, Stage::Done) {
+            self.leave();
+        }
+    }
+}

@@ -1,0 +1,170 @@
+use core::fmt;
+use core::pin::Pin;
+use core::task::{Context, Poll};
+use core::time::Duration;
+use std::string::String;
+use std::sync::Arc;
+use std::vec::Vec;
+
+use futures::stream::{FusedStream, Stream};
+
+use super::handle::Handle;
+use super::offer::{BatchOffer, IncomingOffer};
+use super::queue::Told;
+use crate::io::TransportError;
+use crate::proto::{self, CloseReason, DetachReason, Opening};
+use crate::wire::{Chat, CloseCode, Message, Signal};
+
+/// Something that the application should know.
+///
+/// Transfers tell the rest through their own handles.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Event {
+    /// The peer's HELLO came, and the driver was told to
+    /// [ask](super::Driver::ask_for_peer): decide with
+    /// [`accept_peer`](super::Session::accept_peer) or
+    /// [`refuse_peer`](super::Session::refuse_peer), after any authentication.
+    PeerHello {
+        /// BLAKE3 over both sides' HELLO and the channel binding, for authentication to sign.
+        handshake_hash: [u8; 32],
+        /// Whether the conversation is to be resumed.
+        is_resuming: bool,
+    },
+    /// The peer sent authentication bytes.
+    Authentication(Vec<u8>),
+    /// Both sides have accepted: the conversation is open.
+    Open(Opening),
+    /// The peer says something. Its receipt there says *delivered* from now on.
+    Chat(Chat<'static>),
+    /// An application message, likewise.
+    Message(Message<'static>),
+    /// A signal, which may get lost.
+    Signal(Signal<'static>),
+    /// The peer offers a file: accept or reject it; dropped it is rejected.
+    Offer(IncomingOffer),
+    /// The peer offers many files at once.
+    Batch(BatchOffer),
+    /// The stream broke. The conversation can go on over another one.
+    Detached(DetachReason),
+    /// Another stream will be made after this wait, see
+    /// [`Driver::reconnecting`](super::Driver::reconnecting).
+    Attempt {
+        /// Its number, from 1, since the conversation was last open.
+        number: u32,
+        /// How long it waits.
+        wait: Duration,
+        /// What the last stream, or the last attempt, failed with, if it is known.
+        failure: Option<TransportError>,
+    },
+    /// The peer says goodbye.
+    Goodbye {
+        /// Why.
+        code: CloseCode,
+        /// Why, in the peer's words: escape them before showing them.
+        text: String,
+    },
+    /// The conversation has ended. It is the last event.
+    Closed(CloseReason),
+}
+
+/// The events of a conversation, in their order: a [`Stream`] that ends after [`Event::Closed`].
+///
+/// An event that is polled is taken: the peer's receipt then says *delivered*. What is not polled
+/// is bounded: the peer waits.
+///
+/// Dropped, messages that come later are never taken, so the peer is never told that they were
+/// delivered; offers are rejected.
+///
+/// # Cancel safety
+///
+/// [`next`](futures::StreamExt::next) can be dropped at any time: no event is lost.
+pub struct Events {
+    handle: Arc<Handle>,
+    has_ended: bool,
+}
+
+impl fmt::Debug for Events {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Events").field("has_ended", &self.has_ended).finish_non_exhaustive()
+    }
+}
+
+impl Events {
+    pub(super) fn new(handle: Arc<Handle>) -> Self {
+        Self { handle, has_ended: false }
+    }
+
+    /// The event as the application sees it.
+    fn convert(&self, told: Told) -> Option<Event> {
+        use proto::Event as Machine;
+        let event = match told {
+            Told::Attempt { number, wait, failure } => {
+                return Some(Event::Attempt { number, wait, failure });
+            }
+            Told::Event(event) => event,
+        };
+        Some(match event {
+            Machine::PeerHello { handshake_hash, is_resuming } => {
+                Event::PeerHello { handshake_hash, is_resuming }
+            }
+            Machine::Authentication(bytes) => Event::Authentication(bytes.into_owned()),
+            Machine::Open(opening) => Event::Open(opening),
+            Machine::Chat { chat, .. } => Event::Chat(chat),
+            Machine::Message { message, .. } => Event::Message(message),
+            Machine::Signal(signal) => Event::Signal(signal),
+            Machine::Offered { transfer, offer, .. } => {
+                Event::Offer(IncomingOffer::new(Arc::clone(&self.handle), transfer, offer))
+            }
+            Machine::BatchOffered { transfer, batch, .. } => {
+                Event::Batch(BatchOffer::new(Arc::clone(&self.handle), transfer, batch))
+            }
+            Machine::Detached(reason) => Event::Detached(reason),
+            Machine::Goodbye { code, text } => Event::Goodbye { code, text: text.into_owned() },
+            Machine::Closed(reason) => Event::Closed(reason),
+            // The rest is for the handles of transfers.
+            _ => return None,
+        })
+    }
+}
+
+impl Stream for Events {
+    type Item = Event;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Event>> {
+        loop {
+            if self.has_ended {
+                return Poll::Ready(None);
+            }
+            let polled = self.handle.with(|state| {
+                let polled = state.queue.poll(cx);
+                if let Poll::Ready(told) = &polled {
+                    if let Some(item) = told.item() {
+                        state.take(item.lane, item.number);
+                        state.wake_driver();
+                    }
+                }
+                polled
+            });
+            let Poll::Ready(told) = polled else { return Poll::Pending };
+            if let Some(event) = self.convert(told) {
+                self.has_ended = matches!(event, Event::Closed(_));
+                return Poll::Ready(Some(event));
+            }
+        }
+    }
+}
+
+impl FusedStream for Events {
+    fn is_terminated(&self) -> bool {
+        self.has_ended
+    }
+}
+
+impl Drop for Events {
+    fn drop(&mut self) {
+        // Offers that wait reject themselves when they are dropped, outside the lock.
+        let left = self.handle.with(|state| state.queue.abandon());
+        left.into_iter().filter_map(|told| self.convert(told)).for_each(drop);
+    }
+}

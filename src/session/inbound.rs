@@ -1,0 +1,92 @@
+//! A transfer that the peer offers, as its handle sees it.
+
+use core::task::Waker;
+use std::collections::VecDeque;
+use std::string::String;
+use std::vec::Vec;
+
+use bytes::Bytes;
+
+use super::error::TransferError;
+use super::progress::Meter;
+use crate::proto::CloseReason;
+use crate::wire::{Finish, Offer, TransferCode, TransferId};
+
+pub(super) struct Inbound {
+    /// Data that came, with its offsets, not handed out yet.
+    pub(super) chunks: VecDeque<Chunk>,
+    /// The offset of the byte after the last that came, and after the last that was handed out.
+    pub(super) received: u64,
+    pub(super) position: u64,
+    pub(super) finish: Option<Finish>,
+    pub(super) cancel: Option<(TransferCode, String)>,
+    pub(super) meter: Meter,
+    pub(super) is_paused_by_peer: bool,
+    pub(super) end: Option<End>,
+    pub(super) waiters: Vec<Waker>,
+    /// Members of a batch that were offered, and not handed out yet.
+    pub(super) members: VecDeque<Member>,
+    /// Members that are still to be offered.
+    pub(super) members_left: u32,
+}
+
+/// A member of a batch that the peer offers.
+pub(super) struct Member {
+    pub(super) item: u64,
+    pub(super) transfer: TransferId,
+    pub(super) offer: Offer<'static>,
+}
+
+/// Bytes of a file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Chunk {
+    /// Where they belong. It is where the last chunk ended, or 0 if the sender began anew, as its
+    /// file does not begin with what is here: drop that then.
+    pub offset: u64,
+    /// The bytes.
+    pub data: Bytes,
+}
+
+/// How it ended, if not by its receiver.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum End {
+    Abandoned(Option<CloseReason>),
+    Expired,
+}
+
+impl Inbound {
+    pub(super) fn new(offset: u64, size: Option<u64>) -> Self {
+        Self {
+            chunks: VecDeque::new(),
+            received: offset,
+            position: offset,
+            finish: None,
+            cancel: None,
+            meter: Meter::new(size),
+            is_paused_by_peer: false,
+            end: None,
+            waiters: Vec::new(),
+            members: VecDeque::new(),
+            members_left: 0,
+        }
+    }
+
+    /// Whether all bytes that there are were handed out.
+    pub(super) fn is_read(&self) -> bool {
+        self.finish.is_some_and(|finish| finish.total == self.position) && self.chunks.is_empty()
+    }
+
+    /// Bytes that wait to be handed out.
+    pub(super) fn waiting(&self) -> usize {
+        self.chunks.iter().fold(0, |sum, chunk| sum.saturating_add(chunk.data.len()))
+    }
+}
+
+impl From<End> for TransferError {
+    fn from(end: End) -> Self {
+        match end {
+            End::Abandoned(reason) => Self::Abandoned(reason),
+            End::Expired => Self::Expired,
+        }
+    }
+}

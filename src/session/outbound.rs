@@ -1,0 +1,70 @@
+//! A transfer that this side offers, as its handle sees it.
+
+use core::task::Waker;
+use std::string::String;
+use std::vec::Vec;
+
+use super::error::{EndedBy, TransferError, Verdict};
+use super::progress::Meter;
+use crate::proto::CloseReason;
+use crate::wire::{Accept, TransferCode};
+
+pub(super) struct Outbound {
+    pub(super) accept: Option<Accept>,
+    /// The offset of the next byte that is wanted, when it is not the one after the last.
+    pub(super) rewind: Option<u64>,
+    pub(super) meter: Meter,
+    pub(super) is_finished: bool,
+    pub(super) is_paused_by_peer: bool,
+    pub(super) is_cancel_asked: bool,
+    pub(super) end: Option<End>,
+    pub(super) waiters: Vec<Waker>,
+    pub(super) has_handle: bool,
+}
+
+/// How it ended.
+#[derive(Debug, Clone)]
+pub(super) enum End {
+    Verdict(Verdict),
+    Abandoned(Option<CloseReason>),
+}
+
+impl Outbound {
+    pub(super) fn new(size: Option<u64>, is_member: bool) -> Self {
+        let accept = is_member.then_some(Accept { offset: 0, prefix: None });
+        Self {
+            accept,
+            rewind: None,
+            meter: Meter::new(size),
+            is_finished: false,
+            is_paused_by_peer: false,
+            is_cancel_asked: false,
+            end: None,
+            waiters: Vec::new(),
+            has_handle: true,
+        }
+    }
+
+    pub(super) fn end_with(&mut self, code: TransferCode, total: u64, text: String, by: EndedBy) {
+        let is_ours = self.is_cancel_asked && code == TransferCode::CANCELLED;
+        let ended_by = if is_ours { EndedBy::Sender } else { by };
+        self.end = Some(End::Verdict(Verdict { code, total, text, ended_by }));
+    }
+}
+
+impl End {
+    /// What a call that needs the transfer to go on returns.
+    pub(super) fn error(&self) -> TransferError {
+        match self {
+            Self::Verdict(verdict) => TransferError::NotStored(verdict.clone()),
+            Self::Abandoned(reason) => TransferError::Abandoned(*reason),
+        }
+    }
+
+    pub(super) fn result(&self) -> Result<Verdict, TransferError> {
+        match self {
+            Self::Verdict(verdict) if verdict.is_stored() => Ok(verdict.clone()),
+            other => Err(other.error()),
+        }
+    }
+}

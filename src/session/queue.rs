@@ -1,0 +1,134 @@
+//! What waits for the application to poll its events.
+
+use core::task::{Context, Poll, Waker};
+use core::time::Duration;
+use std::collections::VecDeque;
+
+use crate::io::TransportError;
+use crate::proto::{Event, ItemId, Lane};
+
+/// Signals that wait at most; of more the oldest are dropped, as they may get lost anyway.
+const SIGNALS: usize = 16;
+/// Breaks, openings and attempts that wait at most; of more the oldest are dropped.
+const TURNS: usize = 64;
+
+/// Something to tell the application.
+pub(super) enum Told {
+    /// By the machine.
+    Event(Event<'static>),
+    /// By who makes the streams.
+    Attempt { number: u32, wait: Duration, failure: Option<TransportError> },
+}
+
+/// Events in their order.
+///
+/// Those with an item are bounded by what the peer may send ahead, the rest is bounded here.
+#[derive(Default)]
+pub(super) struct Queue {
+    events: VecDeque<Told>,
+    signals: usize,
+    turns: usize,
+    waker: Option<Waker>,
+    /// Numbers of the control lane that the application was not given yet.
+    untaken: VecDeque<u64>,
+    /// The highest number of the control lane that was dealt with.
+    highest: Option<u64>,
+    pub(super) is_abandoned: bool,
+}
+
+impl Queue {
+    /// Adds an event; returns who waits for it.
+    pub(super) fn push(&mut self, told: Told) -> Option<Waker> {
+        if self.is_abandoned {
+            return None;
+        }
+        if let Some(item) = told.item() {
+            self.note(item);
+        }
+        if told.is_signal() {
+            if self.signals >= SIGNALS {
+                self.drop_oldest(Told::is_signal);
+            }
+            self.signals = self.signals.saturating_add(1).min(SIGNALS);
+        } else if told.is_turn() {
+            if self.turns >= TURNS {
+                self.drop_oldest(Told::is_turn);
+            }
+            self.turns = self.turns.saturating_add(1).min(TURNS);
+        }
+        self.events.push_back(told);
+        self.waker.take()
+    }
+
+    /// An item of the control lane waits for the application, here or elsewhere.
+    pub(super) fn note(&mut self, item: ItemId) {
+        if item.lane == Lane::Control {
+            self.untaken.push_back(item.number);
+        }
+    }
+
+    /// An item of the control lane was dealt with; returns up to which all are.
+    pub(super) fn settle(&mut self, number: u64) -> Option<u64> {
+        if let Some(place) = self.untaken.iter().position(|&untaken| untaken == number) {
+            self.untaken.remove(place);
+        }
+        self.highest = self.highest.max(Some(number));
+        match self.untaken.front() {
+            Some(first) => first.checked_sub(1),
+            None => self.highest,
+        }
+    }
+
+    /// The conversation begins anew, and so do its numbers.
+    pub(super) fn restart_numbers(&mut self) {
+        self.untaken.clear();
+        self.highest = None;
+    }
+
+    pub(super) fn poll(&mut self, cx: &Context<'_>) -> Poll<Told> {
+        let Some(told) = self.events.pop_front() else {
+            if !self.waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
+                self.waker = Some(cx.waker().clone());
+            }
+            return Poll::Pending;
+        };
+        if told.is_signal() {
+            self.signals = self.signals.saturating_sub(1);
+        } else if told.is_turn() {
+            self.turns = self.turns.saturating_sub(1);
+        }
+        Poll::Ready(told)
+    }
+
+    /// Nobody will poll any more; returns what waits.
+    pub(super) fn abandon(&mut self) -> VecDeque<Told> {
+        self.is_abandoned = true;
+        self.waker = None;
+        std::mem::take(&mut self.events)
+    }
+
+    fn drop_oldest(&mut self, is_one: impl Fn(&Told) -> bool) {
+        if let Some(place) = self.events.iter().position(is_one) {
+            self.events.remove(place);
+        }
+    }
+}
+
+impl Told {
+    pub(super) fn item(&self) -> Option<ItemId> {
+        match self {
+            Self::Event(event) => event.item(),
+            Self::Attempt { .. } => None,
+        }
+    }
+
+    fn is_signal(&self) -> bool {
+        matches!(self, Self::Event(Event::Signal(_)))
+    }
+
+    /// Whether it tells of the stream, of which there may be many before anybody looks.
+    fn is_turn(&self) -> bool {
+        let Self::Event(event) = self else { return true };
+        matches!(event, Event::Open(_) | Event::Detached(_) | Event::PeerHello { .. })
+    }
+}

@@ -1,0 +1,127 @@
+//! Where the driver reads into.
+
+use std::boxed::Box;
+use std::mem;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::vec;
+use std::vec::Vec;
+
+use bytes::Bytes;
+
+/// Read into without a buffer of its own, so that an idle conversation has none: enough for chat.
+pub(super) const SMALL: usize = 2048;
+/// The first buffer that is allocated, and the largest. A read that fills one asks for the next.
+const FIRST: usize = 64 << 10;
+const LARGEST: usize = 256 << 10;
+/// Buffers that are kept for the next read.
+const SPARE: usize = 4;
+
+/// Bytes of buffers that nobody has a slice of.
+pub(super) const MOST_IDLE: usize = LARGEST * (SPARE + 1);
+
+/// A buffer that follows the load: none at first, then one that grows with it, until it is given
+/// back when nothing has come for a while.
+///
+/// Data is handed out as slices of the buffer it was read into, which comes back when the last of
+/// them is dropped.
+pub(super) struct ReadBuffer {
+    len: usize,
+    pool: Arc<Pool>,
+    /// Nothing came since the driver's timer last fired.
+    is_idle: bool,
+}
+
+struct Pool {
+    spare: Mutex<Vec<Box<[u8]>>>,
+    /// Bytes of buffers that slices are handed out of.
+    pinned: AtomicUsize,
+    most_pinned: usize,
+}
+
+/// A buffer that goes back to its pool.
+struct Pinned {
+    memory: Box<[u8]>,
+    pool: Arc<Pool>,
+}
+
+impl AsRef<[u8]> for Pinned {
+    fn as_ref(&self) -> &[u8] {
+        &self.memory
+    }
+}
+
+impl Drop for Pinned {
+    fn drop(&mut self) {
+        self.pool.pinned.fetch_sub(self.memory.len(), Ordering::Relaxed);
+        self.pool.put(mem::take(&mut self.memory));
+    }
+}
+
+impl Pool {
+    fn put(&self, memory: Box<[u8]>) {
+        let mut spare = self.spare.lock().unwrap_or_else(PoisonError::into_inner);
+        // Of two sizes the larger one is kept.
+        spare.retain(|other| other.len() >= memory.len());
+        if spare.len() < SPARE && spare.first().is_none_or(|other| other.len() == memory.len()) {
+            spare.push(memory);
+        }
+    }
+
+    fn get(&self, len: usize) -> Option<Box<[u8]>> {
+        let mut spare = self.spare.lock().unwrap_or_else(PoisonError::into_inner);
+        spare.pop().filter(|memory| memory.len() == len)
+    }
+}
+
+impl ReadBuffer {
+    /// A buffer whose slices keep at most `most_pinned` bytes alive, each counted with all of the
+    /// memory that it is a slice of.
+    pub(super) fn new(most_pinned: usize) -> Self {
+        let pool = Pool { spare: Mutex::default(), pinned: AtomicUsize::new(0), most_pinned };
+        Self { len: 0, pool: Arc::new(pool), is_idle: true }
+    }
+
+    /// Memory for the next read; none when the small one on the stack will do.
+    pub(super) fn take(&mut self) -> Option<Box<[u8]>> {
+        if self.len == 0 {
+            return None;
+        }
+        Some(self.pool.get(self.len).unwrap_or_else(|| vec![0; self.len].into_boxed_slice()))
+    }
+
+    /// The memory is not needed any more, and no slice of it was handed out.
+    pub(super) fn put(&mut self, memory: Box<[u8]>) {
+        self.pool.put(memory);
+    }
+
+    /// A read filled `len` of `room` bytes.
+    pub(super) fn note(&mut self, len: usize, room: usize) {
+        self.is_idle = false;
+        if len >= room && self.len < LARGEST {
+            self.len = if self.len == 0 { FIRST } else { LARGEST };
+        }
+    }
+
+    /// The timer has fired: twice without a read between gives the buffers back.
+    pub(super) fn on_timer(&mut self) {
+        if self.is_idle && self.len > 0 {
+            self.len = 0;
+            self.pool.spare.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        }
+        self.is_idle = true;
+    }
+
+    /// Whether `data` bytes of a buffer are handed out as slices rather than copied: when they are
+    /// at least half of it, and not too many buffers are held already.
+    pub(super) fn may_pin(&self, memory: &[u8], data: usize) -> bool {
+        let pinned = self.pool.pinned.load(Ordering::Relaxed).saturating_add(memory.len());
+        data >= memory.len() / 2 && pinned <= self.pool.most_pinned
+    }
+
+    /// The buffer, to hand out slices of.
+    pub(super) fn pin(&mut self, memory: Box<[u8]>) -> Bytes {
+        self.pool.pinned.fetch_add(memory.len(), Ordering::Relaxed);
+        Bytes::from_owner(Pinned { memory, pool: Arc::clone(&self.pool) })
+    }
+}

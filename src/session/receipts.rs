@@ -1,0 +1,145 @@
+//! What became of the messages that were sent.
+
+use core::fmt;
+use core::future::Future;
+use core::pin::Pin;
+use core::task::{Context, Poll, Waker};
+use std::collections::BTreeMap;
+use std::mem;
+use std::ops::Range;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::vec::Vec;
+
+use super::shared::wait;
+use crate::proto::{ItemId, Lane, Receipt as Fate};
+
+/// What becomes of a message: waits until it is known.
+///
+/// It ends as *delivered* once the peer's application has taken the message, as *not sent*, or as
+/// *unknown* when the conversation ended after it had left and before an answer. It never lies.
+/// Within a lane messages are delivered in their order: the receipt of the last of them is one for
+/// all.
+///
+/// Dropping it does nothing.
+///
+/// # Cancel safety
+///
+/// It can be polled and dropped at will; [`fate`](Self::fate) tells without waiting.
+#[must_use = "the message goes without it, but only the receipt tells whether it arrived"]
+pub struct Receipt {
+    item: ItemId,
+    receipts: Arc<Receipts>,
+}
+
+/// The fates of all items of a conversation, until it begins anew.
+#[derive(Default)]
+pub(super) struct Receipts {
+    fates: Mutex<Fates>,
+}
+
+#[derive(Default)]
+struct Fates {
+    chat: Fated,
+    control: Fated,
+}
+
+/// One lane: items below `delivered` are, then come those that are unknown, then those not sent.
+#[derive(Default)]
+struct Fated {
+    delivered: u64,
+    unknown: u64,
+    has_ended: bool,
+    waiting: BTreeMap<u64, Vec<Waker>>,
+}
+
+impl Receipt {
+    pub(super) fn new(item: ItemId, receipts: &Arc<Receipts>) -> Self {
+        Self { item, receipts: Arc::clone(receipts) }
+    }
+
+    /// The message's number in its lane.
+    pub fn item(&self) -> ItemId {
+        self.item
+    }
+
+    /// What became of it, if that is known.
+    pub fn fate(&self) -> Option<Fate> {
+        self.receipts.lock().lane(self.item.lane).fate(self.item.number)
+    }
+}
+
+impl fmt::Debug for Receipt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Receipt").field("item", &self.item).field("fate", &self.fate()).finish()
+    }
+}
+
+impl Future for Receipt {
+    type Output = Fate;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Fate> {
+        let mut fates = self.receipts.lock();
+        let fated = fates.lane(self.item.lane);
+        match fated.fate(self.item.number) {
+            Some(fate) => Poll::Ready(fate),
+            None => {
+                wait(fated.waiting.entry(self.item.number).or_default(), cx);
+                Poll::Pending
+            }
+        }
+    }
+}
+
+impl Receipts {
+    /// Items have met their fate, as have all before them; returns who waits for it.
+    pub(super) fn resolve(&self, lane: Lane, numbers: Range<u64>, fate: Fate) -> Vec<Waker> {
+        let mut fates = self.lock();
+        let fated = fates.lane(lane);
+        match fate {
+            Fate::Delivered => fated.delivered = fated.delivered.max(numbers.end),
+            Fate::Unknown => fated.unknown = fated.unknown.max(numbers.end),
+            Fate::NotSent => fated.has_ended = true,
+        }
+        if fated.waiting.is_empty() {
+            return Vec::new();
+        }
+        let later = fated.waiting.split_off(&numbers.end);
+        mem::replace(&mut fated.waiting, later).into_values().flatten().collect()
+    }
+
+    /// Nothing more will be known; returns who waits.
+    pub(super) fn end(&self) -> Vec<Waker> {
+        let mut fates = self.lock();
+        let Fates { chat, control } = &mut *fates;
+        let waiting = [chat, control].map(|fated| {
+            fated.has_ended = true;
+            mem::take(&mut fated.waiting)
+        });
+        waiting.into_iter().flat_map(BTreeMap::into_values).flatten().collect()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Fates> {
+        self.fates.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Fates {
+    fn lane(&mut self, lane: Lane) -> &mut Fated {
+        match lane {
+            Lane::Chat => &mut self.chat,
+            Lane::Control => &mut self.control,
+        }
+    }
+}
+
+impl Fated {
+    fn fate(&self, number: u64) -> Option<Fate> {
+        if number < self.delivered {
+            Some(Fate::Delivered)
+        } else if number < self.unknown {
+            Some(Fate::Unknown)
+        } else {
+            self.has_ended.then_some(Fate::NotSent)
+        }
+    }
+}

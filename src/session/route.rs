@@ -1,0 +1,317 @@
+//! From the machine's events to the handles that they are for.
+
+use std::mem;
+use std::string::String;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::error::EndedBy;
+use super::inbound::{self, Chunk, Inbound, Member};
+use super::outbound;
+use super::queue::Told;
+use super::shared::State;
+use crate::proto::{ActionError, CloseReason, Conclusion, Event, ItemId, Lane, Opening};
+use crate::wire::{Offer, TransferCode, TransferId};
+
+impl State {
+    /// Routes all that the machine has to tell.
+    pub(super) fn route_all(&mut self) {
+        while let Some(event) = self.connection.poll_event() {
+            self.route(event);
+        }
+    }
+
+    /// Gives an event to whom it is for. Data comes another way, see [`Self::on_data`].
+    pub(super) fn route(&mut self, event: Event<'_>) {
+        match event {
+            Event::PeerHello { .. } if !self.asks_for_peer => {
+                // Only a peer that is gone again cannot be accepted.
+                let _ = self.connection.accept_peer(self.now);
+            }
+            Event::Receipts { lane, numbers, receipt } => {
+                let ready = self.receipts.resolve(lane, numbers, receipt);
+                ready.into_iter().for_each(|waker| self.wake.push(waker));
+            }
+            Event::MayOffer => self.wake.extend(&mut self.offer_waiters),
+            Event::LaneWritable(lane) => {
+                let [chat, control] = &mut self.lane_waiters;
+                self.wake.extend(if lane == Lane::Chat { chat } else { control });
+            }
+            Event::Open(opening) => self.on_open(opening),
+            Event::Closed(reason) => self.on_closed(reason),
+            Event::Offered { item, transfer, offer } => self.on_offered(item, transfer, offer),
+            Event::Refused { item, offer, .. } => {
+                let batch = offer.batch.and_then(|batch| self.inbound.get_mut(&batch));
+                if let Some(batch) = batch {
+                    batch.members_left = batch.members_left.saturating_sub(1);
+                    self.wake.extend(&mut batch.waiters);
+                }
+                self.take(item.lane, item.number);
+            }
+            Event::Data { transfer, offset, data } => {
+                self.on_data(transfer, offset, Bytes::copy_from_slice(&data));
+            }
+            Event::Accepted { .. }
+            | Event::Rejected { .. }
+            | Event::Verdict { .. }
+            | Event::Writable { .. }
+            | Event::Rewind { .. }
+            | Event::Progress { .. } => self.route_outbound(event),
+            Event::Started { .. } | Event::Finished { .. } | Event::CancelAsked { .. } => {
+                self.route_inbound(event);
+            }
+            Event::Paused { item, transfer, is_paused } => {
+                if let Some(t) = self.outbound.get_mut(&transfer) {
+                    t.is_paused_by_peer = is_paused;
+                    self.wake.extend(&mut t.waiters);
+                } else if let Some(t) = self.inbound.get_mut(&transfer) {
+                    t.is_paused_by_peer = is_paused;
+                    self.wake.extend(&mut t.waiters);
+                }
+                self.take(item.lane, item.number);
+            }
+            Event::Expired { transfer } => self.on_lost(transfer, true),
+            Event::Abandoned { transfer } => self.on_lost(transfer, false),
+            other => self.tell(Told::Event(other.into_owned())),
+        }
+    }
+
+    /// Tells the application.
+    pub(super) fn tell(&mut self, told: Told) {
+        if let Some(waker) = self.queue.push(told) {
+            self.wake.push(waker);
+        }
+    }
+
+    fn on_open(&mut self, opening: Opening) {
+        if opening == Opening::Fresh {
+            // The numbers begin anew; every earlier receipt is resolved.
+            let ready = self.receipts.end();
+            ready.into_iter().for_each(|waker| self.wake.push(waker));
+            self.receipts = Arc::default();
+            self.queue.restart_numbers();
+        }
+        for waiters in &mut self.lane_waiters {
+            self.wake.extend(waiters);
+        }
+        self.wake.extend(&mut self.offer_waiters);
+        self.tell(Told::Event(Event::Open(opening)));
+    }
+
+    fn on_closed(&mut self, reason: CloseReason) {
+        self.ended = Some(reason);
+        let ready = self.receipts.end();
+        ready.into_iter().for_each(|waker| self.wake.push(waker));
+        for t in self.outbound.values_mut() {
+            t.end.get_or_insert(outbound::End::Abandoned(Some(reason)));
+            self.wake.extend(&mut t.waiters);
+        }
+        for t in self.inbound.values_mut() {
+            t.end.get_or_insert(inbound::End::Abandoned(Some(reason)));
+            self.wake.extend(&mut t.waiters);
+        }
+        for waiters in &mut self.lane_waiters {
+            self.wake.extend(waiters);
+        }
+        self.wake.extend(&mut self.offer_waiters);
+        self.wake.extend(&mut self.end_waiters);
+        self.tell(Told::Event(Event::Closed(reason)));
+    }
+
+    fn on_offered(&mut self, item: ItemId, transfer: TransferId, offer: Offer<'_>) {
+        let Some(batch) = offer.batch else {
+            if self.queue.is_abandoned {
+                let _ = self.connection.reject(transfer, TransferCode::DECLINED, "");
+                self.take(item.lane, item.number);
+            } else {
+                let offer = offer.into_owned();
+                self.tell(Told::Event(Event::Offered { item, transfer, offer }));
+            }
+            return;
+        };
+        // Its data may come at once.
+        match self.inbound.get_mut(&batch).filter(|batch| batch.end.is_none()) {
+            Some(batch) => {
+                let size = offer.size;
+                let offer = offer.into_owned();
+                batch.members.push_back(Member { item: item.number, transfer, offer });
+                batch.members_left = batch.members_left.saturating_sub(1);
+                self.wake.extend(&mut batch.waiters);
+                self.queue.note(item);
+                self.inbound.insert(transfer, Inbound::new(0, size));
+            }
+            None => {
+                self.conclude_cancelled(transfer);
+                self.take(item.lane, item.number);
+            }
+        }
+    }
+
+    fn route_outbound(&mut self, event: Event<'_>) {
+        let item = event.item();
+        let now = self.now;
+        match event {
+            Event::Accepted { transfer, accept, .. } => {
+                if let Some(t) = self.outbound.get_mut(&transfer) {
+                    t.accept = Some(accept);
+                    t.meter.begin(accept.offset, now);
+                    self.wake.extend(&mut t.waiters);
+                }
+            }
+            Event::Rejected { transfer, code, text, .. } => {
+                self.end_outbound(transfer, code, 0, text.into_owned(), EndedBy::Rejection);
+            }
+            Event::Verdict { transfer, code, total, text, .. } => {
+                self.end_outbound(transfer, code, total, text.into_owned(), EndedBy::Receiver);
+            }
+            Event::Writable { transfer, .. } => {
+                if let Some(t) = self.outbound.get_mut(&transfer) {
+                    self.wake.extend(&mut t.waiters);
+                }
+            }
+            Event::Rewind { transfer, offset } => {
+                if let Some(t) = self.outbound.get_mut(&transfer) {
+                    t.rewind = Some(offset);
+                    self.wake.extend(&mut t.waiters);
+                }
+            }
+            Event::Progress { transfer, received, durable } => {
+                if let Some(t) = self.outbound.get_mut(&transfer) {
+                    t.meter.on_received(received, now);
+                    t.meter.progress.durable = durable;
+                    self.wake.extend(&mut t.waiters);
+                }
+            }
+            _ => {}
+        }
+        if let Some(item) = item {
+            self.take(item.lane, item.number);
+        }
+    }
+
+    fn end_outbound(
+        &mut self,
+        transfer: TransferId,
+        code: TransferCode,
+        total: u64,
+        text: String,
+        by: EndedBy,
+    ) {
+        if let Some(t) = self.outbound.get_mut(&transfer) {
+            t.end_with(code, total, text, by);
+            self.wake.extend(&mut t.waiters);
+            if !t.has_handle {
+                self.outbound.remove(&transfer);
+            }
+        }
+    }
+
+    fn route_inbound(&mut self, event: Event<'_>) {
+        let item = event.item();
+        match event {
+            Event::Started { transfer, offset: 0 } => {
+                if let Some(t) = self.inbound.get_mut(&transfer).filter(|t| t.received > 0) {
+                    // What was not handed out is void.
+                    let void = t.waiting();
+                    t.chunks.clear();
+                    t.received = 0;
+                    t.position = 0;
+                    t.meter.begin(0, self.now);
+                    self.wake.extend(&mut t.waiters);
+                    self.release(transfer, void);
+                }
+            }
+            Event::Finished { transfer, finish, .. } => {
+                if let Some(t) = self.inbound.get_mut(&transfer) {
+                    t.finish = Some(finish);
+                    t.meter.progress.total = Some(finish.total);
+                    self.wake.extend(&mut t.waiters);
+                }
+            }
+            Event::CancelAsked { transfer, code, text, .. } => {
+                match self.inbound.get_mut(&transfer) {
+                    Some(t) => {
+                        t.cancel = Some((code, text.into_owned()));
+                        self.wake.extend(&mut t.waiters);
+                    }
+                    // An offer that nobody has decided on was taken back.
+                    None => self.conclude_cancelled(transfer),
+                }
+            }
+            _ => {}
+        }
+        if let Some(item) = item {
+            self.take(item.lane, item.number);
+        }
+    }
+
+    /// Bytes of a file came.
+    pub(super) fn on_data(&mut self, transfer: TransferId, offset: u64, data: Bytes) {
+        let len = data.len();
+        let Some(t) = self.inbound.get_mut(&transfer) else {
+            self.release(transfer, len);
+            return;
+        };
+        t.received = offset.saturating_add(len as u64);
+        t.meter.on_received(t.received, self.now);
+        t.chunks.push_back(Chunk { offset, data });
+        self.wake.extend(&mut t.waiters);
+    }
+
+    /// A transfer ended without its receiver's verdict.
+    fn on_lost(&mut self, transfer: TransferId, is_expired: bool) {
+        if let Some(t) = self.outbound.get_mut(&transfer) {
+            if is_expired {
+                // It was cancelled for that: the verdict comes.
+                return;
+            }
+            t.end.get_or_insert(outbound::End::Abandoned(self.ended));
+            self.wake.extend(&mut t.waiters);
+            if !t.has_handle {
+                self.outbound.remove(&transfer);
+            }
+        } else if let Some(t) = self.inbound.get_mut(&transfer) {
+            let end = if is_expired {
+                inbound::End::Expired
+            } else {
+                inbound::End::Abandoned(self.ended)
+            };
+            t.end.get_or_insert(end);
+            self.wake.extend(&mut t.waiters);
+        }
+    }
+
+    /// Its handle is gone without a conclusion.
+    pub(super) fn give_up_inbound(&mut self, transfer: TransferId) {
+        self.conclude_cancelled(transfer);
+        self.forget_inbound(transfer);
+        self.wake_driver();
+    }
+
+    /// It was concluded: what waited for its handle goes.
+    pub(super) fn forget_inbound(&mut self, transfer: TransferId) {
+        let Some(t) = self.inbound.remove(&transfer) else { return };
+        let waiting = t.waiting();
+        if waiting > 0 {
+            self.release(transfer, waiting);
+        }
+        for member in t.members {
+            self.take(Lane::Control, member.item);
+            self.give_up_inbound(member.transfer);
+        }
+        // Batches that were given up end with the last of their members.
+        for batch in mem::take(&mut self.abandoned_batches) {
+            self.conclude_cancelled(batch);
+        }
+    }
+
+    /// Ends a transfer of the peer's as cancelled, now or when its last member has ended.
+    fn conclude_cancelled(&mut self, transfer: TransferId) {
+        let (code, text) = (TransferCode::CANCELLED, "");
+        let concluded = self.connection.conclude(transfer, &Conclusion::Failed { code, text });
+        if concluded == Err(ActionError::WrongState(transfer)) {
+            self.abandoned_batches.push(transfer);
+        }
+    }
+}

@@ -1,0 +1,216 @@
+//! What the driver and the handles of a conversation have in common.
+
+use std::collections::BTreeMap;
+use std::mem;
+use std::string::String;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Waker};
+use std::vec::Vec;
+
+use super::error::SessionError;
+use super::inbound::Inbound;
+use super::outbound::Outbound;
+use super::queue::Queue;
+use super::rate_limit::RateLimit;
+use super::receipts::Receipts;
+use crate::proto::{ActionError, CloseReason, Connection, Lane};
+use crate::time::Time;
+use crate::wire::{CloseCode, TransferId};
+
+/// One conversation behind its lock.
+pub(super) struct Shared {
+    state: Mutex<State>,
+}
+
+pub(super) struct State {
+    pub(super) connection: Connection,
+    pub(super) requests: Requests,
+    pub(super) queue: Queue,
+    pub(super) receipts: Arc<Receipts>,
+    pub(super) outbound: BTreeMap<TransferId, Outbound>,
+    pub(super) inbound: BTreeMap<TransferId, Inbound>,
+    /// Batches that were given up while members of them were open.
+    pub(super) abandoned_batches: Vec<TransferId>,
+    pub(super) rate_limit: RateLimit,
+    pub(super) ended: Option<CloseReason>,
+    /// Whether the application decides on the peer itself.
+    pub(super) asks_for_peer: bool,
+    /// The time of the driver's last turn.
+    pub(super) now: Time,
+    /// The driver, while it waits.
+    pub(super) driver: Option<Waker>,
+    pub(super) has_driver: bool,
+    /// Who waits for room in a lane, for one more offer to be allowed, and for the end.
+    pub(super) lane_waiters: [Vec<Waker>; 2],
+    pub(super) offer_waiters: Vec<Waker>,
+    pub(super) end_waiters: Vec<Waker>,
+    pub(super) wake: WakeList,
+}
+
+/// What the driver does at its next turn, as it is the driver that knows the time.
+#[derive(Default)]
+pub(super) struct Requests {
+    pub(super) take: [Option<u64>; 2],
+    pub(super) release: Vec<(TransferId, usize)>,
+    pub(super) durable: Vec<(TransferId, u64)>,
+    pub(super) close: Option<(CloseCode, String)>,
+}
+
+/// Tasks to be woken once the lock is let go.
+#[derive(Default)]
+pub(super) struct WakeList {
+    /// Enough for nearly every turn, without an allocation.
+    few: [Option<Waker>; 3],
+    more: Vec<Waker>,
+}
+
+impl WakeList {
+    pub(super) fn push(&mut self, waker: Waker) {
+        match self.few.iter_mut().find(|slot| slot.is_none()) {
+            Some(slot) => *slot = Some(waker),
+            None => self.more.push(waker),
+        }
+    }
+
+    pub(super) fn extend(&mut self, wakers: &mut Vec<Waker>) {
+        wakers.drain(..).for_each(|waker| self.push(waker));
+    }
+
+    fn wake(self) {
+        self.few.into_iter().flatten().chain(self.more).for_each(Waker::wake);
+    }
+}
+
+/// Remembers a task that waits, once.
+pub(super) fn wait(waiters: &mut Vec<Waker>, cx: &Context<'_>) {
+    if !waiters.iter().any(|waker| waker.will_wake(cx.waker())) {
+        waiters.push(cx.waker().clone());
+    }
+}
+
+impl Shared {
+    pub(super) fn new(connection: Connection, now: Time) -> Self {
+        let state = State {
+            connection,
+            requests: Requests::default(),
+            queue: Queue::default(),
+            receipts: Arc::default(),
+            outbound: BTreeMap::new(),
+            inbound: BTreeMap::new(),
+            abandoned_batches: Vec::new(),
+            rate_limit: RateLimit::default(),
+            ended: None,
+            asks_for_peer: false,
+            now,
+            driver: None,
+            has_driver: true,
+            lane_waiters: [Vec::new(), Vec::new()],
+            offer_waiters: Vec::new(),
+            end_waiters: Vec::new(),
+            wake: WakeList::default(),
+        };
+        Self { state: Mutex::new(state) }
+    }
+
+    /// Does something under the lock, and wakes whoever has to know of it when it is let go: a
+    /// waker may run anything.
+    pub(super) fn with<R>(&self, act: impl FnOnce(&mut State) -> R) -> R {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let result = act(&mut state);
+        let wake = mem::take(&mut state.wake);
+        drop(state);
+        wake.wake();
+        result
+    }
+}
+
+impl State {
+    /// There is something for the driver to do.
+    pub(super) fn wake_driver(&mut self) {
+        if let Some(driver) = self.driver.take() {
+            self.wake.push(driver);
+        }
+    }
+
+    /// An action was done: the driver has something to send.
+    pub(super) fn acted<T>(&mut self, result: Result<T, ActionError>) -> Result<T, SessionError> {
+        match result {
+            Ok(value) => {
+                self.wake_driver();
+                Ok(value)
+            }
+            Err(error) => Err(self.error(error)),
+        }
+    }
+
+    /// Why an action is not done: after the end, the cause of the end.
+    pub(super) fn error(&self, error: ActionError) -> SessionError {
+        match self.ended {
+            Some(reason) => SessionError::Ended(reason),
+            None => SessionError::Refused(error),
+        }
+    }
+
+    /// The application has taken an item, or the handle that it is for.
+    pub(super) fn take(&mut self, lane: Lane, number: u64) {
+        let number = match lane {
+            Lane::Chat => Some(number),
+            Lane::Control => self.queue.settle(number),
+        };
+        let [chat, control] = &mut self.requests.take;
+        let take = if lane == Lane::Chat { chat } else { control };
+        *take = (*take).max(number);
+    }
+
+    /// File data was handed to the application, or thrown away: as much more may come.
+    pub(super) fn release(&mut self, transfer: TransferId, len: usize) {
+        match self.requests.release.last_mut() {
+            Some((last, sum)) if *last == transfer => *sum = sum.saturating_add(len),
+            _ => self.requests.release.push((transfer, len)),
+        }
+        self.wake_driver();
+    }
+
+    /// Does what was asked for since the last turn.
+    pub(super) fn apply_requests(&mut self, now: Time) {
+        self.now = now;
+        for (lane, take) in Lane::ALL.into_iter().zip(&mut self.requests.take) {
+            if let Some(number) = take.take() {
+                self.connection.take(now, crate::proto::ItemId { lane, number });
+            }
+        }
+        for (transfer, len) in self.requests.release.drain(..) {
+            self.connection.release(transfer, len, now);
+        }
+        for (transfer, offset) in self.requests.durable.drain(..) {
+            self.connection.set_durable(transfer, offset, now);
+        }
+        if let Some((code, text)) = self.requests.close.take() {
+            // The text was tried; a second close is none.
+            let _ = self.connection.close(code, &text, now);
+        }
+    }
+
+    /// Closes as soon as the driver can, or at once without one.
+    pub(super) fn close(&mut self, code: CloseCode, text: &str) {
+        if self.requests.close.is_none() {
+            self.requests.close = Some((code, text.into()));
+        }
+        if self.has_driver {
+            self.wake_driver();
+        } else {
+            self.apply_requests(self.now);
+            self.route_all();
+        }
+    }
+
+    /// There is no stream any more, and there will not be another one.
+    pub(super) fn abort(&mut self) {
+        let now = self.now;
+        self.has_driver = false;
+        self.connection.handle_disconnect(now);
+        self.apply_requests(now);
+        let _ = self.connection.close(CloseCode::SHUTDOWN, "", now);
+        self.route_all();
+    }
+}

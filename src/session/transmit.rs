@@ -1,0 +1,152 @@
+//! Handing the machine's output to the transport.
+
+use core::pin::Pin;
+use core::task::{Context, Poll};
+use std::io::{ErrorKind, IoSlice};
+use std::vec::Vec;
+
+use futures::io::AsyncWrite;
+
+use crate::io::TransportError;
+use crate::proto::{Connection, Transmit};
+use crate::time::Time;
+
+/// Slices in one vectored write: a full plan of 16 KiB frames with their headers.
+const SLICES: usize = 64;
+/// Bytes that are gathered for a transport that takes one slice at a time.
+pub(super) const GATHERED: usize = 64 << 10;
+
+/// Writes, as one slice or many, whichever the transport can.
+pub(super) struct Writer {
+    /// The transport wrote the first slice alone, as the default of `poll_write_vectored` does: the
+    /// rest is gathered into one from now on.
+    gathers: bool,
+    gathered: Vec<u8>,
+    needs_flush: bool,
+}
+
+/// What one call brought.
+pub(super) struct Written {
+    pub(super) bytes: usize,
+    /// The transport takes no more for now, or there is no more to write.
+    pub(super) is_done: bool,
+}
+
+impl Writer {
+    pub(super) fn new() -> Self {
+        Self { gathers: false, gathered: Vec::new(), needs_flush: false }
+    }
+
+    /// Writes until there is no more, the transport takes no more, or about `most` bytes went.
+    pub(super) fn poll_write<W: AsyncWrite + Unpin>(
+        &mut self,
+        cx: &mut Context<'_>,
+        io: &mut W,
+        connection: &mut Connection,
+        now: Time,
+        most: usize,
+    ) -> Result<Written, TransportError> {
+        let mut bytes: usize = 0;
+        let mut interruptions: u32 = 0;
+        while bytes < most {
+            let transmit = connection.poll_transmit(now);
+            if transmit.is_empty() {
+                self.poll_flush(cx, io)?;
+                return Ok(Written { bytes, is_done: true });
+            }
+            match self.poll_write_some(cx, io, transmit) {
+                Poll::Ready(Ok(0)) => return Err(TransportError::WriteZero),
+                Poll::Ready(Ok(len)) => {
+                    connection.advance_transmit(len);
+                    bytes = bytes.saturating_add(len);
+                    self.needs_flush = true;
+                    interruptions = 0;
+                }
+                Poll::Ready(Err(error)) if error.kind() == ErrorKind::Interrupted => {
+                    interruptions = interruptions.saturating_add(1);
+                    if interruptions >= TransportError::MAX_INTERRUPTIONS {
+                        return Err(TransportError::Interrupted);
+                    }
+                }
+                Poll::Ready(Err(error)) => return Err(error),
+                Poll::Pending => return Ok(Written { bytes, is_done: true }),
+            }
+        }
+        Ok(Written { bytes, is_done: false })
+    }
+
+    fn poll_write_some<W: AsyncWrite + Unpin>(
+        &mut self,
+        cx: &mut Context<'_>,
+        io: &mut W,
+        transmit: Transmit<'_>,
+    ) -> Poll<Result<usize, TransportError>> {
+        let mut slices = [IoSlice::new(&[]); SLICES];
+        let mut count: usize = 0;
+        let mut offered: usize = 0;
+        for (place, slice) in slices.iter_mut().zip(transmit.clone()) {
+            *place = IoSlice::new(slice);
+            count = count.saturating_add(1);
+            offered = offered.saturating_add(slice.len());
+        }
+        let slices = slices.get(..count).unwrap_or_default();
+        let first = slices.first().map_or(0, |slice| slice.len());
+        let written = if count == 1 {
+            Pin::new(io).poll_write(cx, slices.first().map_or(&[], |slice| slice))
+        } else if self.gathers {
+            self.gather(transmit);
+            offered = self.gathered.len();
+            Pin::new(io).poll_write(cx, &self.gathered)
+        } else {
+            Pin::new(io).poll_write_vectored(cx, slices)
+        };
+        match written {
+            Poll::Ready(Ok(claimed)) if claimed > offered => {
+                Poll::Ready(Err(TransportError::Overrun { claimed, offered }))
+            }
+            Poll::Ready(Ok(len)) => {
+                // A header alone is what no transport with vectors ever stops after.
+                self.gathers |= count > 1 && len == first;
+                Poll::Ready(Ok(len))
+            }
+            Poll::Ready(Err(error)) => Poll::Ready(Err(error.into())),
+            Poll::Pending => Poll::Pending,
+        }
+    }
+
+    fn gather(&mut self, transmit: Transmit<'_>) {
+        self.gathered.clear();
+        for slice in transmit {
+            let room = GATHERED.saturating_sub(self.gathered.len());
+            if room == 0 {
+                break;
+            }
+            self.gathered.extend_from_slice(slice.get(..room).unwrap_or(slice));
+        }
+    }
+
+    /// Sees that what was written leaves; whether it has.
+    pub(super) fn poll_flush<W: AsyncWrite + Unpin>(
+        &mut self,
+        cx: &mut Context<'_>,
+        io: &mut W,
+    ) -> Result<(), TransportError> {
+        if !self.needs_flush {
+            return Ok(());
+        }
+        match Pin::new(io).poll_flush(cx) {
+            Poll::Ready(Ok(())) => {
+                self.needs_flush = false;
+                Ok(())
+            }
+            Poll::Ready(Err(error)) if error.kind() == ErrorKind::Interrupted => Ok(()),
+            Poll::Ready(Err(error)) => Err(error.into()),
+            Poll::Pending => Ok(()),
+        }
+    }
+
+    /// Gives the memory back.
+    pub(super) fn shrink(&mut self) {
+        self.gathered = Vec::new();
+    }
+}
