@@ -13,6 +13,7 @@ mod fs_inbox;
 mod fs_killed;
 mod fs_names;
 mod fs_source;
+mod fs_transfer;
 mod fs_util;
 mod hostile_batches;
 mod hostile_floods;

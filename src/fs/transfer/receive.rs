@@ -62,23 +62,24 @@ pub async fn receive(
     };
     let mut writing = Writing::new(incoming, Target::File(Box::new(receiver)), position);
     let published = poll_fn(|cx| writing.poll_publish(cx, &mut observe)).await;
+    let published = match published {
+        Ok(published) => published,
+        Err(error) => {
+            conclude_failed(writing.give_up(&error).await, &error);
+            return Err(error);
+        }
+    };
     let incoming = writing.into_incoming();
     let finish = incoming.finish();
-    let stored = match published {
-        Ok(published) => {
-            let inbox = inbox.clone();
-            let settle =
-                move || inbox.settle(core::slice::from_ref(&published)).map(|()| published);
-            blocking::unblock(settle).await.map_err(ReceiveError::from)
-        }
-        Err(error) => Err(error),
-    };
-    match stored {
+    let inbox = inbox.clone();
+    let settle = move || inbox.settle(core::slice::from_ref(&published)).map(|()| published);
+    match blocking::unblock(settle).await {
         Ok(published) => {
             let path = published.path().clone();
             conclude_stored(incoming, path, finish)
         }
         Err(error) => {
+            let error = error.into();
             conclude_failed(incoming, &error);
             Err(error)
         }

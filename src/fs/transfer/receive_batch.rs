@@ -141,7 +141,11 @@ pub async fn receive_batch(
 
 async fn publish(mut writing: Writing, name: String) -> Ended {
     let published = poll_fn(|cx| writing.poll_publish(cx, |_| ())).await;
-    Ended { incoming: writing.into_incoming(), name, published }
+    let incoming = match &published {
+        Ok(_) => writing.into_incoming(),
+        Err(error) => writing.give_up(error).await,
+    };
+    Ended { incoming, name, published }
 }
 
 /// Makes the members that have their names stay, all at once, and tells the sender of each.

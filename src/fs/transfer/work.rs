@@ -113,10 +113,6 @@ impl Writing {
         self.incoming
     }
 
-    pub(super) fn progress(&self) -> Progress {
-        self.incoming.progress()
-    }
-
     /// Moves bytes until the file has its name, or something fails.
     pub(super) fn poll_publish(
         &mut self,
@@ -148,10 +144,7 @@ impl Writing {
                 continue;
             }
             return match lost {
-                Some(error) => {
-                    self.settle_part(&error);
-                    Poll::Ready(Err(error.into()))
-                }
+                Some(error) => Poll::Ready(Err(error.into())),
                 None => Poll::Pending,
             };
         }
@@ -193,12 +186,14 @@ impl Writing {
         self.work = Some(blocking::unblock(move || work.run()).boxed());
     }
 
-    /// What its sender gave up is removed; what was lost is kept for another try.
-    fn settle_part(&mut self, error: &TransferError) {
+    /// Ends after an error: what its sender gave up is removed, what was lost is kept for another try.
+    pub(super) async fn give_up(mut self, error: &ReceiveError) -> Incoming {
         if let Some(Target::File(receiver)) = self.target.take() {
-            let is_given_up = matches!(error, TransferError::CancelAsked { .. });
+            let is_given_up =
+                matches!(error, ReceiveError::Transfer(TransferError::CancelAsked { .. }));
             let end = move || if is_given_up { receiver.discard() } else { receiver.suspend() };
-            blocking::unblock(end).detach();
+            blocking::unblock(end).await;
         }
+        self.incoming
     }
 }
