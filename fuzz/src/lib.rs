@@ -7,6 +7,7 @@ pub mod connection_bytes;
 pub mod connection_calls;
 pub mod connection_ops;
 pub mod crash_store;
+pub mod driver_script;
 pub mod file_name;
 pub mod frame_decode;
 pub mod frame_roundtrip;

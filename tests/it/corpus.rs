@@ -88,3 +88,8 @@ fn file_name() {
 fn resume_journal() {
     replay("resume_journal", bodies::resume_journal::run);
 }
+
+#[test]
+fn driver_script() {
+    replay("driver_script", bodies::driver_script::run);
+}
