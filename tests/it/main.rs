@@ -14,6 +14,7 @@ mod fs_killed;
 mod fs_names;
 mod fs_source;
 mod fs_transfer;
+mod fs_two_hundred_kills;
 mod fs_util;
 mod hostile_batches;
 mod hostile_floods;
