@@ -293,13 +293,14 @@ fn a_driver_dropped_at_any_poll_aborts() {
                 let (outcome, ()) = join(driver, hearing).await;
                 drop(outcome);
             });
-            let talker = session.clone();
+            let (talker, inner) = (session.clone(), world.clone());
             let _talking = world.spawn(async move {
                 loop {
                     let _ = talker.send_chat(&Chat::new("x".repeat(100))).await;
                     if let Ok(mut outgoing) = talker.offer(&Offer::new("x")).await {
                         let _ = outgoing.accepted().await;
                     }
+                    inner.sleep(Duration::from_millis(1)).await;
                     if at_most(1, talker.closed()).await.is_some() {
                         return;
                     }
@@ -422,7 +423,7 @@ fn accepting_dropped_at_any_poll_touches_no_conversation() {
                         }
                     };
                     if let Some((_, far_events, _)) = &mut hosted {
-                        while !matches!(far_events.next().await, Some(Event::Chat(_))) {}
+                        while !matches!(far_events.next().await.unwrap(), Event::Chat(_)) {}
                         assert_eq!(receipt.await, Fate::Delivered);
                     }
                     drop(rest);
