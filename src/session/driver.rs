@@ -426,7 +426,7 @@ where
 
     /// Whether there is nothing more to do with this stream.
     fn is_over(&mut self, state: &State, now: Time) -> bool {
-        let is_detached = state.connection.is_detached() && state.connection.is_write_closed();
+        let is_detached = state.connection.is_detached() && state.connection.is_stream_over();
         if !state.connection.is_closed() && !is_detached {
             return false;
         }

@@ -86,7 +86,7 @@ impl WakeList {
 
     pub(super) fn forget(&mut self, waker: Option<Waker>) {
         // Only the driver's is replaced, once a turn.
-        self.forgotten = waker.or(self.forgotten.take());
+        self.forgotten = waker.or_else(|| self.forgotten.take());
     }
 
     pub(super) fn extend(&mut self, wakers: &mut Vec<Waker>) {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use duologue::proto::{CloseReason, Config, DetachReason, Opening, Receipt as Fate};
 use duologue::session::{Backoff, Conversations, Event, Outcome, TransferError};
-use duologue::testing::SplitMix64;
+use duologue::testing::{SplitMix64, duplex};
 use duologue::wire::{Chat, CloseCode, Message, Offer};
 use futures::StreamExt;
 use futures::future::join;
@@ -92,6 +92,36 @@ fn the_detached_future_ends_in_time() {
             assert!(conversations.is_empty());
             assert!(hosted.session.statistics().streams == 1);
         }
+    });
+}
+
+#[test]
+fn an_attempt_that_takes_no_bytes_is_given_up_in_time() {
+    World::run(async |world| {
+        let (network, listener) = Network::new(world);
+        let conversations = Conversations::new(Config::default());
+        let _arrivals = listen(world, listener, &conversations);
+        let (_session, mut events, driver) =
+            world.client(network.stream().unwrap(), Config::default());
+        let driver = world.spawn(driver);
+        assert!(matches!(events.next().await, Some(Event::Open(Opening::New))));
+        network.cut();
+        let Outcome::Detached(mut detached) = driver.await.unwrap() else { panic!() };
+        // The peer is silent, or gone, and has not taken so much as our HELLO.
+        for is_gone in [false, true] {
+            let (stream, peer) = duplex(1);
+            let peer = Some(peer).filter(|_| !is_gone);
+            let before = world.clock.now();
+            let Ok(driver) = detached.attach(stream, world.parameters()) else { panic!() };
+            let Outcome::Detached(again) = world.spawn(driver).await.unwrap() else { panic!() };
+            let passed = world.clock.now().saturating_duration_since(before);
+            // The handshake's time-out, and that for last words.
+            let most = Duration::from_secs(if is_gone { 0 } else { 15 });
+            assert!(passed <= most, "{passed:?}");
+            detached = again;
+            drop(peer);
+        }
+        drop(detached);
     });
 }
 

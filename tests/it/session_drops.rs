@@ -423,7 +423,13 @@ fn accepting_dropped_at_any_poll_touches_no_conversation() {
                         }
                     };
                     if let Some((_, far_events, _)) = &mut hosted {
-                        while !matches!(far_events.next().await.unwrap(), Event::Chat(_)) {}
+                        loop {
+                            match far_events.next().await.unwrap() {
+                                Event::Chat(_) => break,
+                                Event::Closed(reason) => panic!("{reason} after {polls} polls"),
+                                _ => {}
+                            }
+                        }
                         assert_eq!(receipt.await, Fate::Delivered);
                     }
                     drop(rest);
