@@ -103,7 +103,7 @@ fn a_batch_given_up_by_its_receiver_takes_its_waiting_members_along() {
         assert_eq!((verdict.code(), verdict.total()), (TransferCode::CANCELLED, 1));
         let error = outgoing.offer(Offer::new("3")).await.unwrap_err();
         assert!(matches!(error, TransferError::NotStored(_)), "{error}");
-        let _ = near.session.send_chat(&duologue::wire::Chat::new("still here")).await.unwrap();
+        drop(near.session.send_chat(&duologue::wire::Chat::new("still here")).await.unwrap());
         assert_eq!(far.chat().await, "still here");
     });
 }

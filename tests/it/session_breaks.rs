@@ -156,13 +156,9 @@ async fn talk_over_cuts(world: &World, seed: u64, seekable: bool) {
             let mut last = None;
             for n in 0..200_u64 {
                 let receipt = session.send_chat(&Chat::new(n.to_string())).await.unwrap();
-                let message = Message {
-                    message_type: 0,
-                    is_reply: false,
-                    correlation: n,
-                    body: b""[..].into(),
-                };
-                let _ = session.send_message(&message).await.unwrap();
+                let body = b""[..].into();
+                let message = Message { message_type: 0, is_reply: false, correlation: n, body };
+                drop(session.send_message(&message).await.unwrap());
                 world.sleep(Duration::from_millis(5)).await;
                 last = Some(receipt);
             }
@@ -250,7 +246,7 @@ fn what_belongs_to_a_forgotten_conversation_has_ended_and_touches_nothing_new() 
         let Some(Event::Offer(one)) = events.next().await else { panic!() };
         let mut old_incoming = one.accept().unwrap();
         for n in 0..3 {
-            let _ = first.session.send_chat(&Chat::new(format!("old {n}"))).await.unwrap();
+            drop(first.session.send_chat(&Chat::new(format!("old {n}"))).await.unwrap());
         }
         world.settle().await;
         network.cut();

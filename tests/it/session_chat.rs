@@ -118,7 +118,7 @@ fn lines_sent_one_by_one_leave_together() {
         world.sleep(Duration::from_secs(1)).await;
         let before = writes.get();
         for n in 0..200 {
-            let _ = near.session.send_chat(&Chat::new(format!("line {n}"))).await.unwrap();
+            drop(near.session.send_chat(&Chat::new(format!("line {n}"))).await.unwrap());
         }
         for n in 0..200 {
             assert_eq!(far.chat().await, format!("line {n}"));
@@ -135,7 +135,7 @@ fn a_full_lane_makes_its_senders_wait_and_no_others() {
         let (near, mut far) = world.connect_with((config, Config::default())).await;
         let line = Chat::new("line");
         for _ in 0..4 {
-            let _ = near.session.send_chat(&line).await.unwrap();
+            drop(near.session.send_chat(&line).await.unwrap());
         }
         // Two tasks wait for room.
         let (one, other) = (near.session.clone(), near.session.clone());
@@ -202,7 +202,7 @@ fn both_sides_learn_the_code_and_the_text() {
         let last = near.session.send_chat(&Chat::new("one more thing")).await.unwrap();
         near.session.close(code, "bye \u{2603}").unwrap();
         let sessions = (near.session.clone(), far.session.clone());
-        let (near, far) = join(near.to_the_end(), far.to_the_end()).await;
+        let (near, far) = join(near.into_the_end(), far.into_the_end()).await;
         assert_eq!(last.await, Fate::Delivered);
         assert_eq!(near.1, CloseReason::Local { code, is_answered: true });
         assert_eq!(far.1, CloseReason::Peer(code));
@@ -227,7 +227,7 @@ fn both_may_close_at_once() {
         let (near, far) = world.connect().await;
         near.session.close(CloseCode::DONE, "").unwrap();
         far.session.close(CloseCode::SHUTDOWN, "").unwrap();
-        let (near, far) = join(near.to_the_end(), far.to_the_end()).await;
+        let (near, far) = join(near.into_the_end(), far.into_the_end()).await;
         // Whose goodbye is first on its way is the closing side.
         let own = |code| CloseReason::Local { code, is_answered: true };
         assert!([own(CloseCode::DONE), CloseReason::Peer(CloseCode::SHUTDOWN)].contains(&near.1));

@@ -137,7 +137,7 @@ fn a_stranger_with_the_name_of_a_conversation_is_refused_and_it_goes_on() {
         assert!(matches!(theirs.closed().await, CloseReason::Peer(_)));
         assert!(matches!(their_driver.await.unwrap(), Outcome::Ended(_)));
 
-        let _ = mine.send_chat(&Chat::new("untouched")).await.unwrap();
+        drop(mine.send_chat(&Chat::new("untouched")).await.unwrap());
         assert!(matches!(hosted.events.next().await, Some(Event::Chat(_))));
         assert_eq!(conversations.len(), 1);
     });
@@ -166,7 +166,7 @@ fn an_attach_that_is_played_again_is_refused_and_it_goes_on() {
         let mut answer = Vec::new();
         futures::AsyncReadExt::read_to_end(&mut stream, &mut answer).await.unwrap();
         assert!(!answer.is_empty(), "it is told why");
-        let _ = session.send_chat(&Chat::new("untouched")).await.unwrap();
+        drop(session.send_chat(&Chat::new("untouched")).await.unwrap());
         while !matches!(hosted.events.next().await, Some(Event::Chat(_))) {}
         while !matches!(events.next().await, Some(Event::Open(Opening::Resumed))) {}
         drop(Rc::new(network));
@@ -198,7 +198,7 @@ fn two_streams_of_one_client_in_a_row_leave_nobody_waiting() {
             results += 1;
         }
         for _ in 0..results {
-            let _ = arrivals.next().await.unwrap();
+            drop(arrivals.next().await.unwrap());
         }
         drop(hosted);
     });

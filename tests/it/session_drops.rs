@@ -328,7 +328,7 @@ fn a_detached_conversation_dropped_at_any_poll_is_aborted() {
             // Of the three polls the last ones are those that its time-out brings.
             let dropped = world.spawn(at_most(polls, detached));
             everybody_learns(session, events).await;
-            let _ = dropped.await.unwrap();
+            dropped.await.unwrap();
         });
     }
 }
@@ -373,7 +373,7 @@ fn hosted_and_reconnecting_drivers_dropped_at_any_poll_abort() {
 
 fn cut_soon(world: &World, network: &Network) {
     let (inner, network) = (world.clone(), network.clone());
-    let _ = world.spawn(async move {
+    world.detach(async move {
         for _ in 0..20 {
             inner.sleep(Duration::from_millis(20)).await;
             network.cut();

@@ -135,7 +135,7 @@ fn the_last_handle_of_any_kind_closes() {
         assert!(far.session.is_open(), "the transfer is a handle, too");
         assert_eq!(far.chat().await, "last words");
         drop(outgoing);
-        let (events, reason, _) = far.to_the_end().await;
+        let (events, reason, _) = far.into_the_end().await;
         assert_eq!(reason, CloseReason::Peer(CloseCode::DONE));
         assert!(matches!(events.last(), Some(Event::Goodbye { .. })));
         assert_eq!(receipt.await, Fate::Delivered);

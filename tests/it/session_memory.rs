@@ -55,7 +55,7 @@ fn the_read_buffer_follows_the_load() {
         let room = Rc::new(RefCell::new(Vec::new()));
         let far = Room(far, Rc::clone(&room));
         let (mut near, mut far) = world.connect_over(near, far, Default::default()).await;
-        let _ = near.session.send_chat(&Chat::new("x")).await.unwrap();
+        drop(near.session.send_chat(&Chat::new("x")).await.unwrap());
         assert_eq!(far.chat().await, "x");
         assert_eq!(room.borrow().iter().max(), Some(&2048), "chat needs no more");
 
@@ -93,7 +93,7 @@ fn time_for(bytes: usize, chunk: usize, rate: u64, every: Option<Duration>) -> D
         let chatting = async {
             let Some(every) = every else { return std::future::pending().await };
             loop {
-                let _ = near.session.send_chat(&Chat::new("x")).await.unwrap();
+                drop(near.session.send_chat(&Chat::new("x")).await.unwrap());
                 far.chat().await;
                 world.sleep(every).await;
             }

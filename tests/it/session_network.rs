@@ -215,12 +215,12 @@ pub(crate) fn listen(
 ) -> mpsc::UnboundedReceiver<Result<Option<Hosted>, AcceptError>> {
     let (sender, receiver) = mpsc::unbounded();
     let (conversations, inner) = (conversations.clone(), world.clone());
-    let _ = world.spawn(async move {
+    world.detach(async move {
         while let Some(stream) = listener.next().await {
             let (conversations, world, sender) =
                 (conversations.clone(), inner.clone(), sender.clone());
             let (parameters, timer) = (inner.parameters(), inner.timer());
-            let _ = inner.spawn(async move {
+            inner.detach(async move {
                 let accepted = conversations.accept(stream, parameters, timer).await;
                 let _ = sender.unbounded_send(accepted.map(|accepted| match accepted {
                     Accepted::New(session, events, driver) => {

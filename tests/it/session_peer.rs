@@ -61,7 +61,7 @@ fn a_refused_peer_is_told_why() {
         client.session.accept_peer().unwrap();
         assert!(server.session.refuse_peer(CloseCode::REFUSED, &"x".repeat(300)).is_err());
         server.session.refuse_peer(CloseCode::REFUSED, "not on the list").unwrap();
-        let (events, reason, _) = client.to_the_end().await;
+        let (events, reason, _) = client.into_the_end().await;
         assert_eq!(reason, CloseReason::Peer(CloseCode::REFUSED));
         assert!(events.iter().any(
             |event| matches!(event, Event::Goodbye { text, .. } if text == "not on the list")

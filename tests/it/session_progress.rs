@@ -135,7 +135,7 @@ fn talk_over(defect: Defect, len: usize) -> usize {
         let (near, far) = (Wrong::new(near, defect), Wrong::new(far, defect));
         let vectored = near.vectored.clone();
         let (mut near, mut far) = world.connect_over(near, far, Default::default()).await;
-        let _ = near.session.send_chat(&Chat::new("hello")).await.unwrap();
+        drop(near.session.send_chat(&Chat::new("hello")).await.unwrap());
         assert_eq!(far.chat().await, "hello", "{defect:?}");
         let file = Bytes::from(content(len));
         for _ in 0..2 {
@@ -151,7 +151,7 @@ fn talk_over(defect: Defect, len: usize) -> usize {
             std::mem::swap(&mut near, &mut far);
         }
         near.session.close(CloseCode::DONE, "").unwrap();
-        let (near, far) = join(near.to_the_end(), far.to_the_end()).await;
+        let (near, far) = join(near.into_the_end(), far.into_the_end()).await;
         assert!(matches!((near.2, far.2), (Outcome::Ended(_), Outcome::Ended(_))), "{defect:?}");
         vectored.get()
     })
@@ -183,7 +183,7 @@ fn a_stream_that_lies_is_broken() {
             let near = Wrong::new(near, defect);
             let (mut near, far) = world.connect_over(near, far, Default::default()).await;
             for n in 0..100 {
-                let _ = near.session.send_chat(&Chat::new(n.to_string())).await.unwrap();
+                drop(near.session.send_chat(&Chat::new(n.to_string())).await.unwrap());
                 world.sleep(Duration::from_millis(30)).await;
             }
             let Outcome::Detached(detached) = near.driver.await.unwrap() else { panic!() };
@@ -236,7 +236,7 @@ fn a_driver_with_nothing_to_do_sleeps() {
         assert!(matches!(far_events.next().await, Some(Event::Open(_))));
         let before = polls.get();
         for _ in 0..100 {
-            let _ = session.send_chat(&Chat::new("x")).await.unwrap();
+            drop(session.send_chat(&Chat::new("x")).await.unwrap());
             assert!(matches!(far_events.next().await, Some(Event::Chat(_))));
             world.sleep(Duration::from_secs(1)).await;
         }

@@ -73,6 +73,11 @@ impl World {
         receiver
     }
 
+    /// Spawns a task of which nobody needs the result.
+    pub(crate) fn detach(&self, task: impl Future<Output = ()> + 'static) {
+        self.spawned.borrow_mut().push(Box::pin(task));
+    }
+
     pub(crate) fn timer(&self) -> VirtualTimer {
         self.clock.timer()
     }
@@ -186,7 +191,7 @@ impl Peer {
     }
 
     /// All that there is to hear, up to the end.
-    pub(crate) async fn to_the_end(mut self) -> (Vec<Event>, CloseReason, Outcome<VirtualTimer>) {
+    pub(crate) async fn into_the_end(mut self) -> (Vec<Event>, CloseReason, Outcome<VirtualTimer>) {
         let mut events = Vec::new();
         let reason = loop {
             match self.event().await {
