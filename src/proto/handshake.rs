@@ -257,7 +257,13 @@ impl Connection {
         for transfer in flowing {
             self.force_credit(transfer);
         }
+        // All of them are told now, also what waited since before the stream.
         self.credit_due = None;
+        for transfer in core::mem::take(&mut self.late_credits) {
+            if let Some(t) = self.incoming.get_mut(&transfer) {
+                t.is_credit_late = false;
+            }
+        }
         let ready: Vec<_> = self.outgoing.keys().copied().collect();
         for transfer in ready {
             if self.outgoing.get(&transfer).is_some_and(super::outgoing::Outgoing::wants_restart) {
