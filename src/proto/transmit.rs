@@ -5,6 +5,7 @@ use super::event::{Event, Lane};
 use super::link::Phase;
 use super::pacer;
 use super::plan::{Slices, Source};
+use super::schedule::Schedule;
 use crate::time::Time;
 use crate::wire::{Ack, Header, Kind, Ping, Signal, Start, TransferId};
 
@@ -285,9 +286,7 @@ impl Connection {
     /// Plans the frame that goes next; `false` if there is none for now.
     fn plan_next(&mut self, now: Time) -> bool {
         let [may_chat, may_message] = Lane::ALL.map(|lane| self.may_plan(lane, now));
-        let Some(schedule) = self.link.as_ref().map(|link| link.plan.schedule()) else {
-            return false;
-        };
+        let schedule = self.schedule();
         let item_waits = may_chat || may_message;
         let may_control = !item_waits || schedule.has_room_for_control();
         if (may_control && self.plan_control(now)) || self.plan_restart() {
@@ -306,7 +305,11 @@ impl Connection {
     fn may_plan(&mut self, lane: Lane, now: Time) -> bool {
         let queue = self.send.get(lane);
         let len = queue.next_len(self.fragment_len());
-        if !queue.is_ready() || (lane == Lane::Control && !self.may_send(len)) {
+        if !queue.is_ready() {
+            return false;
+        }
+        let is_forced = lane == Lane::Chat || self.schedule().forces_control_lane();
+        if !is_forced && !self.may_send(len) {
             return false;
         }
         if queue.is_costly() && !self.own_budget.has_some(now) {
@@ -439,7 +442,8 @@ impl Connection {
         let limit = self.fragment_len();
         let framed = self.send.control.framed();
         let has_budget = self.own_budget.has_some(now);
-        if self.ring.is_empty() || !self.may_send(limit) {
+        let may_send = self.schedule().forces_bulk() || self.may_send(limit);
+        if self.ring.is_empty() || !may_send {
             return false;
         }
         for _ in 0..self.ring.len() {
@@ -492,6 +496,11 @@ impl Connection {
             link.acknowledgement.hurry();
         }
         self.plan_ack(now);
+    }
+
+    /// What goes last, as far as it is planned.
+    fn schedule(&self) -> Schedule {
+        self.link.as_ref().map(|link| link.plan.schedule()).unwrap_or_default()
     }
 
     fn may_send(&self, len: usize) -> bool {
