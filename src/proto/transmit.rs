@@ -411,7 +411,7 @@ impl Connection {
         // What may not go before it can go now.
         match (header.kind, TransferId::from_wire(header.id)) {
             (Kind::ACCEPT, Some(transfer)) => self.force_credit(transfer),
-            (Kind::OFFER, Some(transfer)) => self.queue_data(transfer),
+            (Kind::OFFER | Kind::FINISH, Some(transfer)) => self.queue_data(transfer),
             _ => {}
         }
         true
@@ -449,7 +449,7 @@ impl Connection {
         for _ in 0..self.ring.len() {
             let Some(transfer) = self.ring.pop_front() else { break };
             let Some(t) = self.outgoing.get_mut(&transfer) else { continue };
-            let Some(len) = t.frame_len(limit, has_budget) else {
+            let Some(len) = t.frame_len(limit, has_budget, framed) else {
                 t.is_in_ring = false;
                 if t.is_ready() {
                     self.is_out_of_budget = true;
@@ -472,7 +472,7 @@ impl Connection {
             }
             let Some(link) = &mut self.link else { return false };
             let id = transfer.to_wire();
-            let is_small = t.is_costly(len);
+            let is_small = t.is_costly(len, framed);
             let payload = t.cut(len);
             t.planned = t.planned.saturating_add(1);
             if t.waits_for_peer() {
