@@ -3,8 +3,8 @@
 use duologue::proto::{Config, Event};
 use duologue::time::Time;
 use duologue::wire::{
-    Accept, Credit, Frame, Kind, Limits, Message, Offer, Ping, Side, TransferCode, TransferId,
-    Verdict,
+    Accept, Credit, Frame, Hello, Kind, Limits, Message, Offer, Ping, Side, TransferCode,
+    TransferId, Verdict,
 };
 
 use crate::hostile_flow::FAILED;
@@ -229,5 +229,24 @@ fn the_ends_of_small_files_that_go_before_their_finish_are_paid_for() {
         }
         // Half of the budget, and what OFFER and FINISH earn.
         assert!((500..550).contains(&early), "{early}");
+    }
+}
+
+#[test]
+fn a_conversation_that_begins_anew_has_a_budget_of_its_own() {
+    // The server has lost it: it counts from the start, and may spend as much once more.
+    let mut peer = RawPeer::open(Side::Client);
+    let ping = Frame::Ping(Ping { token: [1; 8] });
+    for _ in 0..2 {
+        for _ in 0..1000 {
+            peer.send(0, ping.clone()).unwrap();
+        }
+        peer.cut();
+        peer.begin_attach();
+        let hello = Hello { attach: 0, ..peer.hello() };
+        peer.greet_with(&hello).unwrap();
+        peer.accept_victim();
+        peer.victim_accepts();
+        assert!(peer.victim().is_open() && !peer.victim().is_detached());
     }
 }
