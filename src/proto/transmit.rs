@@ -220,6 +220,7 @@ impl Connection {
             Source::Ping => {
                 link.ping.outstanding = None;
                 link.ping.wanted = true;
+                self.own_budget.refund();
             }
             Source::Pong(token) => {
                 link.ping.answer.get_or_insert(token);
@@ -369,6 +370,10 @@ impl Connection {
             return link.plan.stage(Kind::PONG, 0, source, |out| pong.encode(out)).is_ok();
         }
         if !link.ping.wanted || link.ping.outstanding.is_some() {
+            return false;
+        }
+        if !self.own_budget.spend(now) {
+            self.is_out_of_budget = true;
             return false;
         }
         link.ping.wanted = false;
