@@ -9,6 +9,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use duologue::legacy::Progress;
+use duologue::net::Target;
 use futures::future::{Either, select};
 use indicatif::{ProgressBar, ProgressStyle};
 
@@ -30,6 +31,20 @@ pub(crate) fn require_legacy(legacy: bool) -> Result<(), Usage> {
         return Ok(());
     }
     Err(Usage("the modern protocol does not exist yet: give --legacy for the chapter's".into()))
+}
+
+/// Who calls whom.
+pub(crate) enum Mode {
+    Listen(Target),
+    /// With the target as it was given.
+    Connect(Target, String),
+}
+
+/// 32 random bytes: the seed of a stream.
+pub(crate) fn random() -> Result<[u8; 32], Failure> {
+    let mut seed = [0; 32];
+    getrandom::fill(&mut seed)?;
+    Ok(seed)
 }
 
 /// Prints a line on standard output, at once.

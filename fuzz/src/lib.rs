@@ -6,12 +6,16 @@
 pub mod connection_bytes;
 pub mod connection_calls;
 pub mod connection_ops;
+pub mod crash_store;
+pub mod driver_script;
+pub mod file_name;
 pub mod frame_decode;
 pub mod frame_roundtrip;
 pub mod legacy_codec;
 pub mod machine;
 pub mod pieces;
 pub mod read_all_script;
+pub mod resume_journal;
 pub mod script;
 pub mod two_peers;
 pub mod write_all_script;

@@ -1,7 +1,23 @@
 use core::fmt;
 use std::io;
 
+use super::NameError;
+use crate::wire::TransferCode;
+
 /// Why a file could not be received into a folder.
+///
+/// No peer's text is in it, so that it may be shown and told to the peer.
+///
+/// # Examples
+///
+/// ```
+/// use duologue::fs::Error;
+/// use duologue::wire::TransferCode;
+///
+/// assert_eq!(Error::Busy.code(), TransferCode::BUSY);
+/// assert!(Error::Busy.can_retry());
+/// assert_eq!(Error::TooLarge { max: 7 }.to_string(), "larger than 7 bytes");
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Error {
@@ -10,6 +26,46 @@ pub enum Error {
     /// The caller: [`PartFile::MAX_NUMBER`](super::PartFile::MAX_NUMBER) numbered names are taken
     /// already.
     Collisions,
+    /// The peer: the name is not one that is used here.
+    FileName(NameError),
+    /// The peer: something has the name, or an ending of it, already.
+    Exists,
+    /// The peer: the file is larger than is taken, or than was announced.
+    TooLarge {
+        /// Most bytes.
+        max: u64,
+    },
+    /// The peer: more files than were announced, or than are taken at once.
+    TooMany {
+        /// Most files.
+        max: u32,
+    },
+    /// The peer, or all of them: too many bytes in all.
+    Quota {
+        /// Most bytes.
+        max: u64,
+    },
+    /// There would be less room left on the disk than is to be kept free.
+    Reserve,
+    /// The same file of the same peer is being received by another transfer, or another program.
+    Busy,
+    /// Another transfer of the same peer took the part over while this one was detached.
+    Superseded,
+    /// The peer: the content is not what the digest says, or two digests differ.
+    DigestDiffers,
+    /// The peer: there is no digest, though one is required.
+    DigestMissing,
+    /// The peer: the digest is of an algorithm that cannot be computed here.
+    DigestUnsupported,
+    /// The peer: more or fewer bytes than were announced.
+    SizeDiffers {
+        /// Bytes that were announced.
+        expected: u64,
+        /// Bytes that came.
+        received: u64,
+    },
+    /// The peer: a directory where a file was expected, or the other way round.
+    Directory,
     /// The system: a call failed.
     Storage {
         /// What was being done.
@@ -29,6 +85,10 @@ pub enum Action {
     OpenFolder,
     /// Creating the temporary file.
     Create,
+    /// Finding out what there is already.
+    Inspect,
+    /// Creating a folder.
+    CreateFolder,
     /// Writing what had arrived.
     Write,
     /// Writing the file through to the disk.
@@ -51,11 +111,38 @@ impl Error {
 
     /// Whether the same call can succeed later, once there is room on the disk, say.
     ///
-    /// Not after a failed [`Action::Write`], [`Action::Sync`] or [`Action::SyncFolder`]: the system
+    /// So it is for what is [`Busy`](Self::Busy), or waits for a quota or for room. Not after a
+    /// failed [`Action::Write`], [`Action::Sync`] or [`Action::SyncFolder`]: the system
     /// may have dropped what it could not write.
     pub fn can_retry(&self) -> bool {
-        let Self::Storage { action, .. } = self else { return false };
-        matches!(action, Action::OpenFolder | Action::Create | Action::Publish)
+        match self {
+            Self::Storage { action, .. } => {
+                !matches!(action, Action::Write | Action::Sync | Action::SyncFolder)
+            }
+            Self::Quota { .. } | Self::Reserve | Self::Busy => true,
+            _ => false,
+        }
+    }
+
+    /// What the peer is told: the code of a REJECT or a VERDICT.
+    pub fn code(&self) -> TransferCode {
+        match self {
+            Self::Name | Self::FileName(_) | Self::Directory => TransferCode::NAME_REFUSED,
+            Self::Collisions | Self::Exists => TransferCode::EXISTS,
+            Self::TooLarge { .. } => TransferCode::TOO_LARGE,
+            Self::TooMany { .. } => TransferCode::DECLINED,
+            Self::Quota { .. } | Self::Reserve => TransferCode::NO_SPACE,
+            Self::Busy | Self::Superseded => TransferCode::BUSY,
+            Self::DigestDiffers | Self::DigestMissing | Self::DigestUnsupported => {
+                TransferCode::DIGEST_DIFFERS
+            }
+            Self::SizeDiffers { .. } => TransferCode::SIZE_DIFFERS,
+            Self::Storage { kind, .. } => match kind {
+                io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => TransferCode::NO_SPACE,
+                io::ErrorKind::FileTooLarge => TransferCode::TOO_LARGE,
+                _ => TransferCode::STORAGE_FAILED,
+            },
+        }
     }
 }
 
@@ -64,6 +151,8 @@ impl fmt::Display for Action {
         f.write_str(match self {
             Self::OpenFolder => "opening the folder",
             Self::Create => "creating the temporary file",
+            Self::Inspect => "looking at the folder",
+            Self::CreateFolder => "creating a folder",
             Self::Write => "writing",
             Self::Sync => "writing the file through to the disk",
             Self::Publish => "giving the file its name",
@@ -77,6 +166,21 @@ impl fmt::Display for Error {
         match self {
             Self::Name => f.write_str("the name is not one plain file name"),
             Self::Collisions => f.write_str("every numbered name is taken"),
+            Self::FileName(error) => error.fmt(f),
+            Self::Exists => f.write_str("the name is taken"),
+            Self::TooLarge { max } => write!(f, "larger than {max} bytes"),
+            Self::TooMany { max } => write!(f, "more than {max} files"),
+            Self::Quota { max } => write!(f, "more than {max} bytes in all"),
+            Self::Reserve => f.write_str("not enough room on the disk"),
+            Self::Busy => f.write_str("the same file is being received already"),
+            Self::Superseded => f.write_str("another transfer goes on with the file"),
+            Self::DigestDiffers => f.write_str("the content is not what the digest says"),
+            Self::DigestMissing => f.write_str("no digest of the content came"),
+            Self::DigestUnsupported => f.write_str("a digest that cannot be computed here"),
+            Self::SizeDiffers { expected, received } => {
+                write!(f, "{received} bytes came instead of {expected}")
+            }
+            Self::Directory => f.write_str("a directory in place of a file, or a file of one"),
             Self::Storage { action, code: Some(code), .. } => {
                 write!(f, "{action} failed: {}", io::Error::from_raw_os_error(*code))
             }
@@ -85,14 +189,27 @@ impl fmt::Display for Error {
     }
 }
 
-impl core::error::Error for Error {}
+impl core::error::Error for Error {
+    fn source(&self) -> Option<&(dyn core::error::Error + 'static)> {
+        match self {
+            Self::FileName(error) => Some(error),
+            _ => None,
+        }
+    }
+}
 
 impl From<Error> for io::Error {
     fn from(error: Error) -> Self {
         let kind = match &error {
-            Error::Name => io::ErrorKind::InvalidInput,
-            Error::Collisions => io::ErrorKind::AlreadyExists,
+            Error::Name | Error::FileName(_) => io::ErrorKind::InvalidInput,
+            Error::Collisions | Error::Exists => io::ErrorKind::AlreadyExists,
             Error::Storage { kind, .. } => *kind,
+            Error::TooLarge { .. } => io::ErrorKind::FileTooLarge,
+            Error::Quota { .. } => io::ErrorKind::QuotaExceeded,
+            Error::Reserve => io::ErrorKind::StorageFull,
+            Error::Busy => io::ErrorKind::ResourceBusy,
+            Error::SizeDiffers { .. } | Error::DigestDiffers => io::ErrorKind::InvalidData,
+            _ => io::ErrorKind::Other,
         };
         Self::new(kind, error)
     }

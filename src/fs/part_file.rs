@@ -1,10 +1,8 @@
 use core::fmt;
 use core::future::poll_fn;
 use core::pin::Pin;
-use core::sync::atomic::{AtomicU64, Ordering};
 use core::task::{Context, Poll, ready};
 use std::borrow::ToOwned;
-use std::format;
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -14,7 +12,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use blocking::{Unblock, unblock};
 use futures::io::AsyncWrite;
 
-use super::folder::Folder;
+use super::disk::{self, Disk};
+use super::name::numbered;
+use super::part_id::fresh_name;
+use super::store::Store;
 use super::{Action, Error};
 
 /// Bytes on their way to the thread that writes them.
@@ -69,7 +70,7 @@ pub struct PartFile {
 
 /// The temporary name, removed when dropped.
 struct Temporary {
-    folder: Folder,
+    folder: Disk,
     name: String,
     done: Mutex<Done>,
 }
@@ -133,7 +134,7 @@ impl PartFile {
     pub async fn create(folder: impl AsRef<Path>) -> Result<Self, Error> {
         let path = folder.as_ref().to_owned();
         unblock(move || {
-            let folder = Folder::open(&path).map_err(Error::storage(Action::OpenFolder))?;
+            let folder = Disk::open(&path).map_err(Error::storage(Action::OpenFolder))?;
             let (file, temporary) =
                 create_temporary(folder).map_err(Error::storage(Action::Create))?;
             Ok(Self::new(file, temporary, path))
@@ -226,14 +227,14 @@ impl Temporary {
             Some(name) => name.clone(),
             None => done.name.insert(self.rename(name)?).clone(),
         };
-        let sync = || self.folder.sync().map_err(Error::storage(Action::SyncFolder));
+        let sync = || self.folder.sync_folder("").map_err(Error::storage(Action::SyncFolder));
         done.folder_synced.get_or_insert_with(sync).clone()?;
         Ok(name)
     }
 
     fn rename(&self, name: &str) -> Result<String, Error> {
         for number in 0..=PartFile::MAX_NUMBER {
-            let candidate = numbered(name, number);
+            let candidate = numbered(name, number, usize::MAX);
             match self.folder.rename_no_replace(&self.name, &candidate) {
                 Ok(()) => return Ok(candidate),
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
@@ -252,28 +253,20 @@ fn sync(file: &File, taken: u64) -> Result<(), Error> {
     file.sync_all().map_err(Error::storage(Action::Sync))
 }
 
-fn create_temporary(folder: Folder) -> io::Result<(File, Temporary)> {
-    static NEXT: AtomicU64 = AtomicU64::new(0);
+fn create_temporary(folder: Disk) -> io::Result<(File, Temporary)> {
     loop {
-        let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        let name = format!(".duologue-{}-{number}.part", std::process::id());
-        match folder.create_new(&name) {
-            Ok(file) => return Ok((file, Temporary { folder, name, done: Mutex::default() })),
+        let name = fresh_name();
+        match folder.create_file(&name) {
+            Ok(file) => {
+                let temporary = Temporary { folder, name, done: Mutex::default() };
+                // So that no janitor takes it for one that was left behind.
+                disk::try_lock(&file)?;
+                return Ok((file, temporary));
+            }
             // Left behind by a process that had the same id.
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
             Err(error) => return Err(error),
         }
-    }
-}
-
-/// `name.ext`, `name (1).ext`, `name (2).ext` and so on.
-fn numbered(name: &str, number: u32) -> String {
-    match (number, name.rsplit_once('.')) {
-        (0, _) => name.to_owned(),
-        (_, Some((stem, extension))) if !stem.is_empty() => {
-            format!("{stem} ({number}).{extension}")
-        }
-        _ => format!("{name} ({number})"),
     }
 }
 
@@ -331,7 +324,7 @@ mod tests {
 
     /// A part file whose bytes go to a device that is always full.
     fn on_a_full_disk(folder: &Path) -> PartFile {
-        let (_, temporary) = create_temporary(Folder::open(folder).unwrap()).unwrap();
+        let (_, temporary) = create_temporary(Disk::open(folder).unwrap()).unwrap();
         let full = File::options().write(true).open("/dev/full").unwrap();
         PartFile::new(full, temporary, folder.to_owned())
     }

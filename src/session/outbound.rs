@@ -46,6 +46,9 @@ impl Outbound {
     }
 
     pub(super) fn end_with(&mut self, code: TransferCode, total: u64, text: String, by: EndedBy) {
+        if code == TransferCode::STORED && self.accept.is_some() {
+            self.meter.progress.received = total;
+        }
         let is_ours = self.is_cancel_asked && code == TransferCode::CANCELLED;
         let ended_by = if is_ours { EndedBy::Sender } else { by };
         self.end = Some(End::Verdict(Verdict { code, total, text, ended_by }));

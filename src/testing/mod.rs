@@ -6,6 +6,8 @@
 //!   written by hand or drawn from a seed.
 //! - [`Pair`] is a whole conversation on virtual time: two machines of [`proto`](crate::proto)
 //!   with a link between them.
+//! - [`ShadowDisk`] is a folder that fails by the call and loses power, for
+//!   [`fs::Inbox`](crate::fs::Inbox).
 //! - [`VirtualClock`](crate::time::VirtualClock) makes hours pass at once.
 //!
 //! # Examples
@@ -34,6 +36,8 @@ mod duplex;
 mod faulty;
 mod random;
 mod script;
+#[cfg(feature = "fs")]
+mod shadow_disk;
 
 pub use conversation::{
     Behaviour, Call, Divergence, Done, Endpoint, Incoming, LinkOptions, NotIdle, Outgoing, Pair,
@@ -43,3 +47,6 @@ pub use duplex::{Duplex, duplex};
 pub use faulty::Faulty;
 pub use random::SplitMix64;
 pub use script::{Fault, Profile, Script};
+#[cfg(feature = "fs")]
+#[cfg_attr(docsrs, doc(cfg(feature = "fs")))]
+pub use shadow_disk::{Barrier, ShadowDisk};

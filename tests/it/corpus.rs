@@ -73,3 +73,23 @@ fn connection_bytes() {
 fn connection_ops() {
     replay("connection_ops", bodies::connection_ops::run);
 }
+
+#[test]
+fn crash_store() {
+    replay("crash_store", bodies::crash_store::run);
+}
+
+#[test]
+fn file_name() {
+    replay("file_name", bodies::file_name::run);
+}
+
+#[test]
+fn resume_journal() {
+    replay("resume_journal", bodies::resume_journal::run);
+}
+
+#[test]
+fn driver_script() {
+    replay("driver_script", bodies::driver_script::run);
+}

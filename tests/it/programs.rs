@@ -12,7 +12,7 @@ use std::time::Duration;
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// An example that `cargo test` has built beside this test.
-fn example(name: &str) -> Command {
+pub(crate) fn example(name: &str) -> Command {
     let mut path = std::env::current_exe().unwrap();
     path.pop();
     path.pop();
@@ -23,7 +23,7 @@ fn example(name: &str) -> Command {
 }
 
 /// A running program, its output line by line.
-struct Program {
+pub(crate) struct Program {
     child: Child,
     input: Option<ChildStdin>,
     output: Receiver<String>,
@@ -43,7 +43,7 @@ fn lines(source: impl Read + Send + 'static) -> Receiver<String> {
 }
 
 impl Program {
-    fn start(name: &str, arguments: &[&str]) -> Self {
+    pub(crate) fn start(name: &str, arguments: &[&str]) -> Self {
         let mut child = example(name)
             .args(arguments)
             .stdin(Stdio::piped())
@@ -59,24 +59,24 @@ impl Program {
         }
     }
 
-    fn line(&self) -> String {
+    pub(crate) fn line(&self) -> String {
         self.output.recv_timeout(PATIENCE).expect("a line on standard output")
     }
 
-    fn status(&self) -> String {
+    pub(crate) fn status(&self) -> String {
         self.status.recv_timeout(PATIENCE).expect("a line on standard error")
     }
 
-    fn say(&mut self, text: &str) {
+    pub(crate) fn say(&mut self, text: &str) {
         self.input.as_mut().unwrap().write_all(text.as_bytes()).unwrap();
     }
 
-    fn end_input(&mut self) {
+    pub(crate) fn end_input(&mut self) {
         self.input = None;
     }
 
     /// Waits for its end; gives the rest of standard output and of standard error.
-    fn end(mut self) -> (ExitStatus, Vec<String>, Vec<String>) {
+    pub(crate) fn end(mut self) -> (ExitStatus, Vec<String>, Vec<String>) {
         self.end_input();
         let rest = |lines: &Receiver<String>| -> Vec<String> {
             std::iter::from_fn(|| lines.recv_timeout(PATIENCE).ok()).collect()
@@ -85,7 +85,7 @@ impl Program {
         (self.child.wait().unwrap(), output, status)
     }
 
-    fn kill(mut self) {
+    pub(crate) fn kill(mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
     }
@@ -118,7 +118,7 @@ fn names(folder: &Path) -> Vec<String> {
     names
 }
 
-fn source(folder: &Path, name: &str, len: u32) -> (PathBuf, Vec<u8>) {
+pub(crate) fn source(folder: &Path, name: &str, len: u32) -> (PathBuf, Vec<u8>) {
     let content: Vec<u8> = (0..len).map(|n| (n.wrapping_mul(0x9E37_79B9) >> 24) as u8).collect();
     let path = folder.join(name);
     fs::write(&path, &content).unwrap();
@@ -256,7 +256,7 @@ fn wrong_usage_is_exit_code_2_and_help_is_0() {
         ("send_file", &["127.0.0.1:1", "x"]),
         ("send_file", &["--legacy", "127.0.0.1:1"]),
         ("send_file", &["--legacy"]),
-        ("chat", &["--listen", "127.0.0.1:0"]),
+        ("chat", &["--encoding", "utf-8", "--listen", "127.0.0.1:0"]),
         ("chat", &["--legacy"]),
         ("chat", &["--legacy", "--listen", "127.0.0.1:0", "--connect", "127.0.0.1:1"]),
         ("chat", &["--legacy", "--encoding", "klingon", "--listen", "127.0.0.1:0"]),

@@ -1,0 +1,224 @@
+use core::fmt;
+use core::sync::atomic::{AtomicU64, Ordering};
+use std::collections::HashMap;
+use std::io;
+use std::string::ToString;
+use std::sync::Arc;
+
+use super::inbox::Inbox;
+use super::name::{FileName, RelativePath, numbered_name};
+use super::options::Collision;
+use super::part_id::{Scope, fresh_name};
+use super::receiver::{Budget, Incoming, Published, Receiver};
+use super::store::StatusKind;
+use super::{Action, Error, PartFile};
+use crate::wire::{Batch, Offer};
+
+/// A batch that is being received: [`Inbox::receive_batch`] makes it, and its folder.
+///
+/// A member that fails harms no other. Members begin at 0, as they are accepted before they are
+/// known.
+///
+/// # Examples
+///
+/// ```
+/// use duologue::fs::{Error, Inbox, Member};
+/// use duologue::wire::{Batch, Digest, Offer, Side, TransferId};
+///
+/// # let folder = tempfile::tempdir().unwrap();
+/// # let folder = folder.path();
+/// let inbox = Inbox::open(folder)?;
+/// let batch = Batch { name: "photos".into(), count: 1, bytes: 3, metadata: [][..].into() };
+/// let mut batch = inbox.receive_batch(None, &batch)?;
+///
+/// let id = TransferId::new(Side::Client, 1).unwrap();
+/// let offer = Offer::new("2026/one.jpg").size(3).batch(id);
+/// let Member::File(mut file) = batch.receive(&offer)? else { unreachable!() };
+/// file.write(&["jpg".into()])?;
+/// let published = file.publish(3, Some(Digest::Blake3(*blake3::hash(b"jpg").as_bytes())))?;
+///
+/// // Members that end at about the same time share the work.
+/// inbox.settle(&[published])?;
+/// assert!(folder.join("photos/2026/one.jpg").exists());
+/// # Ok::<(), Error>(())
+/// ```
+pub struct BatchReceiver {
+    inbox: Inbox,
+    scope: Scope,
+    folder: RelativePath,
+    count: u32,
+    members: u32,
+    budget: Arc<Budget>,
+    /// What each path, its case aside, stands for.
+    seen: HashMap<[u8; 16], Seen>,
+}
+
+/// A member of a batch.
+#[derive(Debug)]
+#[allow(clippy::exhaustive_enums, reason = "the protocol has no third kind")]
+pub enum Member {
+    /// A file, to be received.
+    File(Receiver),
+    /// A folder: it is there.
+    Folder(Published),
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Seen {
+    /// How it is spelled.
+    spelling: [u8; 8],
+    is_folder: bool,
+}
+
+impl Seen {
+    fn new(path: &RelativePath, is_folder: bool) -> ([u8; 16], Self) {
+        let (mut key, mut spelling) = ([0; 16], [0; 8]);
+        blake3::Hasher::new().update(path.folded().as_bytes()).finalize_xof().fill(&mut key);
+        blake3::Hasher::new().update(path.as_str().as_bytes()).finalize_xof().fill(&mut spelling);
+        (key, Self { spelling, is_folder })
+    }
+}
+
+impl BatchReceiver {
+    pub(super) fn create(
+        inbox: Inbox,
+        scope: Scope,
+        batch: &Batch<'_>,
+        name: &FileName,
+    ) -> Result<Self, Error> {
+        let settings = &inbox.shared().settings;
+        let max = settings.max_members;
+        if batch.count > max {
+            return Err(Error::TooMany { max });
+        }
+        let max = settings.quota.min(settings.quota_per_identity);
+        if batch.bytes > max {
+            return Err(Error::Quota { max });
+        }
+        let folder = create_folder(&inbox, name)?;
+        let budget = Budget { left: AtomicU64::new(batch.bytes), max: batch.bytes };
+        Ok(Self {
+            inbox,
+            scope,
+            folder,
+            count: batch.count,
+            members: 0,
+            budget: Arc::new(budget),
+            seen: HashMap::new(),
+        })
+    }
+
+    /// The folder, in the inbox: what the sender is told in the batch's verdict.
+    pub fn path(&self) -> &RelativePath {
+        &self.folder
+    }
+
+    /// Begins to receive a member.
+    ///
+    /// # Errors
+    ///
+    /// [`Error`], whose [`code`](Error::code) is for the member's VERDICT. Names that differ in case
+    /// only are [`Error::Exists`], and so is a file beneath another.
+    pub fn receive(&mut self, offer: &Offer<'_>) -> Result<Member, Error> {
+        self.members = self.members.saturating_add(1);
+        if self.members > self.count {
+            return Err(Error::TooMany { max: self.count });
+        }
+        let own = RelativePath::new(&offer.name).map_err(Error::FileName)?;
+        self.inbox.check_special(own.is_special())?;
+        let path =
+            RelativePath::beneath(self.folder.as_str(), own.as_str()).map_err(Error::FileName)?;
+        let (left, max) = (self.budget.left.load(Ordering::Relaxed), self.budget.max);
+        if offer.size.is_some_and(|size| size > left) {
+            return Err(Error::TooLarge { max });
+        }
+        self.create_parents(&path)?;
+        if offer.is_directory {
+            self.create_one(&path)?;
+            return Ok(Member::Folder(Published { path, journal: None }));
+        }
+        self.inbox.check_offer(offer)?;
+        let (key, seen) = Seen::new(&path, false);
+        if self.seen.contains_key(&key) {
+            return Err(Error::Exists);
+        }
+        if self.inbox.shared().settings.collision != Collision::Number {
+            self.inbox.check_target(path.as_str())?;
+        }
+        self.seen.insert(key, seen);
+        let budget = Some(Arc::clone(&self.budget));
+        let incoming = Incoming { part: fresh_name(), scope: self.scope, target: path, budget };
+        self.inbox.begin(None, offer, incoming).map(Member::File)
+    }
+
+    /// Makes the batch's folder stay, even if it got no member. Before a batch's verdict.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Inbox::settle`].
+    pub fn finish(&self) -> Result<RelativePath, Error> {
+        let published = Published { path: self.folder.clone(), journal: None };
+        self.inbox.settle(core::slice::from_ref(&published))?;
+        Ok(published.path)
+    }
+
+    fn create_parents(&mut self, path: &RelativePath) -> Result<(), Error> {
+        let beneath = self.folder.as_str().len().saturating_add(1);
+        let ends = path.as_str().match_indices('/').map(|(end, _)| end);
+        for end in ends.filter(|&end| end > beneath) {
+            let parent = path.as_str().get(..end).unwrap_or_default();
+            self.create_one(&RelativePath::new(parent).map_err(Error::FileName)?)?;
+        }
+        Ok(())
+    }
+
+    fn create_one(&mut self, path: &RelativePath) -> Result<(), Error> {
+        let (key, seen) = Seen::new(path, true);
+        match self.seen.get(&key) {
+            Some(found) if *found == seen => return Ok(()),
+            Some(_) => return Err(Error::Exists),
+            None => {}
+        }
+        make(&self.inbox, path, true)?;
+        self.seen.insert(key, seen);
+        Ok(())
+    }
+}
+
+/// Creates the folder of a batch, as the collision policy says.
+fn create_folder(inbox: &Inbox, name: &FileName) -> Result<RelativePath, Error> {
+    let collision = inbox.shared().settings.collision;
+    let numbers = if collision == Collision::Number { PartFile::MAX_NUMBER } else { 0 };
+    for number in 0..=numbers {
+        let Some(candidate) = numbered_name(name.as_str(), number) else { break };
+        let path = RelativePath::new(&candidate).map_err(Error::FileName)?;
+        match make(inbox, &path, collision == Collision::Replace) {
+            Err(Error::Exists) if collision == Collision::Number => {}
+            made => return made.map(|()| path),
+        }
+    }
+    Err(Error::Collisions)
+}
+
+fn make(inbox: &Inbox, path: &RelativePath, may_be_there: bool) -> Result<(), Error> {
+    let shared = inbox.shared();
+    let parent = path.parent().to_string();
+    match shared.store.create_folder(path.as_str()) {
+        Ok(()) => shared.created_in(parent),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            let found = shared.store.status(path.as_str());
+            let is_folder = found.is_ok_and(|status| status.kind == StatusKind::Folder);
+            if is_folder && may_be_there { Ok(()) } else { Err(Error::Exists) }
+        }
+        Err(error) => Err(Error::storage(Action::CreateFolder)(error)),
+    }
+}
+
+impl fmt::Debug for BatchReceiver {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("BatchReceiver")
+            .field("count", &self.count)
+            .field("members", &self.members)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,348 @@
+use core::fmt;
+use core::sync::atomic::{AtomicU64, Ordering};
+use std::borrow::ToOwned;
+use std::io;
+use std::string::String;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use bytes::Bytes;
+
+use super::name::{RelativePath, join, numbered_name};
+use super::options::Collision;
+use super::part::Part;
+use super::part_id::{Scope, journal_name};
+use super::shared::Shared;
+use super::store::StatusKind;
+use super::{Action, Error, PartFile};
+use crate::wire::{Digest, Offer};
+
+/// One file that is being received: [`Inbox::receive`](super::Inbox::receive) makes it.
+///
+/// Its calls block, and are for a thread that may; the order of a transfer's life is
+///
+/// 1. accept with [`prefix`](Self::prefix);
+/// 2. [`restart`](Self::restart) when the sender begins at 0 although there is a prefix;
+/// 3. [`write`](Self::write) what comes, then release it, and tell the sender what is
+///    [`durable`](Self::durable); [`checkpoint`](Self::checkpoint) when nothing came for a second;
+/// 4. [`finish`](Self::finish), or [`publish`](Self::publish) and
+///    [`Inbox::settle`](super::Inbox::settle) for many at once; or [`discard`](Self::discard) when
+///    either side gave the transfer up.
+///
+/// The first error is final: every later call repeats it. What is dropped is kept as if
+/// [suspended](Self::suspend).
+pub struct Receiver {
+    shared: Arc<Shared>,
+    slot: Arc<Slot>,
+    part: String,
+    scope: Scope,
+    target: RelativePath,
+    size: Option<u64>,
+    offered: Option<Digest>,
+    prefix: Option<(u64, Digest)>,
+    position: u64,
+    durable: u64,
+    budget: Option<Arc<Budget>>,
+}
+
+/// Where a part is: with its receiver, unless another one has taken it over.
+#[derive(Debug, Default)]
+pub(super) struct Slot {
+    part: Mutex<Option<Part>>,
+    is_detached: Mutex<bool>,
+}
+
+impl Slot {
+    pub(super) fn lock(&self) -> MutexGuard<'_, Option<Part>> {
+        self.part.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Only locked for a moment, with the table of slots.
+    pub(super) fn detached(&self) -> MutexGuard<'_, bool> {
+        self.is_detached.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Bytes that the members of a batch may still have.
+#[derive(Debug)]
+pub(super) struct Budget {
+    pub(super) left: AtomicU64,
+    pub(super) max: u64,
+}
+
+impl Budget {
+    fn take(&self, bytes: u64) -> Result<(), Error> {
+        let take = |left: u64| left.checked_sub(bytes);
+        match self.left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take) {
+            Ok(_) => Ok(()),
+            Err(_) => Err(Error::TooLarge { max: self.max }),
+        }
+    }
+
+    fn give_back(&self, bytes: u64) {
+        self.left.fetch_add(bytes, Ordering::Relaxed);
+    }
+}
+
+/// What a [`Receiver`] is of.
+pub(super) struct Incoming {
+    pub(super) part: String,
+    pub(super) scope: Scope,
+    pub(super) target: RelativePath,
+    pub(super) budget: Option<Arc<Budget>>,
+}
+
+/// A file, or a folder of a batch, that has its name; [`Inbox::settle`](super::Inbox::settle) makes
+/// it stay.
+#[derive(Debug)]
+#[must_use = "it may lose its name with the power until it is settled"]
+pub struct Published {
+    pub(super) path: RelativePath,
+    pub(super) journal: Option<String>,
+}
+
+impl Published {
+    /// Its path in the inbox: what the sender is told.
+    pub fn path(&self) -> &RelativePath {
+        &self.path
+    }
+}
+
+impl Receiver {
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        slot: Arc<Slot>,
+        incoming: Incoming,
+        offer: &Offer<'_>,
+        part: Part,
+    ) -> Self {
+        let receiver = Self {
+            shared,
+            part: incoming.part,
+            scope: incoming.scope,
+            target: incoming.target,
+            size: offer.size,
+            offered: offer.digest,
+            prefix: part.prefix(),
+            position: part.position(),
+            durable: part.durable(),
+            budget: incoming.budget,
+            slot,
+        };
+        *receiver.slot.lock() = Some(part);
+        receiver
+    }
+
+    /// Where the file is to go, in the inbox. It may get a number.
+    pub fn path(&self) -> &RelativePath {
+        &self.target
+    }
+
+    /// What is there already, to accept with: its length and digest.
+    pub fn prefix(&self) -> Option<(u64, Digest)> {
+        self.prefix
+    }
+
+    /// The offset of the next byte that is to be written.
+    pub fn position(&self) -> u64 {
+        self.position
+    }
+
+    /// Bytes that survive a loss of power, and that the same offer of the same peer finds again.
+    /// Always 0 for a file that could not be found again, and with
+    /// [`Durability::NoSync`](super::Durability::NoSync).
+    pub fn durable(&self) -> u64 {
+        self.durable
+    }
+
+    /// Drops what is there: the sender begins at 0.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Storage`], [`Error::Superseded`].
+    pub fn restart(&mut self) -> Result<(), Error> {
+        if let Some(budget) = &self.budget {
+            budget.give_back(self.position);
+        }
+        self.with(Part::restart)
+    }
+
+    /// Writes what comes next, and hashes it. Large pieces, or many at once, are quick.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::TooLarge`], [`Error::Quota`], [`Error::Reserve`], [`Error::Storage`],
+    /// [`Error::Superseded`].
+    pub fn write(&mut self, chunks: &[Bytes]) -> Result<(), Error> {
+        let more = chunks.iter().fold(0, |sum: u64, chunk| sum.saturating_add(chunk.len() as u64));
+        let allowed = self.allow(more);
+        self.with(|part| match allowed {
+            Ok(()) => part.write(chunks),
+            Err(error) => part.give_up(error),
+        })
+    }
+
+    /// Whether so many bytes more are within what a batch announced, and within the quotas.
+    fn allow(&self, more: u64) -> Result<(), Error> {
+        if let Some(budget) = &self.budget {
+            budget.take(more)?;
+        }
+        if self.size.is_some() {
+            return Ok(()); // it was counted at the beginning
+        }
+        self.shared.charge(&self.part, self.scope, self.position.saturating_add(more))
+    }
+
+    /// Makes what has come durable. It also happens by itself every
+    /// [`sync_every`](super::InboxOptions::sync_every) bytes.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Storage`], [`Error::Superseded`].
+    pub fn checkpoint(&mut self) -> Result<(), Error> {
+        self.with(Part::checkpoint)
+    }
+
+    /// The conversation has no stream for now: the same offer of the same peer may take the part
+    /// over.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`checkpoint`](Self::checkpoint).
+    pub fn detach(&mut self) -> Result<(), Error> {
+        let saved = self.checkpoint();
+        *self.slot.detached() = true;
+        saved
+    }
+
+    /// The conversation goes on.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Superseded`] when another transfer has the part.
+    pub fn reattach(&mut self) -> Result<(), Error> {
+        self.shared.reattach(&self.part, &self.slot)
+    }
+
+    /// Checks the file, writes it through to the disk, and gives it its name for good.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`publish`](Self::publish), and of [`Inbox::settle`](super::Inbox::settle).
+    pub fn finish(self, total: u64, digest: Option<Digest>) -> Result<RelativePath, Error> {
+        let shared = Arc::clone(&self.shared);
+        let published = self.publish(total, digest)?;
+        shared.settle(core::slice::from_ref(&published))?;
+        Ok(published.path)
+    }
+
+    /// Checks the file, writes it through to the disk, and gives it its name.
+    ///
+    /// `total` and `digest` are those of FINISH. A file that fails is removed, unless another try
+    /// may do ([`Error::can_retry`]).
+    ///
+    /// # Errors
+    ///
+    /// [`Error::SizeDiffers`]; [`Error::DigestDiffers`], [`Error::DigestMissing`],
+    /// [`Error::DigestUnsupported`]; [`Error::Exists`], [`Error::Collisions`]; [`Error::Storage`];
+    /// [`Error::Superseded`]. The name that was wanted is as it was then.
+    pub fn publish(self, total: u64, digest: Option<Digest>) -> Result<Published, Error> {
+        let mut slot = self.slot.lock();
+        let Some(mut part) = slot.take() else { return Err(Error::Superseded) };
+        let placed = part.seal(total, self.offered, digest).and_then(|()| self.place(part.name()));
+        match placed {
+            Ok(path) => {
+                self.shared.lock().ledger.publish(&self.part, total);
+                let journal = part.has_journal().then(|| journal_name(&self.part));
+                Ok(Published { path, journal })
+            }
+            Err(error) => {
+                // `drop` will see to it.
+                if error.can_retry() {
+                    *slot = Some(part);
+                } else {
+                    self.shared.lock().ledger.forget(&self.part);
+                    part.discard();
+                }
+                Err(error)
+            }
+        }
+    }
+
+    /// Gives the file its name, as the collision policy says.
+    fn place(&self, part: &str) -> Result<RelativePath, Error> {
+        let (store, target) = (&self.shared.store, &self.target);
+        let publish = Error::storage(Action::Publish);
+        match self.shared.settings.collision {
+            Collision::Replace => {
+                let found = store.status(target.as_str());
+                if found.is_ok_and(|status| status.kind == StatusKind::Folder) {
+                    return Err(Error::Exists);
+                }
+                store.rename(part, target.as_str()).map_err(publish)?;
+                Ok(target.clone())
+            }
+            Collision::Refuse => match store.rename_no_replace(part, target.as_str()) {
+                Ok(()) => Ok(target.clone()),
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Err(Error::Exists),
+                Err(error) => Err(publish(error)),
+            },
+            Collision::Number => {
+                for number in 0..=PartFile::MAX_NUMBER {
+                    let Some(name) = numbered_name(target.file_name(), number) else { break };
+                    match store.rename_no_replace(part, &join(target.parent(), &name)) {
+                        Ok(()) => {
+                            return RelativePath::beneath(target.parent(), &name)
+                                .map_err(Error::FileName);
+                        }
+                        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                        Err(error) => return Err(publish(error)),
+                    }
+                }
+                Err(Error::Collisions)
+            }
+        }
+    }
+
+    /// Closes the part and keeps it for the same offer of the same peer, if there is enough of it
+    /// (1 MiB) and [the options](super::InboxOptions::keep_parts_for) allow it.
+    pub fn suspend(self) {
+        drop(self);
+    }
+
+    /// Removes the part.
+    pub fn discard(self) {
+        if let Some(part) = self.slot.lock().take() {
+            self.shared.lock().ledger.forget(&self.part);
+            part.discard();
+        }
+    }
+
+    fn with(&mut self, call: impl FnOnce(&mut Part) -> Result<(), Error>) -> Result<(), Error> {
+        let mut slot = self.slot.lock();
+        let part = slot.as_mut().ok_or(Error::Superseded)?;
+        let result = call(part);
+        (self.position, self.durable) = (part.position(), part.durable());
+        result
+    }
+}
+
+impl Drop for Receiver {
+    fn drop(&mut self) {
+        if let Some(part) = self.slot.lock().take() {
+            let kept = part.suspend();
+            self.shared.lock().ledger.set(&self.part, kept);
+        }
+        self.shared.leave(&self.part, &self.slot);
+    }
+}
+
+impl fmt::Debug for Receiver {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Receiver")
+            .field("part", &self.part.to_owned())
+            .field("size", &self.size)
+            .field("position", &self.position)
+            .field("durable", &self.durable)
+            .finish_non_exhaustive()
+    }
+}

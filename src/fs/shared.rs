@@ -1,0 +1,140 @@
+use std::collections::{BTreeMap, HashMap};
+use std::string::{String, ToString};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::vec::Vec;
+
+use super::ledger::Ledger;
+use super::options::{Durability, Settings};
+use super::part_id::{Scope, is_part};
+use super::receiver::{Published, Slot};
+use super::store::Store;
+use super::{Action, Error};
+
+/// Folders that are remembered until they are synchronised.
+const UNSYNCED: usize = 1024;
+
+/// What an inbox and its receivers have in common.
+#[derive(Debug)]
+pub(super) struct Shared {
+    pub(super) store: Arc<dyn Store>,
+    pub(super) settings: Settings,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct State {
+    /// The parts that somebody receives.
+    pub(super) slots: HashMap<String, Arc<Slot>>,
+    pub(super) ledger: Ledger,
+    /// Folders in which another one was created that may lose its name with the power.
+    unsynced: HashMap<String, u64>,
+    /// How many folders were created.
+    created: u64,
+}
+
+impl Shared {
+    pub(super) fn new(store: Arc<dyn Store>, settings: Settings) -> Result<Self, Error> {
+        let mut state = State::default();
+        for name in store.list("").map_err(Error::storage(Action::OpenFolder))? {
+            if is_part(&name) {
+                let len = store.status(&name).map_or(0, |status| status.len);
+                state.ledger.found(&name, Scope::of_name(&name), len);
+            }
+        }
+        Ok(Self { store, settings, state: Mutex::new(state) })
+    }
+
+    /// Only locked for a moment: no call of the store is made meanwhile.
+    pub(super) fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn charge(&self, part: &str, scope: Scope, bytes: u64) -> Result<(), Error> {
+        self.lock().ledger.raise(part, scope, bytes, &self.settings)
+    }
+
+    /// Makes room for a receiver of this part, and returns who had it while detached.
+    pub(super) fn enter(&self, part: &str) -> Result<(Arc<Slot>, Option<Arc<Slot>>), Error> {
+        let mut state = self.lock();
+        if state.slots.get(part).is_some_and(|slot| !*slot.detached()) {
+            return Err(Error::Busy);
+        }
+        let slot = Arc::new(Slot::default());
+        let before = state.slots.insert(part.to_string(), Arc::clone(&slot));
+        Ok((slot, before))
+    }
+
+    pub(super) fn leave(&self, part: &str, slot: &Arc<Slot>) {
+        let mut state = self.lock();
+        if state.slots.get(part).is_some_and(|found| Arc::ptr_eq(found, slot)) {
+            state.slots.remove(part);
+        }
+    }
+
+    pub(super) fn reattach(&self, part: &str, slot: &Arc<Slot>) -> Result<(), Error> {
+        let state = self.lock();
+        if !state.slots.get(part).is_some_and(|found| Arc::ptr_eq(found, slot)) {
+            return Err(Error::Superseded);
+        }
+        *slot.detached() = false;
+        Ok(())
+    }
+
+    /// A folder was created in this one.
+    pub(super) fn created_in(&self, parent: String) -> Result<(), Error> {
+        if self.settings.durability != Durability::Full {
+            return Ok(());
+        }
+        let too_many = {
+            let mut state = self.lock();
+            state.created = state.created.saturating_add(1);
+            let created = state.created;
+            state.unsynced.insert(parent, created);
+            let is_full = state.unsynced.len() >= UNSYNCED;
+            if is_full { core::mem::take(&mut state.unsynced) } else { HashMap::new() }
+        };
+        let sync = |folder: &String| self.store.sync_folder(folder);
+        too_many.keys().try_for_each(sync).map_err(Error::storage(Action::SyncFolder))
+    }
+
+    /// Synchronises the folders of what was published, each once; then nothing needs the journals.
+    pub(super) fn settle(&self, published: &[Published]) -> Result<(), Error> {
+        if self.settings.durability == Durability::Full {
+            self.sync_folders(published)?;
+        }
+        let journals: Vec<_> = published.iter().filter_map(|p| p.journal.as_deref()).collect();
+        for journal in journals {
+            // Without its part it means nothing; the janitor will find it.
+            let _ = self.store.remove(journal);
+        }
+        Ok(())
+    }
+
+    fn sync_folders(&self, published: &[Published]) -> Result<(), Error> {
+        let mut folders = BTreeMap::new();
+        {
+            let state = self.lock();
+            for published in published {
+                let mut folder = published.path.parent();
+                folders.insert(folder.to_string(), state.unsynced.get(folder).copied());
+                while !folder.is_empty() {
+                    folder = folder.rsplit_once('/').map_or("", |(parent, _)| parent);
+                    if let Some(created) = state.unsynced.get(folder) {
+                        folders.insert(folder.to_string(), Some(*created));
+                    }
+                }
+            }
+        }
+        for folder in folders.keys() {
+            self.store.sync_folder(folder).map_err(Error::storage(Action::SyncFolder))?;
+        }
+        let mut state = self.lock();
+        for (folder, created) in &folders {
+            // Unless another folder was created there meanwhile.
+            if state.unsynced.get(folder) == created.as_ref() {
+                state.unsynced.remove(folder);
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,145 @@
+use core::future::{Future, poll_fn};
+use core::pin::pin;
+use core::task::Poll;
+use std::borrow::ToOwned;
+use std::path::Path;
+use std::string::String;
+use std::sync::Arc;
+
+use futures::StreamExt;
+use futures::stream::FuturesUnordered;
+
+use super::error::SendError;
+use super::send::{Reading, Sent, proposed_name, send_from};
+use crate::fs::{Entry, Tree, TreeOptions};
+use crate::session::{Outgoing, Session, TransferError, Verdict};
+
+/// Members that are sent at a time: enough to hide the way there and back, and few enough to keep
+/// their memory small.
+const AT_A_TIME: usize = 32;
+
+/// A folder that was sent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct SentTree {
+    /// The receiver's verdict, with the name of the folder; an error if not all was stored.
+    pub verdict: Result<Verdict, TransferError>,
+    /// Files and folders that are stored.
+    pub stored: u32,
+    /// Those that are not.
+    pub failed: u32,
+}
+
+/// What became of a part of a folder.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum TreeEvent {
+    /// A file is stored.
+    Stored {
+        /// Where it is in the folder that was sent.
+        path: String,
+        /// What the receiver said of it.
+        sent: Sent,
+    },
+    /// A file or a folder is not stored. The others go on.
+    Failed {
+        /// Where it is in the folder that was sent.
+        path: String,
+        /// Why.
+        error: SendError,
+    },
+}
+
+/// Offers a folder with all that is in it as a batch, sends it, and waits for the verdict. `observe`
+/// is told what became of each file.
+///
+/// Links and what is neither file nor folder are left out, as are hidden files unless the options
+/// say otherwise: see [`Tree::left_out`].
+///
+/// # Errors
+///
+/// [`SendError`] when the folder cannot be read, offered, or was rejected. A file that fails is no
+/// error of the folder.
+///
+/// # Cancel safety
+///
+/// Dropping the future asks the receiver to cancel; what it has stored stays.
+pub async fn send_tree(
+    session: &Session,
+    folder: impl AsRef<Path>,
+    options: TreeOptions,
+    mut observe: impl FnMut(TreeEvent),
+) -> Result<SentTree, SendError> {
+    let folder = folder.as_ref().to_owned();
+    let name = proposed_name(&folder);
+    let tree = Arc::new(blocking::unblock(move || Tree::walk(folder, options)).await?);
+    let mut batch = session.offer_batch(&tree.batch(name)).await?;
+    batch.accepted().await?;
+    let mut running = FuturesUnordered::new();
+    let mut entries = tree.entries().iter().peekable();
+    let (mut stored, mut failed): (u32, u32) = (0, 0);
+    while entries.peek().is_some() || !running.is_empty() {
+        let next = entries.peek().filter(|_| running.len() < AT_A_TIME).copied();
+        let turn = match next {
+            None => running.next().await.map(Turn::Ended),
+            Some(entry) => {
+                // Those that run go on while one more waits to be allowed.
+                let mut offering = pin!(batch.offer(entry.offer(batch.id())));
+                let turn = poll_fn(|cx| {
+                    if let Poll::Ready(Some(ended)) = running.poll_next_unpin(cx) {
+                        return Poll::Ready(Turn::Ended(ended));
+                    }
+                    offering.as_mut().poll(cx).map(Turn::Offered)
+                });
+                Some(turn.await)
+            }
+        };
+        let ended = match turn {
+            Some(Turn::Ended(ended)) => ended,
+            Some(Turn::Offered(offered)) => {
+                if let Some(entry) = entries.next() {
+                    running.push(send_member(offered?, Arc::clone(&tree), entry.clone()));
+                }
+                continue;
+            }
+            None => break,
+        };
+        match ended.1 {
+            Ok(sent) => {
+                stored = stored.saturating_add(1);
+                if let Some(sent) = sent {
+                    observe(TreeEvent::Stored { path: ended.0, sent });
+                }
+            }
+            Err(error) => {
+                failed = failed.saturating_add(1);
+                let is_over = matches!(error, SendError::Transfer(TransferError::Abandoned(_)));
+                observe(TreeEvent::Failed { path: ended.0, error: error.clone() });
+                if is_over {
+                    return Err(error);
+                }
+            }
+        }
+    }
+    let verdict = batch.verdict().await;
+    Ok(SentTree { verdict, stored, failed })
+}
+
+enum Turn {
+    Offered(Result<Outgoing, TransferError>),
+    Ended(Member),
+}
+
+/// Where it is in the folder, and what the receiver said; nothing but that it is there of a folder.
+type Member = (String, Result<Option<Sent>, SendError>);
+
+async fn send_member(mut outgoing: Outgoing, tree: Arc<Tree>, entry: Entry) -> Member {
+    let path = entry.path().as_str().to_owned();
+    if entry.is_directory() {
+        let verdict = outgoing.verdict().await;
+        return (path, verdict.map(|_| None).map_err(SendError::from));
+    }
+    let reading = Reading::start(move || tree.open(&entry));
+    let sent = send_from(outgoing, reading, &mut |_| ()).await;
+    (path, sent.map(Some))
+}

@@ -1,0 +1,199 @@
+//! What is done to a file that is being received, on a thread that may block.
+
+use core::pin::Pin;
+use core::task::{Context, Poll};
+use std::boxed::Box;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::vec::Vec;
+
+use bytes::Bytes;
+use futures::FutureExt;
+use futures::future::BoxFuture;
+
+use super::error::ReceiveError;
+use crate::fs::{BatchReceiver, Error, Member, Published, Receiver};
+use crate::session::{Chunk, Incoming, Progress, TransferError};
+use crate::wire::{Finish, Offer};
+
+/// Bytes that are gathered while others are being written.
+const GATHERED: usize = 1 << 20;
+
+/// Where the bytes go.
+pub(super) enum Target {
+    File(Box<Receiver>),
+    /// A member of a batch, which is only begun when there is something to write: a small file so
+    /// takes one visit to another thread.
+    Member {
+        batch: Arc<Mutex<BatchReceiver>>,
+        offer: Box<Offer<'static>>,
+    },
+}
+
+/// What is there after some work.
+enum Done {
+    Going(Target, u64),
+    Published(Published),
+    Failed(Error),
+}
+
+struct Work {
+    target: Target,
+    restarts: bool,
+    chunks: Vec<Bytes>,
+    finish: Option<Finish>,
+}
+
+impl Work {
+    fn run(self) -> Done {
+        match self.try_run() {
+            Ok(done) => done,
+            Err(error) => Done::Failed(error),
+        }
+    }
+
+    fn try_run(self) -> Result<Done, Error> {
+        let mut receiver = match self.target {
+            Target::File(receiver) => receiver,
+            Target::Member { batch, offer } => {
+                let mut batch = batch.lock().unwrap_or_else(PoisonError::into_inner);
+                match batch.receive(&offer)? {
+                    Member::File(receiver) => Box::new(receiver),
+                    Member::Folder(published) => return Ok(Done::Published(published)),
+                }
+            }
+        };
+        if self.restarts {
+            receiver.restart()?;
+        }
+        receiver.write(&self.chunks)?;
+        match self.finish {
+            None => {
+                let durable = receiver.durable();
+                Ok(Done::Going(Target::File(receiver), durable))
+            }
+            Some(finish) => receiver.publish(finish.total, finish.digest).map(Done::Published),
+        }
+    }
+}
+
+/// A file on its way from the conversation to the disk.
+pub(super) struct Writing {
+    incoming: Incoming,
+    target: Option<Target>,
+    work: Option<BoxFuture<'static, Done>>,
+    gathered: Vec<Bytes>,
+    gathered_len: usize,
+    position: u64,
+    restarts: bool,
+    /// All bytes have come; what the sender said, if it is no directory.
+    has_ended: bool,
+    is_directory: bool,
+}
+
+impl Writing {
+    pub(super) fn new(incoming: Incoming, target: Target, position: u64) -> Self {
+        let is_directory = match &target {
+            Target::Member { offer, .. } => offer.is_directory,
+            Target::File(_) => false,
+        };
+        Self {
+            incoming,
+            target: Some(target),
+            work: None,
+            gathered: Vec::new(),
+            gathered_len: 0,
+            position,
+            restarts: false,
+            has_ended: is_directory,
+            is_directory,
+        }
+    }
+
+    pub(super) fn into_incoming(self) -> Incoming {
+        self.incoming
+    }
+
+    /// Moves bytes until the file has its name, or something fails.
+    pub(super) fn poll_publish(
+        &mut self,
+        cx: &mut Context<'_>,
+        mut observe: impl FnMut(Progress),
+    ) -> Poll<Result<Published, ReceiveError>> {
+        loop {
+            let lost = self.gather(cx);
+            if let Some(work) = &mut self.work {
+                let Poll::Ready(done) = Pin::new(work).poll_unpin(cx) else {
+                    return Poll::Pending;
+                };
+                self.work = None;
+                match done {
+                    Done::Going(target, durable) => {
+                        self.target = Some(target);
+                        if durable > 0 {
+                            self.incoming.set_durable(durable);
+                        }
+                        observe(self.incoming.progress());
+                    }
+                    Done::Published(published) => return Poll::Ready(Ok(published)),
+                    Done::Failed(error) => return Poll::Ready(Err(error.into())),
+                }
+                continue;
+            }
+            if !self.gathered.is_empty() || self.has_ended || self.restarts {
+                self.start_work();
+                continue;
+            }
+            return match lost {
+                Some(error) => Poll::Ready(Err(error.into())),
+                None => Poll::Pending,
+            };
+        }
+    }
+
+    /// Takes what has come, as far as there is room for it; returns why no more comes.
+    fn gather(&mut self, cx: &mut Context<'_>) -> Option<TransferError> {
+        while !self.has_ended && self.gathered_len < GATHERED {
+            match self.incoming.poll_next(cx) {
+                Poll::Ready(Ok(Some(Chunk { offset, data }))) => {
+                    if offset != self.position {
+                        // The sender begins anew.
+                        self.gathered.clear();
+                        self.gathered_len = 0;
+                        self.restarts = true;
+                    }
+                    self.position = offset.saturating_add(data.len() as u64);
+                    self.gathered_len = self.gathered_len.saturating_add(data.len());
+                    self.gathered.push(data);
+                }
+                Poll::Ready(Ok(None)) => self.has_ended = true,
+                Poll::Ready(Err(error)) => return Some(error),
+                Poll::Pending => return None,
+            }
+        }
+        None
+    }
+
+    fn start_work(&mut self) {
+        let Some(target) = self.target.take() else { return };
+        let finish = self.incoming.finish().filter(|_| self.has_ended && !self.is_directory);
+        let work = Work {
+            target,
+            restarts: core::mem::take(&mut self.restarts),
+            chunks: core::mem::take(&mut self.gathered),
+            finish,
+        };
+        self.gathered_len = 0;
+        self.work = Some(blocking::unblock(move || work.run()).boxed());
+    }
+
+    /// Ends after an error: what its sender gave up is removed, what was lost is kept for another try.
+    pub(super) async fn give_up(mut self, error: &ReceiveError) -> Incoming {
+        if let Some(Target::File(receiver)) = self.target.take() {
+            let is_given_up =
+                matches!(error, ReceiveError::Transfer(TransferError::CancelAsked { .. }));
+            let end = move || if is_given_up { receiver.discard() } else { receiver.suspend() };
+            blocking::unblock(end).await;
+        }
+        self.incoming
+    }
+}

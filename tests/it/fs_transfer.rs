@@ -1,0 +1,248 @@
+//! Files and folders from one disk to another over a conversation.
+
+use std::fs;
+use std::path::Path;
+
+use duologue::fs::{
+    BatchEvent, Inbox, ReceivedBatch, SendError, Source, TreeEvent, TreeOptions, receive,
+    receive_batch, send, send_tree,
+};
+use duologue::proto::{Config, Connection, StreamParameters};
+use duologue::session::{Event, Events, Session, TransferError, accept, session};
+use duologue::testing::{SplitMix64, duplex};
+use duologue::time::{AsyncIoTimer, Timer};
+use duologue::wire::{CloseCode, TransferCode};
+use futures::executor::block_on;
+use futures::{Future, StreamExt, future};
+
+/// Runs two applications on the ends of an in-memory pipe until both are done.
+fn converse<A, B>(
+    client: impl FnOnce(Session, Events) -> A,
+    server: impl FnOnce(Session, Events) -> B,
+) -> (A::Output, B::Output)
+where
+    A: Future,
+    B: Future,
+{
+    let (near, far) = duplex(64 << 10);
+    block_on(async {
+        let client = async {
+            let timer = AsyncIoTimer::new();
+            let stream = StreamParameters::new([1; 32]);
+            let connection = Connection::client(Config::default(), stream, timer.now());
+            let (handle, mut events, driver) = session(near, connection, timer);
+            let application = async {
+                while !handle.is_open() {
+                    events.next().await;
+                }
+                let output = client(handle.clone(), events).await;
+                let _ = handle.close(CloseCode::DONE, "");
+                output
+            };
+            future::join(driver, application).await.1
+        };
+        let server = async {
+            let stream = StreamParameters::new([2; 32]);
+            let accepted = accept(far, Config::default(), stream, AsyncIoTimer::new()).await;
+            let (handle, events, driver) = accepted.unwrap();
+            future::join(driver, server(handle, events)).await.1
+        };
+        future::join(client, server).await
+    })
+}
+
+fn random(len: usize, seed: u64) -> Vec<u8> {
+    let mut random = SplitMix64::new(seed);
+    (0..len.div_ceil(8)).flat_map(|_| random.next_u64().to_le_bytes()).take(len).collect()
+}
+
+/// Receives whatever is offered, until the conversation ends.
+async fn receive_all(inbox: Inbox, mut events: Events) -> Vec<Option<TransferCode>> {
+    let mut ends = Vec::new();
+    while let Some(event) = events.next().await {
+        if let Event::Offer(offer) = event {
+            let received = receive(offer, &inbox, Some(b"peer"), |_| ()).await;
+            ends.push(match received {
+                Ok(_) => None,
+                Err(duologue::fs::ReceiveError::Storage(error)) => Some(error.code()),
+                Err(_) => Some(TransferCode::CANCELLED),
+            });
+        }
+    }
+    ends
+}
+
+#[test]
+fn a_file_is_stored_with_its_content_and_its_digest() {
+    let (from, to) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    for len in [0, 1, 256 << 10, (3 << 20) + 17] {
+        let content = random(len, 7);
+        let path = from.path().join(format!("file-{len}.bin"));
+        fs::write(&path, &content).unwrap();
+        let inbox = Inbox::open(to.path()).unwrap();
+        let mut seen = 0;
+        let (sent, ends) = converse(
+            |session, _events| async move {
+                let sent = send(&session, &path, |progress| seen = progress.received).await;
+                (sent.unwrap(), seen)
+            },
+            |_session, events| receive_all(inbox, events),
+        );
+        let (sent, seen) = sent;
+        assert_eq!(ends, [None]);
+        assert_eq!(sent.verdict.name(), Some(format!("file-{len}.bin").as_str()));
+        assert_eq!((sent.bytes, sent.verdict.total(), seen), (len as u64, len as u64, len as u64));
+        assert_eq!(fs::read(to.path().join(format!("file-{len}.bin"))).unwrap(), content);
+    }
+}
+
+/// The receiver's program ends in the middle: the next one goes on from the part.
+#[test]
+fn a_file_goes_on_where_an_earlier_conversation_was_lost() {
+    let (from, to) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let content = random(24 << 20, 9);
+    let path = from.path().join("large.bin");
+    fs::write(&path, &content).unwrap();
+
+    let inbox = Inbox::open(to.path()).unwrap();
+    let first = path.clone();
+    let (sent, ()) = converse(
+        |session, _events| async move { send(&session, &first, |_| ()).await },
+        |session, mut events| async move {
+            while let Some(event) = events.next().await {
+                let Event::Offer(offer) = event else { continue };
+                let closing = |progress: duologue::session::Progress| {
+                    if progress.received > 20 << 20 {
+                        let _ = session.close(CloseCode::SHUTDOWN, "");
+                    }
+                };
+                receive(offer, &inbox, Some(b"peer"), closing).await.unwrap_err();
+            }
+        },
+    );
+    assert!(matches!(sent, Err(SendError::Transfer(TransferError::Abandoned(_)))), "{sent:?}");
+    assert!(!to.path().join("large.bin").exists());
+
+    let inbox = Inbox::open(to.path()).unwrap();
+    let ((sent, bytes), ends) = converse(
+        |session, _events| async move {
+            let sent = send(&session, &path, |_| ()).await.unwrap();
+            (sent, session.statistics().sent.data.bytes)
+        },
+        |_session, events| receive_all(inbox, events),
+    );
+    assert_eq!(ends, [None]);
+    assert_eq!(sent.bytes, 24 << 20);
+    assert!(bytes < 10 << 20, "{bytes} bytes were sent, though most of it was there");
+    assert_eq!(fs::read(to.path().join("large.bin")).unwrap(), content);
+}
+
+/// What is there is of another file: all of it is sent.
+#[test]
+fn a_part_of_another_content_is_not_used() {
+    let (from, to) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let path = from.path().join("large.bin");
+    fs::write(&path, random(24 << 20, 1)).unwrap();
+    let modified = fs::metadata(&path).unwrap().modified().unwrap();
+    let offer = Source::open(&path).unwrap().offer("large.bin");
+    let inbox = Inbox::open(to.path()).unwrap();
+    // The same size and time, and the beginning of another content.
+    let mut receiver = inbox.receive(Some(b"peer"), &offer).unwrap();
+    receiver.write(&[random(20 << 20, 2).into()]).unwrap();
+    receiver.checkpoint().unwrap();
+    receiver.suspend();
+    assert_eq!(fs::metadata(&path).unwrap().modified().unwrap(), modified);
+
+    let sending = path.clone();
+    let (sent, ends) = converse(
+        |session, _events| async move { send(&session, &sending, |_| ()).await },
+        |_session, events| receive_all(inbox, events),
+    );
+    assert_eq!(ends, [None]);
+    sent.unwrap();
+    assert_eq!(fs::read(to.path().join("large.bin")).unwrap(), fs::read(&path).unwrap());
+}
+
+fn write_tree(folder: &Path) -> usize {
+    let mut random = SplitMix64::new(3);
+    fs::create_dir_all(folder.join("empty")).unwrap();
+    for number in 0..200 {
+        let sub = folder.join(format!("sub-{}", number % 7));
+        fs::create_dir_all(&sub).unwrap();
+        let len = usize::try_from(random.below(40_000)).unwrap();
+        fs::write(sub.join(format!("{number}.txt")), self::random(len, number)).unwrap();
+    }
+    200 + 8
+}
+
+fn compare(left: &Path, right: &Path) {
+    let mut entries: Vec<_> = fs::read_dir(left).unwrap().map(|entry| entry.unwrap()).collect();
+    entries.sort_by_key(fs::DirEntry::file_name);
+    assert_eq!(entries.len(), fs::read_dir(right).unwrap().count());
+    for entry in entries {
+        let other = right.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            compare(&entry.path(), &other);
+        } else {
+            assert_eq!(fs::read(entry.path()).unwrap(), fs::read(other).unwrap());
+        }
+    }
+}
+
+#[test]
+fn a_folder_arrives_with_all_that_is_in_it() {
+    let (from, to) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let folder = from.path().join("photos");
+    let members = write_tree(&folder);
+    let inbox = Inbox::open(to.path()).unwrap();
+    let sending = folder.clone();
+    let ((tree, told), received) = converse(
+        |session, _events| async move {
+            let mut told = 0;
+            let tree = send_tree(&session, &sending, TreeOptions::new(), |event| {
+                assert!(matches!(event, TreeEvent::Stored { .. }), "{event:?}");
+                told += 1;
+            });
+            (tree.await.unwrap(), told)
+        },
+        |_session, mut events| async move {
+            let mut received: Option<ReceivedBatch> = None;
+            while let Some(event) = events.next().await {
+                let Event::Batch(offer) = event else { continue };
+                let batch = receive_batch(offer, &inbox, Some(b"peer"), |event| {
+                    assert!(matches!(event, BatchEvent::Stored(_)), "{event:?}");
+                });
+                received = Some(batch.await.unwrap());
+            }
+            received.unwrap()
+        },
+    );
+    assert_eq!((tree.stored as usize, tree.failed, told), (members, 0, 200));
+    assert_eq!(tree.verdict.unwrap().name(), Some("photos"));
+    assert_eq!((received.stored as usize, received.failed), (members, 0));
+    compare(&folder, &to.path().join("photos"));
+}
+
+/// One file that cannot be stored is the sender's to know, and harms no other.
+#[test]
+fn a_file_that_is_refused_harms_no_other() {
+    let (from, to) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let inbox = duologue::fs::InboxOptions::new().max_file_size(1000).open(to.path()).unwrap();
+    let (large, small) = (from.path().join("large"), from.path().join("small"));
+    fs::write(&large, random(1001, 1)).unwrap();
+    fs::write(&small, random(1000, 1)).unwrap();
+    let ((first, second), ends) = converse(
+        |session, _events| async move {
+            let first = send(&session, &large, |_| ()).await;
+            (first, send(&session, &small, |_| ()).await)
+        },
+        |_session, events| receive_all(inbox, events),
+    );
+    let Err(SendError::Transfer(TransferError::NotStored(verdict))) = first else {
+        panic!("{first:?}")
+    };
+    assert_eq!(verdict.code(), TransferCode::TOO_LARGE);
+    assert_eq!(verdict.text(), "larger than 1000 bytes");
+    assert!(second.is_ok());
+    assert_eq!(ends, [Some(TransferCode::TOO_LARGE), None]);
+}
