@@ -305,6 +305,12 @@ impl Connection {
         self.closed.is_some()
     }
 
+    /// Whether nothing more can come of the present stream, if there is one, but last words.
+    #[cfg(feature = "std")]
+    pub(crate) fn is_stream_over(&self) -> bool {
+        self.phase().is_none_or(|phase| phase == Phase::Closed)
+    }
+
     /// Whether nothing more will ever be sent on this stream: its sending half can be closed.
     pub fn is_write_closed(&self) -> bool {
         match &self.link {

@@ -261,6 +261,7 @@ where
     }
 
     fn poll_run(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), AcceptError>> {
+        let mut interruptions: u32 = 0;
         loop {
             if let Poll::Ready(Err(error)) = self.poll_write_all(cx) {
                 return Poll::Ready(Err(error.into()));
@@ -279,12 +280,22 @@ where
                     self.machine.handle_eof();
                     return Poll::Ready(Err(Error::Incomplete.into()));
                 }
+                Poll::Ready(Ok(claimed)) if claimed > READ => {
+                    let error = TransportError::Overrun { claimed, offered: READ };
+                    return Poll::Ready(Err(error.into()));
+                }
                 Poll::Ready(Ok(len)) => {
+                    interruptions = 0;
                     if self.handle_input(now, buffer.get(..len).unwrap_or_default())? {
                         return Poll::Ready(Ok(()));
                     }
                 }
-                Poll::Ready(Err(error)) if error.kind() == ErrorKind::Interrupted => {}
+                Poll::Ready(Err(error))
+                    if error.kind() == ErrorKind::Interrupted
+                        && interruptions < TransportError::MAX_INTERRUPTIONS =>
+                {
+                    interruptions = interruptions.saturating_add(1);
+                }
                 Poll::Ready(Err(error)) => {
                     return Poll::Ready(Err(TransportError::from(error).into()));
                 }
@@ -330,14 +341,27 @@ where
     }
 
     fn poll_write_all(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), TransportError>> {
+        let mut interruptions: u32 = 0;
         loop {
             let Some(bytes) = self.machine.poll_transmit().first() else {
                 return Pin::new(&mut self.io).poll_flush(cx).map_err(TransportError::from);
             };
             match Pin::new(&mut self.io).poll_write(cx, bytes) {
                 Poll::Ready(Ok(0)) => return Poll::Ready(Err(TransportError::WriteZero)),
-                Poll::Ready(Ok(len)) => self.machine.advance_transmit(len),
-                Poll::Ready(Err(error)) if error.kind() == ErrorKind::Interrupted => {}
+                Poll::Ready(Ok(claimed)) if claimed > bytes.len() => {
+                    let offered = bytes.len();
+                    return Poll::Ready(Err(TransportError::Overrun { claimed, offered }));
+                }
+                Poll::Ready(Ok(len)) => {
+                    interruptions = 0;
+                    self.machine.advance_transmit(len);
+                }
+                Poll::Ready(Err(error))
+                    if error.kind() == ErrorKind::Interrupted
+                        && interruptions < TransportError::MAX_INTERRUPTIONS =>
+                {
+                    interruptions = interruptions.saturating_add(1);
+                }
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(error.into())),
                 Poll::Pending => return Poll::Pending,
             }
@@ -348,10 +372,12 @@ where
     pub(super) async fn say_last_words(&mut self) {
         let deadline = self.timer.now().saturating_add(LAST_WORDS);
         Pin::new(&mut self.timer).reset(deadline);
-        poll_fn(|cx| match self.poll_write_all(cx) {
-            Poll::Ready(Ok(())) => Pin::new(&mut self.io).poll_close(cx).map(drop),
-            Poll::Ready(Err(_)) => Poll::Ready(()),
-            Poll::Pending => Pin::new(&mut self.timer).poll(cx),
+        poll_fn(|cx| {
+            let said = match self.poll_write_all(cx) {
+                Poll::Ready(Ok(())) => Pin::new(&mut self.io).poll_close(cx).map(drop),
+                said => said.map(drop),
+            };
+            if said.is_ready() { said } else { Pin::new(&mut self.timer).poll(cx) }
         })
         .await;
     }

@@ -1,7 +1,7 @@
 //! The conversations of a listener, to which clients come back.
 
 use core::fmt;
-use core::future::{Future, poll_fn};
+use core::future::Future;
 use core::mem;
 use core::pin::Pin;
 use core::task::{Context, Poll, Waker};
@@ -9,6 +9,7 @@ use std::boxed::Box;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use futures::channel::oneshot;
 use futures::io::{AsyncRead, AsyncWrite};
 
 use super::accept::{AcceptError, Handshake, Resumption};
@@ -17,7 +18,6 @@ use super::driver::{Driver, Ended, Outcome};
 use super::events::Events;
 use super::session::Session;
 use super::shared::Shared;
-use crate::io::TransportError;
 use crate::proto::{Config, Error, StreamParameters};
 use crate::time::Timer;
 use crate::wire::{CloseCode, ConversationId};
@@ -75,30 +75,38 @@ struct Entry<IO> {
 }
 
 struct Place<IO> {
-    state: Handover<IO>,
+    offered: Option<Offered<IO>>,
+    /// The host's task.
     host: Option<Waker>,
-    guest: Option<Waker>,
+    /// The conversation has ended: nobody takes a stream any more.
+    is_over: bool,
 }
 
-enum Handover<IO> {
-    Empty,
-    Offered(Resumption<IO>),
-    /// The host is at it.
-    Taking,
-    Taken,
-    Refused(Resumption<IO>),
-    /// The conversation has ended.
-    Over,
+/// A stream that its client has proved to be for this conversation. Without an answer it was not
+/// taken: another one came after it, or the conversation ended.
+struct Offered<IO> {
+    resumption: Resumption<IO>,
+    answer: oneshot::Sender<Result<(), Resumption<IO>>>,
 }
+
+type Answer<IO> = oneshot::Receiver<Result<(), Resumption<IO>>>;
 
 /// What became of a stream.
-#[derive(Debug)]
 #[expect(clippy::large_enum_variant, reason = "it is taken apart where it is made")]
 pub enum Accepted<IO, T: Timer + Unpin> {
     /// It began a conversation.
     New(Session, Events, HostedDriver<IO, T>),
     /// An earlier conversation goes on over it: its own driver has taken it.
     Resumed(ConversationId),
+}
+
+impl<IO, T: Timer + Unpin> fmt::Debug for Accepted<IO, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::New(session, ..) => f.debug_tuple("New").field(session).finish(),
+            Self::Resumed(id) => f.debug_tuple("Resumed").field(id).finish(),
+        }
+    }
 }
 
 impl<IO> Clone for Conversations<IO> {
@@ -159,15 +167,21 @@ impl<IO> Entry<IO> {
         self.place.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The host answers: whoever offered is woken.
-    fn answer(&self, answer: Handover<IO>) {
+    /// Leaves a stream for the host, unless the conversation has ended.
+    fn offer(&self, resumption: Resumption<IO>) -> Result<Answer<IO>, Resumption<IO>> {
         let mut place = self.lock();
-        place.state = answer;
-        let guest = place.guest.take();
-        drop(place);
-        if let Some(guest) = guest {
-            guest.wake();
+        if place.is_over {
+            return Err(resumption);
         }
+        let (answer, answered) = oneshot::channel();
+        let older = place.offered.replace(Offered { resumption, answer });
+        let host = place.host.take();
+        drop(place);
+        drop(older);
+        if let Some(host) = host {
+            host.wake();
+        }
+        Ok(answered)
     }
 }
 
@@ -231,7 +245,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Conversations<IO> {
             return Err(Box::new(handshake));
         }
         Ok(handshake.accept().map(|(session, events, driver)| {
-            let place = Place { state: Handover::Empty, host: None, guest: None };
+            let place = Place { offered: None, host: None, is_over: false };
             let entry = Arc::new(Entry { shared: driver.shared(), place: Mutex::new(place) });
             table.insert(conversation, Arc::clone(&entry));
             (session, events, driver, entry)
@@ -245,56 +259,25 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Conversations<IO> {
         resumed: Handshake<IO, T, crate::proto::Resuming>,
     ) -> Result<(), AcceptError> {
         let (resumption, timer) = resumed.into_parts();
-        let mut offered = Some(resumption);
-        let answer = poll_fn(|cx| {
-            let mut place = entry.lock();
-            match mem::replace(&mut place.state, Handover::Empty) {
-                Handover::Over => {
-                    place.state = Handover::Over;
-                    return Poll::Ready(Err(offered.take()));
-                }
-                Handover::Taken if offered.is_none() => return Poll::Ready(Ok(())),
-                Handover::Refused(refused) if offered.is_none() => {
-                    return Poll::Ready(Err(Some(refused)));
-                }
-                // A newer stream of the client's has taken our place.
-                Handover::Empty if offered.is_none() => return Poll::Ready(Err(None)),
-                Handover::Taking => place.state = Handover::Taking,
-                Handover::Offered(ours) if offered.is_none() => {
-                    place.state = Handover::Offered(ours);
-                }
-                // One that nobody waits for, or that is older than ours.
-                Handover::Empty | Handover::Taken | Handover::Refused(_) | Handover::Offered(_) => {
-                }
-            }
-            if matches!(place.state, Handover::Taking) {
-                if let Some(waiting) = place.guest.replace(cx.waker().clone()) {
-                    drop(place);
-                    waiting.wake();
-                }
-                return Poll::Pending;
-            }
-            if let Some(resumption) = offered.take() {
-                place.state = Handover::Offered(resumption);
-            }
-            place.guest = Some(cx.waker().clone());
-            let host = place.host.take();
-            drop(place);
-            if let Some(host) = host {
-                host.wake();
-            }
-            Poll::Pending
-        })
-        .await;
-        match answer {
-            Ok(()) => Ok(()),
-            Err(None) => Err(TransportError::Interrupted.into()),
-            Err(Some(refused)) => {
-                let error = refused.resuming.error().copied().unwrap_or(Error::Closed);
-                Handshake::from_parts(refused, timer).say_last_words().await;
-                Err(error.into())
-            }
+        let answered = match entry.offer(resumption) {
+            Ok(answered) => answered,
+            Err(resumption) => return Self::turn_away(resumption, timer).await,
+        };
+        match answered.await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(refused)) => Self::turn_away(refused, timer).await,
+            Err(oneshot::Canceled) => Err(Error::Closed.into()),
         }
+    }
+
+    /// Tells a client why its stream is not taken.
+    async fn turn_away<T: Timer + Unpin>(
+        resumption: Resumption<IO>,
+        timer: T,
+    ) -> Result<(), AcceptError> {
+        let error = resumption.resuming.error().copied().unwrap_or(Error::Closed);
+        Handshake::from_parts(resumption, timer).say_last_words().await;
+        Err(error.into())
     }
 }
 
@@ -337,25 +320,22 @@ impl<IO: AsyncRead + AsyncWrite + Unpin, T: Timer + Unpin> HostedDriver<IO, T> {
     /// Takes the stream that a client came back with.
     fn take_stream(&mut self, cx: &Context<'_>) {
         let mut place = self.entry.lock();
-        place.host = Some(cx.waker().clone());
-        if !matches!(place.state, Handover::Offered(_)) {
-            return;
-        }
-        let Handover::Offered(resumption) = mem::replace(&mut place.state, Handover::Taking) else {
-            return;
-        };
+        let replaced = place.host.replace(cx.waker().clone());
+        let offered = place.offered.take();
         drop(place);
-        let answer = match mem::replace(&mut self.stage, Stage::Done) {
-            Stage::Done => Handover::Over,
+        drop(replaced);
+        let Some(Offered { resumption, answer }) = offered else { return };
+        let result = match mem::replace(&mut self.stage, Stage::Done) {
+            Stage::Done => Err(resumption),
             Stage::Driving(driver) => match driver.supersede(resumption) {
                 Ok(driver) => {
                     self.stage = Stage::Driving(driver);
-                    Handover::Taken
+                    Ok(())
                 }
                 Err(refused) => {
                     let (driver, resumption) = *refused;
                     self.stage = Stage::Driving(driver);
-                    Handover::Refused(resumption)
+                    Err(resumption)
                 }
             },
             Stage::Waiting(detached) => {
@@ -363,16 +343,17 @@ impl<IO: AsyncRead + AsyncWrite + Unpin, T: Timer + Unpin> HostedDriver<IO, T> {
                 match detached.resume(io, *resuming, head.clone()) {
                     Ok(driver) => {
                         self.stage = Stage::Driving(driver);
-                        Handover::Taken
+                        Ok(())
                     }
                     Err((detached, io, resuming)) => {
                         self.stage = Stage::Waiting(detached);
-                        Handover::Refused(Resumption { io, resuming, head })
+                        Err(Resumption { io, resuming, head })
                     }
                 }
             }
         };
-        self.entry.answer(answer);
+        // If nobody waits for it any more, the conversation goes on all the same.
+        let _ = answer.send(result);
     }
 }
 
@@ -409,7 +390,11 @@ impl<IO, T: Timer + Unpin> HostedDriver<IO, T> {
     /// No client can come back any more.
     fn leave(&mut self) {
         self.inner.lock().remove(&self.conversation);
-        self.entry.answer(Handover::Over);
+        let mut place = self.entry.lock();
+        place.is_over = true;
+        let left = place.offered.take();
+        drop(place);
+        drop(left);
     }
 }
 

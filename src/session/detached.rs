@@ -197,7 +197,9 @@ impl<T: Timer + Unpin> Detached<T> {
 
     /// Tells the application of an attempt; returns when it is to be made.
     pub(super) fn announce(&mut self, number: u32, wait: Duration) -> Time {
+        let now = self.timer.as_ref().map(Timer::now);
         self.shared.with(|state| {
+            state.now = now.unwrap_or(state.now);
             let failure = self.transport.clone();
             state.tell(Told::Attempt { number, wait, failure });
             state.now.saturating_add(wait)

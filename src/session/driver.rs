@@ -68,12 +68,20 @@ struct Piece {
 }
 
 /// How a driver's work came to its end.
-#[derive(Debug)]
 pub enum Outcome<T: Timer + Unpin> {
     /// The conversation has ended.
     Ended(Ended),
     /// The stream broke. The conversation can go on over another one.
     Detached(Detached<T>),
+}
+
+impl<T: Timer + Unpin> fmt::Debug for Outcome<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Ended(ended) => f.debug_tuple("Ended").field(ended).finish(),
+            Self::Detached(detached) => f.debug_tuple("Detached").field(detached).finish(),
+        }
+    }
 }
 
 /// How a conversation ended.
@@ -394,7 +402,8 @@ where
         state.route_all();
         let is_over = self.is_over(state, now);
         if !state.driver.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
-            state.driver = Some(cx.waker().clone());
+            let replaced = state.driver.replace(cx.waker().clone());
+            state.wake.forget(replaced);
         }
         let deadlines = [state.connection.poll_timeout(), state.rate_limit.deadline(), self.linger];
         let deadline = deadlines.into_iter().flatten().min();
@@ -417,7 +426,7 @@ where
 
     /// Whether there is nothing more to do with this stream.
     fn is_over(&mut self, state: &State, now: Time) -> bool {
-        let is_detached = state.connection.is_detached() && state.connection.is_write_closed();
+        let is_detached = state.connection.is_detached() && state.connection.is_stream_over();
         if !state.connection.is_closed() && !is_detached {
             return false;
         }
@@ -454,7 +463,8 @@ where
         let transport = self.transport_error.take();
         let reason = self.shared.with(|state| {
             state.has_driver = false;
-            state.driver = None;
+            let driver = state.driver.take();
+            state.wake.forget(driver);
             state.ended
         });
         Some(match reason {

@@ -11,6 +11,7 @@ use futures::stream::{FusedStream, Stream};
 use super::handle::Handle;
 use super::offer::{BatchOffer, IncomingOffer};
 use super::queue::Told;
+use super::shared::{Key, State};
 use crate::io::TransportError;
 use crate::proto::{self, CloseReason, DetachReason, Opening};
 use crate::wire::{Chat, CloseCode, Message, Signal};
@@ -96,7 +97,7 @@ impl Events {
     }
 
     /// The event as the application sees it.
-    fn convert(&self, told: Told) -> Option<Event> {
+    fn convert(&self, generation: u32, told: Told) -> Option<Event> {
         use proto::Event as Machine;
         let event = match told {
             Told::Attempt { number, wait, failure } => {
@@ -114,10 +115,12 @@ impl Events {
             Machine::Message { message, .. } => Event::Message(message),
             Machine::Signal(signal) => Event::Signal(signal),
             Machine::Offered { transfer, offer, .. } => {
-                Event::Offer(IncomingOffer::new(Arc::clone(&self.handle), transfer, offer))
+                let key = Key { generation, transfer };
+                Event::Offer(IncomingOffer::new(Arc::clone(&self.handle), key, offer))
             }
             Machine::BatchOffered { transfer, batch, .. } => {
-                Event::Batch(BatchOffer::new(Arc::clone(&self.handle), transfer, batch))
+                let key = Key { generation, transfer };
+                Event::Batch(BatchOffer::new(Arc::clone(&self.handle), key, batch))
             }
             Machine::Detached(reason) => Event::Detached(reason),
             Machine::Goodbye { code, text } => Event::Goodbye { code, text: text.into_owned() },
@@ -138,16 +141,17 @@ impl Stream for Events {
             }
             let polled = self.handle.with(|state| {
                 let polled = state.queue.poll(cx);
-                if let Poll::Ready(told) = &polled {
-                    if let Some(item) = told.item() {
+                if let Poll::Ready((generation, told)) = &polled {
+                    // Of before it began anew there is nothing to acknowledge any more.
+                    if let Some(item) = told.item().filter(|_| *generation == state.generation) {
                         state.take(item.lane, item.number);
                         state.wake_driver();
                     }
                 }
                 polled
             });
-            let Poll::Ready(told) = polled else { return Poll::Pending };
-            if let Some(event) = self.convert(told) {
+            let Poll::Ready((generation, told)) = polled else { return Poll::Pending };
+            if let Some(event) = self.convert(generation, told) {
                 self.has_ended = matches!(event, Event::Closed(_));
                 return Poll::Ready(Some(event));
             }
@@ -164,7 +168,7 @@ impl FusedStream for Events {
 impl Drop for Events {
     fn drop(&mut self) {
         // Offers that wait reject themselves when they are dropped, outside the lock.
-        let left = self.handle.with(|state| state.queue.abandon());
-        left.into_iter().filter_map(|told| self.convert(told)).for_each(drop);
+        let left = self.handle.with(State::abandon_events);
+        left.into_iter().for_each(|(generation, told)| drop(self.convert(generation, told)));
     }
 }

@@ -9,8 +9,9 @@ use bytes::Bytes;
 
 use super::error::TransferError;
 use super::progress::Meter;
+use super::shared::Key;
 use crate::proto::CloseReason;
-use crate::wire::{Finish, Offer, TransferCode, TransferId};
+use crate::wire::{Finish, Offer, TransferCode};
 
 pub(super) struct Inbound {
     /// Data that came, with its offsets, not handed out yet.
@@ -33,7 +34,7 @@ pub(super) struct Inbound {
 /// A member of a batch that the peer offers.
 pub(super) struct Member {
     pub(super) item: u64,
-    pub(super) transfer: TransferId,
+    pub(super) key: Key,
     pub(super) offer: Offer<'static>,
 }
 

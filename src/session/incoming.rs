@@ -11,7 +11,7 @@ use super::error::TransferError;
 use super::handle::Handle;
 use super::inbound::{Chunk, Inbound};
 use super::progress::Progress;
-use super::shared::{State, wait};
+use super::shared::{Key, State, wait};
 use crate::proto::Conclusion;
 use crate::wire::{Finish, Offer, TransferCode, TransferId};
 
@@ -27,7 +27,7 @@ use crate::wire::{Finish, Offer, TransferCode, TransferId};
 /// Dropped without a conclusion, it is concluded as *cancelled*.
 pub struct Incoming {
     handle: Arc<Handle>,
-    transfer: TransferId,
+    key: Key,
     /// Of the last chunk what the `AsyncRead` has not copied yet.
     rest: bytes::Bytes,
     /// Where the `AsyncRead` is.
@@ -37,19 +37,19 @@ pub struct Incoming {
 
 impl fmt::Debug for Incoming {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Incoming").field("transfer", &self.transfer).finish_non_exhaustive()
+        f.debug_struct("Incoming").field("transfer", &self.key.transfer).finish_non_exhaustive()
     }
 }
 
 impl Incoming {
-    pub(super) fn new(handle: Arc<Handle>, transfer: TransferId) -> Self {
-        let read = handle.with(|state| state.inbound.get(&transfer).map_or(0, |t| t.position));
-        Self { handle, transfer, rest: bytes::Bytes::new(), read, is_concluded: false }
+    pub(super) fn new(handle: Arc<Handle>, key: Key) -> Self {
+        let read = handle.with(|state| state.inbound.get(&key).map_or(0, |t| t.position));
+        Self { handle, key, rest: bytes::Bytes::new(), read, is_concluded: false }
     }
 
     /// Its id, the same on both sides.
     pub fn id(&self) -> TransferId {
-        self.transfer
+        self.key.transfer
     }
 
     /// The next bytes; `None` once all have come.
@@ -79,11 +79,11 @@ impl Incoming {
         &mut self,
         cx: &mut Context<'_>,
     ) -> Poll<Result<Option<Chunk>, TransferError>> {
-        self.poll_with(cx, |state, transfer| {
-            let t = inbound(state, transfer)?;
+        self.poll_with(cx, |state, key| {
+            let t = inbound(state, key)?;
             if let Some(chunk) = t.chunks.pop_front() {
                 t.position = chunk.offset.saturating_add(chunk.data.len() as u64);
-                state.release(transfer, chunk.data.len());
+                state.release(key, chunk.data.len());
                 return Ok(Some(Some(chunk)));
             }
             Ok(t.is_read().then_some(None))
@@ -93,20 +93,19 @@ impl Incoming {
     /// What the sender said at the end: bytes in all, and their digest. Known once
     /// [`next`](Self::next) has returned `None`, perhaps earlier.
     pub fn finish(&self) -> Option<Finish> {
-        self.handle.with(|state| state.inbound.get(&self.transfer)?.finish)
+        self.handle.with(|state| state.inbound.get(&self.key)?.finish)
     }
 
     /// How far it is.
     pub fn progress(&self) -> Progress {
         self.handle.with(|state| {
-            state.inbound.get(&self.transfer).map(|t| t.meter.progress).unwrap_or_default()
+            state.inbound.get(&self.key).map(|t| t.meter.progress).unwrap_or_default()
         })
     }
 
     /// Whether the sender has paused it.
     pub fn is_paused_by_peer(&self) -> bool {
-        self.handle
-            .with(|state| state.inbound.get(&self.transfer).is_some_and(|t| t.is_paused_by_peer))
+        self.handle.with(|state| state.inbound.get(&self.key).is_some_and(|t| t.is_paused_by_peer))
     }
 
     /// Asks the sender to pause, or to go on.
@@ -117,7 +116,10 @@ impl Incoming {
     /// [`Connection::pause`](crate::proto::Connection::pause).
     pub fn pause(&self, is_paused: bool) -> Result<(), TransferError> {
         self.handle.with(|state| {
-            state.connection.pause(self.transfer, is_paused)?;
+            if let Some(end) = inbound(state, self.key)?.end {
+                return Err(end.into());
+            }
+            state.connection.pause(self.key.transfer, is_paused)?;
             state.wake_driver();
             Ok(())
         })
@@ -126,8 +128,11 @@ impl Incoming {
     /// Tells the sender that bytes before `offset` survive a loss of power here.
     pub fn set_durable(&self, offset: u64) {
         self.handle.with(|state| {
-            state.requests.durable.push((self.transfer, offset));
-            if let Some(t) = state.inbound.get_mut(&self.transfer) {
+            if !state.is_current(self.key) {
+                return;
+            }
+            state.requests.durable.insert(self.key.transfer, offset);
+            if let Some(t) = state.inbound.get_mut(&self.key) {
                 t.meter.progress.durable = t.meter.progress.durable.max(offset);
             }
             state.wake_driver();
@@ -159,13 +164,13 @@ impl Incoming {
     }
 
     fn conclude_with(&mut self, conclusion: &Conclusion<'_>) -> Result<(), TransferError> {
-        let transfer = self.transfer;
+        let key = self.key;
         self.handle.with(|state| {
-            if let Some(end) = state.inbound.get(&transfer).and_then(|t| t.end) {
+            if let Some(end) = state.inbound.get(&key).and_then(|t| t.end) {
                 return Err(TransferError::from(end));
             }
-            state.connection.conclude(transfer, conclusion)?;
-            state.forget_inbound(transfer);
+            state.connection.conclude(key.transfer, conclusion)?;
+            state.forget_inbound(key);
             state.wake_driver();
             Ok(())
         })?;
@@ -177,18 +182,16 @@ impl Incoming {
         &mut self,
         cx: &mut Context<'_>,
     ) -> Poll<Result<Option<(Offer<'static>, Self)>, TransferError>> {
-        let polled = self.poll_with(cx, |state, transfer| {
-            let t = inbound(state, transfer)?;
+        let polled = self.poll_with(cx, |state, key| {
+            let t = inbound(state, key)?;
             if let Some(member) = t.members.pop_front() {
-                state.take(crate::proto::Lane::Control, member.item);
-                state.wake_driver();
+                state.take_of(key, member.item);
                 return Ok(Some(Some(member)));
             }
             Ok((t.members_left == 0).then_some(None))
         });
         polled.map_ok(|member| {
-            member
-                .map(|member| (member.offer, Self::new(Arc::clone(&self.handle), member.transfer)))
+            member.map(|member| (member.offer, Self::new(Arc::clone(&self.handle), member.key)))
         })
     }
 
@@ -196,14 +199,14 @@ impl Incoming {
     fn poll_with<R>(
         &self,
         cx: &Context<'_>,
-        find: impl FnOnce(&mut State, TransferId) -> Result<Option<R>, TransferError>,
+        find: impl FnOnce(&mut State, Key) -> Result<Option<R>, TransferError>,
     ) -> Poll<Result<R, TransferError>> {
-        let transfer = self.transfer;
-        self.handle.with(|state| match find(state, transfer) {
+        let key = self.key;
+        self.handle.with(|state| match find(state, key) {
             Ok(Some(found)) => Poll::Ready(Ok(found)),
             Err(error) => Poll::Ready(Err(error)),
             Ok(None) => {
-                let t = match inbound(state, transfer) {
+                let t = match inbound(state, key) {
                     Ok(t) => t,
                     Err(error) => return Poll::Ready(Err(error)),
                 };
@@ -221,15 +224,15 @@ impl Incoming {
     }
 }
 
-fn inbound(state: &mut State, transfer: TransferId) -> Result<&mut Inbound, TransferError> {
+fn inbound(state: &mut State, key: Key) -> Result<&mut Inbound, TransferError> {
     let ended = state.ended;
-    state.inbound.get_mut(&transfer).ok_or(TransferError::Abandoned(ended))
+    state.inbound.get_mut(&key).ok_or(TransferError::Abandoned(ended))
 }
 
 impl Drop for Incoming {
     fn drop(&mut self) {
         if !self.is_concluded {
-            self.handle.with(|state| state.give_up_inbound(self.transfer));
+            self.handle.with(|state| state.give_up_inbound(self.key));
         }
     }
 }

@@ -5,6 +5,52 @@
 //! hear of, and the [`Driver`], a future that does all the I/O. Poll the driver beside the
 //! application, or spawn it: nothing is spawned here, and nothing needs a certain runtime.
 //!
+//! # The parts
+//!
+//! - [`session`] begins a conversation as the client, [`accept`] as the server; a listener whose
+//!   clients may come back has [`Conversations`].
+//! - [`Driver`] reads and writes. It ends with an [`Outcome`]: the conversation has
+//!   [ended](Outcome::Ended), or only its stream has, and the conversation is
+//!   [`Detached`]. [`HostedDriver`] and [`Reconnecting`] are drivers that find the next stream by
+//!   themselves, on the server's and on the client's side.
+//! - [`Session`] sends chat, messages, signals and offers. A [`Receipt`] tells what became of a
+//!   message.
+//! - [`Events`] tells what the peer says and offers. Keep polling them while transfers are under way:
+//!   what is not taken is not acknowledged, and at some point the peer waits.
+//! - [`Outgoing`] and [`Incoming`] move one file, [`OutgoingBatch`] and [`IncomingBatch`] many.
+//!
+//! # What dropping does
+//!
+//! Every future here may be dropped at any poll; progress is in the handles. Of these
+//!
+//! | dropped | what happens |
+//! |---|---|
+//! | [`Session`], and any other handle | nothing; with the last one the conversation is closed as [`DONE`](crate::wire::CloseCode::DONE) |
+//! | [`Events`] | offers are rejected from now on, messages never taken |
+//! | [`IncomingOffer`], [`BatchOffer`] | it is rejected as [`DECLINED`](crate::wire::TransferCode::DECLINED) |
+//! | [`Incoming`], [`IncomingBatch`] | it is concluded as [`CANCELLED`](crate::wire::TransferCode::CANCELLED) |
+//! | [`Outgoing`], [`OutgoingBatch`] | the receiver is asked to cancel it |
+//! | [`Receipt`] | nothing |
+//! | [`Driver`], [`HostedDriver`], [`Reconnecting`], [`Detached`] | the conversation is aborted: every handle learns the same [reason](crate::proto::CloseReason) |
+//!
+//! # Breaks
+//!
+//! When a stream breaks, the handles stay as they are: what is sent is queued, receipts and transfers
+//! wait. Over the next stream everything goes on where it was, once and in order. An offer that is
+//! [seekable](crate::wire::Offer::seekable) is asked to go back, with [`TransferError::Rewind`];
+//! of any other what the peer may not have is kept and sent again. A client attaches the next stream
+//! with [`Detached::attach`], or leaves that to [`Driver::reconnecting`]; a server has
+//! [`Conversations`], or [`Detached::resume`]. A server that has forgotten its client begins anew:
+//! [`Opening::Fresh`](crate::proto::Opening::Fresh) then ends every receipt and transfer of before.
+//!
+//! # Memory
+//!
+//! [`worst_case_memory`] bounds what a peer can make a conversation hold. An idle one has no buffers:
+//! they follow the load, and are given back after two keep-alive intervals. File data is handed out
+//! in slices of the buffer that it was read into; an application that keeps many of them for long
+//! gets copies once these buffers exceed a receive window. Memory of chunks that it was handed is
+//! its own affair.
+//!
 //! # Examples
 //!
 //! Two peers in one task, over an in-memory pipe; a `TcpStream` does as well:
@@ -57,6 +103,74 @@
 //!     let (_, heard) = futures::join!(client, server);
 //!     assert_eq!(heard, ["Is anybody there?"]);
 //! });
+//! ```
+//!
+//! A file, from one side to the other. The machine moves bytes; that what came has the right digest
+//! is for the receiver to say:
+//!
+//! ```
+//! use bytes::Bytes;
+//! use duologue::session::{Incoming, IncomingOffer, Session, TransferError};
+//! use duologue::wire::{Digest, Offer, TransferCode};
+//!
+//! async fn send(session: &Session, file: Bytes) -> Result<(), Box<dyn std::error::Error>> {
+//!     let offer = Offer::new("notes.txt").size(file.len() as u64);
+//!     let mut outgoing = session.offer(&offer).await?;
+//!     outgoing.accepted().await?;
+//!     for chunk in file.chunks(64 << 10) {
+//!         outgoing.send(file.slice_ref(chunk)).await?;
+//!     }
+//!     let digest = Digest::Blake3(*blake3::hash(&file).as_bytes());
+//!     let verdict = outgoing.finish(Some(digest)).await?;
+//!     assert_eq!(verdict.name(), Some("notes.txt"));
+//!     Ok(())
+//! }
+//!
+//! async fn receive(offer: IncomingOffer) -> Result<Vec<u8>, TransferError> {
+//!     let mut incoming: Incoming = offer.accept()?;
+//!     let (mut file, mut hasher) = (Vec::new(), blake3::Hasher::new());
+//!     while let Some(chunk) = incoming.next().await? {
+//!         hasher.update(&chunk.data);
+//!         file.extend_from_slice(&chunk.data);
+//!     }
+//!     let digest = Digest::Blake3(*hasher.finalize().as_bytes());
+//!     match incoming.finish().and_then(|finish| finish.digest) {
+//!         Some(said) if said != digest => incoming.failed(TransferCode::DIGEST_DIFFERS, "")?,
+//!         _ => incoming.stored("notes.txt")?,
+//!     }
+//!     Ok(file)
+//! }
+//! # use duologue::proto::{Config, Connection, StreamParameters};
+//! # use duologue::session::{Event, accept, session};
+//! # use duologue::time::{AsyncIoTimer, Timer};
+//! # use futures::StreamExt;
+//! # futures::executor::block_on(async {
+//! # let (near, far) = duologue::testing::duplex(64 << 10);
+//! # let timer = AsyncIoTimer::new();
+//! # let stream = |n| StreamParameters::new([n; 32]);
+//! # let connection = Connection::client(Config::default(), stream(1), timer.now());
+//! # let (near, mut events, driver) = session(near, connection, timer);
+//! # let file = Bytes::from(vec![7; 200_000]);
+//! # let client = async {
+//! #     while !near.is_open() { events.next().await; }
+//! #     send(&near, file.clone()).await.unwrap();
+//! #     near.close(duologue::wire::CloseCode::DONE, "").unwrap();
+//! # };
+//! # let server = async {
+//! #     let accepted = accept(far, Config::default(), stream(2), AsyncIoTimer::new());
+//! #     let (_session, mut events, driver) = accepted.await.unwrap();
+//! #     let application = async {
+//! #         let mut received = Vec::new();
+//! #         while let Some(event) = events.next().await {
+//! #             if let Event::Offer(offer) = event { received = receive(offer).await.unwrap(); }
+//! #         }
+//! #         received
+//! #     };
+//! #     futures::join!(driver, application).1
+//! # };
+//! # let (_, (), received) = futures::join!(driver, client, server);
+//! # assert!(received == file);
+//! # });
 //! ```
 
 mod accept;

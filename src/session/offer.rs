@@ -8,6 +8,7 @@ use super::error::TransferError;
 use super::handle::Handle;
 use super::inbound::Inbound;
 use super::incoming::Incoming;
+use super::shared::Key;
 use crate::proto::{Acceptance, Conclusion};
 use crate::wire::{Batch, Digest, Offer, TransferCode, TransferId};
 
@@ -26,7 +27,7 @@ pub struct BatchOffer {
 /// A decision that is still to be made.
 struct Undecided {
     handle: Arc<Handle>,
-    transfer: TransferId,
+    key: Key,
     is_decided: bool,
 }
 
@@ -37,26 +38,28 @@ impl Undecided {
         size: Option<u64>,
         members: u32,
     ) -> Result<Incoming, TransferError> {
-        let (handle, transfer) = (&self.handle, self.transfer);
+        let (handle, key) = (&self.handle, self.key);
         let offset = acceptance.prefix.map_or(0, |(offset, _)| offset);
         handle.with(|state| {
             let now = state.now;
-            state.connection.accept(transfer, acceptance, now)?;
+            state.check_key(key)?;
+            state.connection.accept(key.transfer, acceptance, now)?;
             let mut inbound = Inbound::new(offset, size);
             inbound.meter.begin(offset, now);
             inbound.members_left = members;
-            state.inbound.insert(transfer, inbound);
+            state.inbound.insert(key, inbound);
             state.wake_driver();
             Ok::<(), TransferError>(())
         })?;
         self.is_decided = true;
-        Ok(Incoming::new(Arc::clone(handle), transfer))
+        Ok(Incoming::new(Arc::clone(handle), key))
     }
 
     fn reject(&mut self, code: TransferCode, text: &str) -> Result<(), TransferError> {
-        let transfer = self.transfer;
+        let key = self.key;
         self.handle.with(|state| {
-            state.connection.reject(transfer, code, text)?;
+            state.check_key(key)?;
+            state.connection.reject(key.transfer, code, text)?;
             state.wake_driver();
             Ok::<(), TransferError>(())
         })?;
@@ -77,20 +80,20 @@ impl Drop for Undecided {
 impl fmt::Debug for IncomingOffer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("IncomingOffer")
-            .field("transfer", &self.undecided.transfer)
+            .field("transfer", &self.undecided.key.transfer)
             .field("offer", &self.offer)
             .finish_non_exhaustive()
     }
 }
 
 impl IncomingOffer {
-    pub(super) fn new(handle: Arc<Handle>, transfer: TransferId, offer: Offer<'static>) -> Self {
-        Self { undecided: Undecided { handle, transfer, is_decided: false }, offer }
+    pub(super) fn new(handle: Arc<Handle>, key: Key, offer: Offer<'static>) -> Self {
+        Self { undecided: Undecided { handle, key, is_decided: false }, offer }
     }
 
     /// Its id, the same on both sides.
     pub fn id(&self) -> TransferId {
-        self.undecided.transfer
+        self.undecided.key.transfer
     }
 
     /// What is offered. The name is a proposal in the peer's words: never use it as a path
@@ -138,20 +141,20 @@ impl IncomingOffer {
 impl fmt::Debug for BatchOffer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("BatchOffer")
-            .field("transfer", &self.undecided.transfer)
+            .field("transfer", &self.undecided.key.transfer)
             .field("batch", &self.batch)
             .finish_non_exhaustive()
     }
 }
 
 impl BatchOffer {
-    pub(super) fn new(handle: Arc<Handle>, transfer: TransferId, batch: Batch<'static>) -> Self {
-        Self { undecided: Undecided { handle, transfer, is_decided: false }, batch }
+    pub(super) fn new(handle: Arc<Handle>, key: Key, batch: Batch<'static>) -> Self {
+        Self { undecided: Undecided { handle, key, is_decided: false }, batch }
     }
 
     /// Its id, the same on both sides.
     pub fn id(&self) -> TransferId {
-        self.undecided.transfer
+        self.undecided.key.transfer
     }
 
     /// What is offered.

@@ -49,8 +49,8 @@ impl Outbound {
         if code == TransferCode::STORED && self.accept.is_some() {
             self.meter.progress.received = total;
         }
-        let is_ours = self.is_cancel_asked && code == TransferCode::CANCELLED;
-        let ended_by = if is_ours { EndedBy::Sender } else { by };
+        let is_ours = self.is_cancel_asked && code != TransferCode::STORED;
+        let ended_by = if is_ours && by == EndedBy::Receiver { EndedBy::Sender } else { by };
         self.end = Some(End::Verdict(Verdict { code, total, text, ended_by }));
     }
 }

@@ -12,7 +12,7 @@ use super::error::{TransferError, Verdict};
 use super::handle::Handle;
 use super::outbound::Outbound;
 use super::progress::Progress;
-use super::shared::{State, wait};
+use super::shared::{Key, State, wait};
 use crate::proto::ActionError;
 use crate::wire::{Accept, Digest, Offer, TransferCode, TransferId};
 
@@ -28,27 +28,27 @@ const CHUNK: usize = 64 << 10;
 /// Dropped before the verdict is known it asks the receiver to cancel.
 pub struct Outgoing {
     handle: Arc<Handle>,
-    transfer: TransferId,
+    key: Key,
     position: u64,
 }
 
 impl fmt::Debug for Outgoing {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Outgoing")
-            .field("transfer", &self.transfer)
+            .field("transfer", &self.key.transfer)
             .field("position", &self.position)
             .finish_non_exhaustive()
     }
 }
 
 impl Outgoing {
-    pub(super) fn new(handle: Arc<Handle>, transfer: TransferId) -> Self {
-        Self { handle, transfer, position: 0 }
+    pub(super) fn new(handle: Arc<Handle>, key: Key) -> Self {
+        Self { handle, key, position: 0 }
     }
 
     /// Its id, the same on both sides.
     pub fn id(&self) -> TransferId {
-        self.transfer
+        self.key.transfer
     }
 
     /// The offset of the byte that [`send`](Self::send) takes next.
@@ -79,9 +79,9 @@ impl Outgoing {
     ///
     /// Those of [`accepted`](Self::accepted).
     pub fn poll_accepted(&mut self, cx: &mut Context<'_>) -> Poll<Result<Accept, TransferError>> {
-        let transfer = self.transfer;
+        let key = self.key;
         let accepted = self.handle.with(|state| {
-            let t = open(state, transfer)?;
+            let t = open(state, key)?;
             if t.accept.is_none() {
                 wait(&mut t.waiters, cx);
             }
@@ -126,10 +126,10 @@ impl Outgoing {
         chunk: &mut Option<Bytes>,
     ) -> Poll<Result<(), TransferError>> {
         let Some(data) = chunk.as_ref() else { return Poll::Ready(Ok(())) };
-        let (transfer, len) = (self.transfer, data.len());
+        let (key, len) = (self.key, data.len());
         let sent = self.handle.with(|state| {
             let may_send = state.rate_limit.may_send(cx);
-            let t = open(state, transfer)?;
+            let t = open(state, key)?;
             if let Some(offset) = t.rewind.take() {
                 return Err(TransferError::Rewind { offset });
             }
@@ -143,14 +143,14 @@ impl Outgoing {
                 wait(&mut t.waiters, cx);
                 return Ok(None);
             }
-            match state.connection.send_data(transfer, offset, data.clone()) {
+            match state.connection.send_data(key.transfer, offset, data.clone()) {
                 Ok(()) => {
                     state.rate_limit.take(len);
                     state.wake_driver();
                     Ok(Some(offset))
                 }
                 Err(ActionError::Blocked) => {
-                    let t = open(state, transfer)?;
+                    let t = open(state, key)?;
                     wait(&mut t.waiters, cx);
                     Ok(None)
                 }
@@ -178,7 +178,7 @@ impl Outgoing {
     ///
     /// [`TransferError::Refused`] when no digest is in question.
     pub fn confirm_prefix(&mut self) -> Result<(), TransferError> {
-        self.act(|state, transfer| state.connection.confirm_prefix(transfer))
+        self.act(|state, key| state.connection.confirm_prefix(key.transfer))
     }
 
     /// The part that the receiver has is of another file: sends all of it, from 0 on.
@@ -187,10 +187,9 @@ impl Outgoing {
     ///
     /// [`TransferError::Refused`] when the receiver has no part, or the file is finished.
     pub fn restart(&mut self) -> Result<(), TransferError> {
-        self.act(|state, transfer| {
-            state.connection.restart(transfer)?;
-            if let Some(accept) = state.outbound.get_mut(&transfer).and_then(|t| t.accept.as_mut())
-            {
+        self.act(|state, key| {
+            state.connection.restart(key.transfer)?;
+            if let Some(accept) = state.outbound.get_mut(&key).and_then(|t| t.accept.as_mut()) {
                 accept.offset = 0;
                 accept.prefix = None;
             }
@@ -228,9 +227,9 @@ impl Outgoing {
         cx: &mut Context<'_>,
         digest: Option<Digest>,
     ) -> Poll<Result<Verdict, TransferError>> {
-        let transfer = self.transfer;
+        let key = self.key;
         let polled = self.handle.with(|state| {
-            let Some(t) = state.outbound.get_mut(&transfer) else {
+            let Some(t) = state.outbound.get_mut(&key) else {
                 return Err(TransferError::Abandoned(state.ended));
             };
             if let Some(end) = &t.end {
@@ -241,8 +240,8 @@ impl Outgoing {
             }
             wait(&mut t.waiters, cx);
             if !t.is_finished && t.accept.is_some() && !t.is_cancel_asked {
-                state.connection.finish(transfer, digest)?;
-                if let Some(t) = state.outbound.get_mut(&transfer) {
+                state.connection.finish(key.transfer, digest)?;
+                if let Some(t) = state.outbound.get_mut(&key) {
                     t.is_finished = true;
                     t.meter.progress.total = Some(self.position);
                 }
@@ -270,9 +269,9 @@ impl Outgoing {
     /// [`TransferError::Refused`] the second time, for a text over 255 bytes or with a NUL, and for
     /// [`TransferCode::STORED`].
     pub fn cancel(&mut self, code: TransferCode, text: &str) -> Result<(), TransferError> {
-        self.act(|state, transfer| {
-            state.connection.cancel(transfer, code, text)?;
-            if let Some(t) = state.outbound.get_mut(&transfer) {
+        self.act(|state, key| {
+            state.connection.cancel(key.transfer, code, text)?;
+            if let Some(t) = state.outbound.get_mut(&key) {
                 t.is_cancel_asked = true;
             }
             Ok(())
@@ -291,7 +290,7 @@ impl Outgoing {
     pub async fn verdict(&mut self) -> Result<Verdict, TransferError> {
         poll_fn(|cx| {
             self.handle.with(|state| {
-                let Some(t) = state.outbound.get_mut(&self.transfer) else {
+                let Some(t) = state.outbound.get_mut(&self.key) else {
                     return Poll::Ready(Err(TransferError::Abandoned(state.ended)));
                 };
                 if let Some(end) = &t.end {
@@ -311,19 +310,18 @@ impl Outgoing {
     /// [`TransferError::Refused`], as for
     /// [`Connection::pause`](crate::proto::Connection::pause).
     pub fn pause(&self, is_paused: bool) -> Result<(), TransferError> {
-        self.act(|state, transfer| state.connection.pause(transfer, is_paused))
+        self.act(|state, key| state.connection.pause(key.transfer, is_paused))
     }
 
     /// Whether the receiver has paused it.
     pub fn is_paused_by_peer(&self) -> bool {
-        self.handle
-            .with(|state| state.outbound.get(&self.transfer).is_some_and(|t| t.is_paused_by_peer))
+        self.handle.with(|state| state.outbound.get(&self.key).is_some_and(|t| t.is_paused_by_peer))
     }
 
     /// How far the receiver is.
     pub fn progress(&self) -> Progress {
         self.handle.with(|state| {
-            state.outbound.get(&self.transfer).map(|t| t.meter.progress).unwrap_or_default()
+            state.outbound.get(&self.key).map(|t| t.meter.progress).unwrap_or_default()
         })
     }
 
@@ -334,7 +332,7 @@ impl Outgoing {
     /// It can be dropped and called again.
     pub async fn changed(&self, seen: Progress) -> Progress {
         poll_fn(|cx| {
-            self.handle.with(|state| match state.outbound.get_mut(&self.transfer) {
+            self.handle.with(|state| match state.outbound.get_mut(&self.key) {
                 Some(t) if t.meter.progress == seen && t.end.is_none() => {
                     wait(&mut t.waiters, cx);
                     Poll::Pending
@@ -348,12 +346,12 @@ impl Outgoing {
 
     fn act(
         &self,
-        act: impl FnOnce(&mut State, TransferId) -> Result<(), ActionError>,
+        act: impl FnOnce(&mut State, Key) -> Result<(), ActionError>,
     ) -> Result<(), TransferError> {
-        let transfer = self.transfer;
+        let key = self.key;
         self.handle.with(|state| {
-            open(state, transfer)?;
-            act(state, transfer)?;
+            open(state, key)?;
+            act(state, key)?;
             state.wake_driver();
             Ok(())
         })
@@ -361,9 +359,9 @@ impl Outgoing {
 }
 
 /// The transfer, if it has not ended.
-fn open(state: &mut State, transfer: TransferId) -> Result<&mut Outbound, TransferError> {
+fn open(state: &mut State, key: Key) -> Result<&mut Outbound, TransferError> {
     let ended = state.ended;
-    let t = state.outbound.get_mut(&transfer).ok_or(TransferError::Abandoned(ended))?;
+    let t = state.outbound.get_mut(&key).ok_or(TransferError::Abandoned(ended))?;
     match &t.end {
         Some(end) => Err(end.error()),
         None => Ok(t),
@@ -372,16 +370,16 @@ fn open(state: &mut State, transfer: TransferId) -> Result<&mut Outbound, Transf
 
 impl Drop for Outgoing {
     fn drop(&mut self) {
-        let transfer = self.transfer;
+        let key = self.key;
         self.handle.with(|state| {
-            let Some(t) = state.outbound.get_mut(&transfer) else { return };
+            let Some(t) = state.outbound.get_mut(&key) else { return };
             t.has_handle = false;
             if t.end.is_some() {
-                state.outbound.remove(&transfer);
+                state.outbound.remove(&key);
                 return;
             }
             // It may have been asked before.
-            let _ = state.connection.cancel(transfer, TransferCode::CANCELLED, "");
+            let _ = state.connection.cancel(key.transfer, TransferCode::CANCELLED, "");
             state.wake_driver();
         });
     }
@@ -401,7 +399,7 @@ impl AsyncWrite for Outgoing {
         // Copied only when there is room: a waiting writer is polled again and again.
         let capacity = this.handle.with(|state| {
             let may_send = state.rate_limit.may_send(cx);
-            if may_send { state.connection.capacity(this.transfer) } else { 0 }
+            if may_send { state.connection.capacity(this.key.transfer) } else { 0 }
         });
         let len = buffer.len().min(capacity.max(1));
         let mut chunk = Some(Bytes::copy_from_slice(buffer.get(..len).unwrap_or(buffer)));
@@ -433,8 +431,8 @@ pub struct OutgoingBatch {
 }
 
 impl OutgoingBatch {
-    pub(super) fn new(handle: Arc<Handle>, transfer: TransferId) -> Self {
-        Self { outgoing: Outgoing::new(handle, transfer) }
+    pub(super) fn new(handle: Arc<Handle>, key: Key) -> Self {
+        Self { outgoing: Outgoing::new(handle, key) }
     }
 
     /// Its id, the same on both sides.
@@ -459,15 +457,20 @@ impl OutgoingBatch {
     ///
     /// # Errors
     ///
-    /// [`TransferError::Refused`] for more members than were announced, and those of
-    /// [`Session::offer`](super::Session::offer).
+    /// [`TransferError::Refused`] for more members than were announced, those of
+    /// [`Session::offer`](super::Session::offer), and how the batch has ended.
     ///
     /// # Cancel safety
     ///
     /// Dropped before it is ready it has offered nothing.
     pub async fn offer(&mut self, offer: Offer<'_>) -> Result<Outgoing, TransferError> {
         let offer = offer.batch(self.id());
-        super::session::offer(&self.outgoing.handle, &offer).await.map_err(TransferError::from)
+        let Self { outgoing: Outgoing { handle, key, .. } } = self;
+        let offered = super::session::offer(handle, &offer, Some(*key)).await;
+        // A batch that has ended says how.
+        offered.map_err(|error| {
+            handle.with(|state| open(state, *key).err()).unwrap_or_else(|| error.into())
+        })
     }
 
     /// Asks the receiver to end it, as [`Outgoing::cancel`] does.

@@ -25,7 +25,9 @@ pub(super) enum Told {
 /// Those with an item are bounded by what the peer may send ahead, the rest is bounded here.
 #[derive(Default)]
 pub(super) struct Queue {
-    events: VecDeque<Told>,
+    /// With how often the conversation had begun anew.
+    events: VecDeque<(u32, Told)>,
+    generation: u32,
     signals: usize,
     turns: usize,
     waker: Option<Waker>,
@@ -39,11 +41,11 @@ pub(super) struct Queue {
 impl Queue {
     /// Adds an event; returns who waits for it.
     pub(super) fn push(&mut self, told: Told) -> Option<Waker> {
-        if self.is_abandoned {
-            return None;
-        }
         if let Some(item) = told.item() {
             self.note(item);
+        }
+        if self.is_abandoned {
+            return None;
         }
         if told.is_signal() {
             if self.signals >= SIGNALS {
@@ -56,7 +58,7 @@ impl Queue {
             }
             self.turns = self.turns.saturating_add(1).min(TURNS);
         }
-        self.events.push_back(told);
+        self.events.push_back((self.generation, told));
         self.waker.take()
     }
 
@@ -83,10 +85,11 @@ impl Queue {
     pub(super) fn restart_numbers(&mut self) {
         self.untaken.clear();
         self.highest = None;
+        self.generation = self.generation.saturating_add(1);
     }
 
-    pub(super) fn poll(&mut self, cx: &Context<'_>) -> Poll<Told> {
-        let Some(told) = self.events.pop_front() else {
+    pub(super) fn poll(&mut self, cx: &Context<'_>) -> Poll<(u32, Told)> {
+        let Some((generation, told)) = self.events.pop_front() else {
             if !self.waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
                 self.waker = Some(cx.waker().clone());
             }
@@ -97,18 +100,17 @@ impl Queue {
         } else if told.is_turn() {
             self.turns = self.turns.saturating_sub(1);
         }
-        Poll::Ready(told)
+        Poll::Ready((generation, told))
     }
 
-    /// Nobody will poll any more; returns what waits.
-    pub(super) fn abandon(&mut self) -> VecDeque<Told> {
+    /// Nobody will poll any more; returns who did, and what waits.
+    pub(super) fn abandon(&mut self) -> (Option<Waker>, VecDeque<(u32, Told)>) {
         self.is_abandoned = true;
-        self.waker = None;
-        std::mem::take(&mut self.events)
+        (self.waker.take(), std::mem::take(&mut self.events))
     }
 
     fn drop_oldest(&mut self, is_one: impl Fn(&Told) -> bool) {
-        if let Some(place) = self.events.iter().position(is_one) {
+        if let Some(place) = self.events.iter().position(|(_, told)| is_one(told)) {
             self.events.remove(place);
         }
     }
@@ -129,6 +131,12 @@ impl Told {
     /// Whether it tells of the stream, of which there may be many before anybody looks.
     fn is_turn(&self) -> bool {
         let Self::Event(event) = self else { return true };
-        matches!(event, Event::Open(_) | Event::Detached(_) | Event::PeerHello { .. })
+        matches!(
+            event,
+            Event::Open(_)
+                | Event::Detached(_)
+                | Event::PeerHello { .. }
+                | Event::Authentication(_)
+        )
     }
 }

@@ -56,10 +56,13 @@ impl RateLimit {
         if bytes == 0 {
             return;
         }
+        let whole_time = bytes.saturating_mul(1_000_000).div_ceil(u128::from(rate));
+        let whole_time = Duration::from_micros(u64::try_from(whole_time).unwrap_or(u64::MAX));
         let most = i64::try_from(u128::from(rate).saturating_mul(BURST.as_micros()) / 1_000_000);
         let bytes = i64::try_from(bytes).unwrap_or(i64::MAX);
         self.level = self.level.saturating_add(bytes).min(most.unwrap_or(i64::MAX));
-        self.filled = now;
+        // What is left of the time counts the next time.
+        self.filled = self.filled.saturating_add(whole_time);
         if self.level >= 0 {
             wake.extend(&mut self.waiters);
         }

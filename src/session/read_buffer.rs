@@ -105,8 +105,9 @@ impl ReadBuffer {
 
     /// The timer has fired: twice without a read between gives the buffers back.
     pub(super) fn on_timer(&mut self) {
-        if self.is_idle && self.len > 0 {
+        if self.is_idle {
             self.len = 0;
+            // Those that slices were handed out of come back later.
             self.pool.spare.lock().unwrap_or_else(PoisonError::into_inner).clear();
         }
         self.is_idle = true;
@@ -123,5 +124,50 @@ impl ReadBuffer {
     pub(super) fn pin(&mut self, memory: Box<[u8]>) -> Bytes {
         self.pool.pinned.fetch_add(memory.len(), Ordering::Relaxed);
         Bytes::from_owner(Pinned { memory, pool: Arc::clone(&self.pool) })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn full(reader: &mut ReadBuffer) {
+        reader.note(SMALL, SMALL);
+        reader.note(FIRST, FIRST);
+    }
+
+    #[test]
+    fn slices_keep_no_more_buffers_than_they_may() {
+        let mut reader = ReadBuffer::new(3 * LARGEST);
+        full(&mut reader);
+        let mut kept = Vec::new();
+        loop {
+            let memory = reader.take().unwrap_or_default();
+            assert_eq!(memory.len(), LARGEST);
+            assert!(!reader.may_pin(&memory, LARGEST / 4), "most of it would be kept for nothing");
+            if !reader.may_pin(&memory, LARGEST) {
+                break;
+            }
+            kept.push(reader.pin(memory).slice(5..LARGEST - 10));
+        }
+        assert_eq!(kept.len(), 3);
+        kept.pop();
+        let memory = reader.take().unwrap_or_default();
+        assert!(reader.may_pin(&memory, LARGEST), "one came back");
+    }
+
+    #[test]
+    fn buffers_that_come_back_to_an_idle_conversation_go() {
+        let mut reader = ReadBuffer::new(10 * LARGEST);
+        full(&mut reader);
+        let memory = reader.take().unwrap_or_default();
+        let kept = reader.pin(memory);
+        reader.on_timer();
+        reader.on_timer();
+        assert!(reader.take().is_none());
+        drop(kept);
+        reader.on_timer();
+        let spare = reader.pool.spare.lock().unwrap_or_else(PoisonError::into_inner).len();
+        assert_eq!(spare, 0);
     }
 }

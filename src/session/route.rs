@@ -1,5 +1,6 @@
 //! From the machine's events to the handles that they are for.
 
+use std::collections::VecDeque;
 use std::mem;
 use std::string::String;
 use std::sync::Arc;
@@ -10,7 +11,7 @@ use super::error::EndedBy;
 use super::inbound::{self, Chunk, Inbound, Member};
 use super::outbound;
 use super::queue::Told;
-use super::shared::State;
+use super::shared::{Key, State};
 use crate::proto::{ActionError, CloseReason, Conclusion, Event, ItemId, Lane, Opening};
 use crate::wire::{Offer, TransferCode, TransferId};
 
@@ -41,8 +42,12 @@ impl State {
             Event::Open(opening) => self.on_open(opening),
             Event::Closed(reason) => self.on_closed(reason),
             Event::Offered { item, transfer, offer } => self.on_offered(item, transfer, offer),
+            Event::BatchOffered { item, transfer, .. } if self.queue.is_abandoned => {
+                self.decline(item, transfer);
+            }
             Event::Refused { item, offer, .. } => {
-                let batch = offer.batch.and_then(|batch| self.inbound.get_mut(&batch));
+                let batch = offer.batch.map(|batch| self.key(batch));
+                let batch = batch.and_then(|batch| self.inbound.get_mut(&batch));
                 if let Some(batch) = batch {
                     batch.members_left = batch.members_left.saturating_sub(1);
                     self.wake.extend(&mut batch.waiters);
@@ -62,16 +67,19 @@ impl State {
                 self.route_inbound(event);
             }
             Event::Paused { item, transfer, is_paused } => {
-                if let Some(t) = self.outbound.get_mut(&transfer) {
+                let key = self.key(transfer);
+                if let Some(t) = self.outbound.get_mut(&key) {
                     t.is_paused_by_peer = is_paused;
                     self.wake.extend(&mut t.waiters);
-                } else if let Some(t) = self.inbound.get_mut(&transfer) {
+                } else if let Some(t) = self.inbound.get_mut(&key) {
                     t.is_paused_by_peer = is_paused;
                     self.wake.extend(&mut t.waiters);
                 }
                 self.take(item.lane, item.number);
             }
             Event::Expired { transfer } => self.on_lost(transfer, true),
+            // With the conversation's end, which comes next, it is known why.
+            Event::Abandoned { .. } if self.connection.is_closed() => {}
             Event::Abandoned { transfer } => self.on_lost(transfer, false),
             other => self.tell(Told::Event(other.into_owned())),
         }
@@ -91,6 +99,7 @@ impl State {
             ready.into_iter().for_each(|waker| self.wake.push(waker));
             self.receipts = Arc::default();
             self.queue.restart_numbers();
+            self.begin_anew();
         }
         for waiters in &mut self.lane_waiters {
             self.wake.extend(waiters);
@@ -107,6 +116,7 @@ impl State {
             t.end.get_or_insert(outbound::End::Abandoned(Some(reason)));
             self.wake.extend(&mut t.waiters);
         }
+        self.outbound.retain(|_, t| t.has_handle);
         for t in self.inbound.values_mut() {
             t.end.get_or_insert(inbound::End::Abandoned(Some(reason)));
             self.wake.extend(&mut t.waiters);
@@ -122,8 +132,7 @@ impl State {
     fn on_offered(&mut self, item: ItemId, transfer: TransferId, offer: Offer<'_>) {
         let Some(batch) = offer.batch else {
             if self.queue.is_abandoned {
-                let _ = self.connection.reject(transfer, TransferCode::DECLINED, "");
-                self.take(item.lane, item.number);
+                self.decline(item, transfer);
             } else {
                 let offer = offer.into_owned();
                 self.tell(Told::Event(Event::Offered { item, transfer, offer }));
@@ -131,15 +140,16 @@ impl State {
             return;
         };
         // Its data may come at once.
+        let (batch, key) = (self.key(batch), self.key(transfer));
         match self.inbound.get_mut(&batch).filter(|batch| batch.end.is_none()) {
             Some(batch) => {
                 let size = offer.size;
                 let offer = offer.into_owned();
-                batch.members.push_back(Member { item: item.number, transfer, offer });
+                batch.members.push_back(Member { item: item.number, key, offer });
                 batch.members_left = batch.members_left.saturating_sub(1);
                 self.wake.extend(&mut batch.waiters);
                 self.queue.note(item);
-                self.inbound.insert(transfer, Inbound::new(0, size));
+                self.inbound.insert(key, Inbound::new(0, size));
             }
             None => {
                 self.conclude_cancelled(transfer);
@@ -148,12 +158,55 @@ impl State {
         }
     }
 
+    /// Rejects what nobody will decide on.
+    fn decline(&mut self, item: ItemId, transfer: TransferId) {
+        let _ = self.connection.reject(transfer, TransferCode::DECLINED, "");
+        self.take(item.lane, item.number);
+    }
+
+    /// Nobody will poll the events any more. Returns those that wait: offers among them reject
+    /// themselves when they are dropped, outside the lock.
+    pub(super) fn abandon_events(&mut self) -> VecDeque<(u32, Told)> {
+        let (waker, left) = self.queue.abandon();
+        self.wake.forget(waker);
+        for (generation, told) in &left {
+            if let Told::Event(Event::Offered { item, .. } | Event::BatchOffered { item, .. }) =
+                told
+            {
+                if *generation == self.generation {
+                    self.take(item.lane, item.number);
+                }
+            }
+        }
+        self.wake_driver();
+        left
+    }
+
+    /// What belongs to the conversation as it was has ended, and its numbers mean something else.
+    fn begin_anew(&mut self) {
+        self.generation = self.generation.saturating_add(1);
+        self.requests.take = [None, None];
+        self.requests.release.clear();
+        self.requests.durable.clear();
+        self.abandoned_batches.clear();
+        for t in self.outbound.values_mut() {
+            t.end.get_or_insert(outbound::End::Abandoned(None));
+            self.wake.extend(&mut t.waiters);
+        }
+        self.outbound.retain(|_, t| t.has_handle);
+        for t in self.inbound.values_mut() {
+            t.end.get_or_insert(inbound::End::Abandoned(None));
+            self.wake.extend(&mut t.waiters);
+        }
+    }
+
     fn route_outbound(&mut self, event: Event<'_>) {
         let item = event.item();
         let now = self.now;
+        let Some(key) = transfer_of(&event).map(|transfer| self.key(transfer)) else { return };
         match event {
-            Event::Accepted { transfer, accept, .. } => {
-                if let Some(t) = self.outbound.get_mut(&transfer) {
+            Event::Accepted { accept, .. } => {
+                if let Some(t) = self.outbound.get_mut(&key) {
                     t.accept = Some(accept);
                     t.meter.begin(accept.offset, now);
                     self.wake.extend(&mut t.waiters);
@@ -165,19 +218,19 @@ impl State {
             Event::Verdict { transfer, code, total, text, .. } => {
                 self.end_outbound(transfer, code, total, text.into_owned(), EndedBy::Receiver);
             }
-            Event::Writable { transfer, .. } => {
-                if let Some(t) = self.outbound.get_mut(&transfer) {
+            Event::Writable { .. } => {
+                if let Some(t) = self.outbound.get_mut(&key) {
                     self.wake.extend(&mut t.waiters);
                 }
             }
-            Event::Rewind { transfer, offset } => {
-                if let Some(t) = self.outbound.get_mut(&transfer) {
+            Event::Rewind { offset, .. } => {
+                if let Some(t) = self.outbound.get_mut(&key) {
                     t.rewind = Some(offset);
                     self.wake.extend(&mut t.waiters);
                 }
             }
-            Event::Progress { transfer, received, durable } => {
-                if let Some(t) = self.outbound.get_mut(&transfer) {
+            Event::Progress { received, durable, .. } => {
+                if let Some(t) = self.outbound.get_mut(&key) {
                     t.meter.on_received(received, now);
                     t.meter.progress.durable = durable;
                     self.wake.extend(&mut t.waiters);
@@ -198,20 +251,22 @@ impl State {
         text: String,
         by: EndedBy,
     ) {
-        if let Some(t) = self.outbound.get_mut(&transfer) {
+        let key = self.key(transfer);
+        if let Some(t) = self.outbound.get_mut(&key) {
             t.end_with(code, total, text, by);
             self.wake.extend(&mut t.waiters);
             if !t.has_handle {
-                self.outbound.remove(&transfer);
+                self.outbound.remove(&key);
             }
         }
     }
 
     fn route_inbound(&mut self, event: Event<'_>) {
         let item = event.item();
+        let Some(key) = transfer_of(&event).map(|transfer| self.key(transfer)) else { return };
         match event {
-            Event::Started { transfer, offset: 0 } => {
-                if let Some(t) = self.inbound.get_mut(&transfer).filter(|t| t.received > 0) {
+            Event::Started { offset: 0, .. } => {
+                if let Some(t) = self.inbound.get_mut(&key).filter(|t| t.received > 0) {
                     // What was not handed out is void.
                     let void = t.waiting();
                     t.chunks.clear();
@@ -219,18 +274,18 @@ impl State {
                     t.position = 0;
                     t.meter.begin(0, self.now);
                     self.wake.extend(&mut t.waiters);
-                    self.release(transfer, void);
+                    self.release(key, void);
                 }
             }
-            Event::Finished { transfer, finish, .. } => {
-                if let Some(t) = self.inbound.get_mut(&transfer) {
+            Event::Finished { finish, .. } => {
+                if let Some(t) = self.inbound.get_mut(&key) {
                     t.finish = Some(finish);
                     t.meter.progress.total = Some(finish.total);
                     self.wake.extend(&mut t.waiters);
                 }
             }
             Event::CancelAsked { transfer, code, text, .. } => {
-                match self.inbound.get_mut(&transfer) {
+                match self.inbound.get_mut(&key) {
                     Some(t) => {
                         t.cancel = Some((code, text.into_owned()));
                         self.wake.extend(&mut t.waiters);
@@ -248,9 +303,9 @@ impl State {
 
     /// Bytes of a file came.
     pub(super) fn on_data(&mut self, transfer: TransferId, offset: u64, data: Bytes) {
-        let len = data.len();
-        let Some(t) = self.inbound.get_mut(&transfer) else {
-            self.release(transfer, len);
+        let (key, len) = (self.key(transfer), data.len());
+        let Some(t) = self.inbound.get_mut(&key) else {
+            self.release(key, len);
             return;
         };
         t.received = offset.saturating_add(len as u64);
@@ -261,44 +316,44 @@ impl State {
 
     /// A transfer ended without its receiver's verdict.
     fn on_lost(&mut self, transfer: TransferId, is_expired: bool) {
-        if let Some(t) = self.outbound.get_mut(&transfer) {
+        let key = self.key(transfer);
+        if let Some(t) = self.outbound.get_mut(&key) {
             if is_expired {
                 // It was cancelled for that: the verdict comes.
                 return;
             }
-            t.end.get_or_insert(outbound::End::Abandoned(self.ended));
+            t.end.get_or_insert(outbound::End::Abandoned(None));
             self.wake.extend(&mut t.waiters);
             if !t.has_handle {
-                self.outbound.remove(&transfer);
+                self.outbound.remove(&key);
             }
-        } else if let Some(t) = self.inbound.get_mut(&transfer) {
-            let end = if is_expired {
-                inbound::End::Expired
-            } else {
-                inbound::End::Abandoned(self.ended)
-            };
+        } else if let Some(t) = self.inbound.get_mut(&key) {
+            let end =
+                if is_expired { inbound::End::Expired } else { inbound::End::Abandoned(None) };
             t.end.get_or_insert(end);
             self.wake.extend(&mut t.waiters);
         }
     }
 
     /// Its handle is gone without a conclusion.
-    pub(super) fn give_up_inbound(&mut self, transfer: TransferId) {
-        self.conclude_cancelled(transfer);
-        self.forget_inbound(transfer);
+    pub(super) fn give_up_inbound(&mut self, key: Key) {
+        if self.is_current(key) {
+            self.conclude_cancelled(key.transfer);
+        }
+        self.forget_inbound(key);
         self.wake_driver();
     }
 
     /// It was concluded: what waited for its handle goes.
-    pub(super) fn forget_inbound(&mut self, transfer: TransferId) {
-        let Some(t) = self.inbound.remove(&transfer) else { return };
+    pub(super) fn forget_inbound(&mut self, key: Key) {
+        let Some(t) = self.inbound.remove(&key) else { return };
         let waiting = t.waiting();
         if waiting > 0 {
-            self.release(transfer, waiting);
+            self.release(key, waiting);
         }
         for member in t.members {
-            self.take(Lane::Control, member.item);
-            self.give_up_inbound(member.transfer);
+            self.take_of(key, member.item);
+            self.give_up_inbound(member.key);
         }
         // Batches that were given up end with the last of their members.
         for batch in mem::take(&mut self.abandoned_batches) {
@@ -313,5 +368,21 @@ impl State {
         if concluded == Err(ActionError::WrongState(transfer)) {
             self.abandoned_batches.push(transfer);
         }
+    }
+}
+
+/// The transfer that an event is for.
+fn transfer_of(event: &Event<'_>) -> Option<TransferId> {
+    match *event {
+        Event::Accepted { transfer, .. }
+        | Event::Rejected { transfer, .. }
+        | Event::Verdict { transfer, .. }
+        | Event::Writable { transfer, .. }
+        | Event::Rewind { transfer, .. }
+        | Event::Progress { transfer, .. }
+        | Event::Started { transfer, .. }
+        | Event::Finished { transfer, .. }
+        | Event::CancelAsked { transfer, .. } => Some(transfer),
+        _ => None,
     }
 }

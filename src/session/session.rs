@@ -14,7 +14,7 @@ use super::handle::Handle;
 use super::outbound::Outbound;
 use super::outgoing::{Outgoing, OutgoingBatch};
 use super::receipts::Receipt;
-use super::shared::{Shared, State, wait};
+use super::shared::{Key, Shared, State, wait};
 use crate::proto::{ActionError, CloseReason, Connection, Lane, Statistics};
 use crate::time::Timer;
 use crate::wire::{
@@ -89,6 +89,9 @@ impl Session {
         chat: &Chat<'_>,
     ) -> Poll<Result<Receipt, SessionError>> {
         self.handle.with(|state| {
+            if let Err(error) = state.check_taking() {
+                return Poll::Ready(Err(error));
+            }
             let sent = state.connection.send_chat(chat);
             state.sent(cx, Lane::Chat, sent)
         })
@@ -123,6 +126,9 @@ impl Session {
         chats: &[Chat<'_>],
     ) -> Poll<Result<Option<(Receipt, usize)>, SessionError>> {
         self.handle.with(|state| {
+            if let Err(error) = state.check_taking() {
+                return Poll::Ready(Err(error));
+            }
             let mut last = None;
             for (sent, chat) in (1..).zip(chats) {
                 match state.connection.send_chat(chat) {
@@ -163,6 +169,9 @@ impl Session {
         message: &Message<'_>,
     ) -> Poll<Result<Receipt, SessionError>> {
         self.handle.with(|state| {
+            if let Err(error) = state.check_taking() {
+                return Poll::Ready(Err(error));
+            }
             let sent = state.connection.send_message(message);
             state.sent(cx, Lane::Control, sent)
         })
@@ -176,6 +185,7 @@ impl Session {
     /// [`Ended`](SessionError::Ended).
     pub fn send_signal(&self, signal: &Signal<'_>) -> Result<(), SessionError> {
         self.handle.with(|state| {
+            state.check_taking()?;
             let sent = state.connection.send_signal(signal);
             state.acted(sent)
         })
@@ -192,7 +202,7 @@ impl Session {
     ///
     /// Dropped before it is ready it has offered nothing.
     pub async fn offer(&self, offer: &Offer<'_>) -> Result<Outgoing, SessionError> {
-        self::offer(&self.handle, offer).await
+        self::offer(&self.handle, offer, None).await
     }
 
     /// Offers many files at once, a folder say, as soon as the peer allows one more transfer.
@@ -205,20 +215,20 @@ impl Session {
     ///
     /// Dropped before it is ready it has offered nothing.
     pub async fn offer_batch(&self, batch: &Batch<'_>) -> Result<OutgoingBatch, SessionError> {
-        let transfer = poll_fn(|cx| {
+        let key = poll_fn(|cx| {
             poll_offer(&self.handle, cx, None, false, |state| {
                 state.connection.offer_batch(batch, state.now)
             })
         })
         .await?;
-        Ok(OutgoingBatch::new(Arc::clone(&self.handle), transfer))
+        Ok(OutgoingBatch::new(Arc::clone(&self.handle), key))
     }
 
-    /// Accepts the peer, when the driver [asks](Driver::ask_for_peer).
+    /// Accepts the peer, when the driver [asks](Driver::ask_for_peer). Once more does nothing.
     ///
     /// # Errors
     ///
-    /// [`SessionError::Refused`] when there is no peer to accept; [`Ended`](SessionError::Ended).
+    /// [`SessionError::Refused`] before the peer's HELLO has come; [`Ended`](SessionError::Ended).
     pub fn accept_peer(&self) -> Result<(), SessionError> {
         self.handle.with(|state| {
             let accepted = state.connection.accept_peer(state.now);
@@ -230,8 +240,7 @@ impl Session {
     ///
     /// # Errors
     ///
-    /// [`SessionError::Refused`] when there is no peer to refuse, or for a longer text;
-    /// [`Ended`](SessionError::Ended).
+    /// [`SessionError::Refused`] for a longer text; [`Ended`](SessionError::Ended).
     pub fn refuse_peer(&self, code: CloseCode, text: &str) -> Result<(), SessionError> {
         self.handle.with(|state| {
             let refused = state.connection.refuse_peer(code, text, state.now);
@@ -362,15 +371,19 @@ impl State {
 pub(super) async fn offer(
     handle: &Arc<Handle>,
     offer: &Offer<'_>,
+    batch: Option<Key>,
 ) -> Result<Outgoing, SessionError> {
     let is_member = offer.batch.is_some();
-    let transfer = poll_fn(|cx| {
-        poll_offer(handle, cx, offer.size, is_member, |state| {
-            state.connection.offer(offer, state.now)
+    let key = poll_fn(|cx| {
+        poll_offer(handle, cx, offer.size, is_member, |state| match batch {
+            Some(batch) if !state.is_current(batch) => {
+                Err(ActionError::UnknownTransfer(batch.transfer))
+            }
+            _ => state.connection.offer(offer, state.now),
         })
     })
     .await?;
-    Ok(Outgoing::new(Arc::clone(handle), transfer))
+    Ok(Outgoing::new(Arc::clone(handle), key))
 }
 
 fn poll_offer(
@@ -379,23 +392,25 @@ fn poll_offer(
     size: Option<u64>,
     is_member: bool,
     offer: impl FnOnce(&mut State) -> Result<TransferId, ActionError>,
-) -> Poll<Result<TransferId, SessionError>> {
-    handle.with(|state| match offer(state) {
-        Ok(transfer) => {
-            state.outbound.insert(transfer, Outbound::new(size, is_member));
+) -> Poll<Result<Key, SessionError>> {
+    handle.with(|state| match state.check_taking().map(|()| offer(state)) {
+        Err(error) => Poll::Ready(Err(error)),
+        Ok(Ok(transfer)) => {
+            let key = state.key(transfer);
+            state.outbound.insert(key, Outbound::new(size, is_member));
             state.wake_driver();
-            Poll::Ready(Ok(transfer))
+            Poll::Ready(Ok(key))
         }
-        Err(ActionError::Blocked) => {
+        Ok(Err(ActionError::Blocked)) => {
             let [_, control] = &mut state.lane_waiters;
             wait(control, cx);
             Poll::Pending
         }
-        Err(ActionError::PeerLimit) if state.may_offer_later() => {
+        Ok(Err(ActionError::PeerLimit)) if state.may_offer_later() => {
             wait(&mut state.offer_waiters, cx);
             Poll::Pending
         }
-        Err(error) => Poll::Ready(Err(state.error(error))),
+        Ok(Err(error)) => Poll::Ready(Err(state.error(error))),
     })
 }
 

@@ -22,13 +22,23 @@ pub(super) struct Shared {
     state: Mutex<State>,
 }
 
+/// A transfer, by its id and the conversation that it belongs to: one that begins anew begins its
+/// numbers anew.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Key {
+    pub(super) generation: u32,
+    pub(super) transfer: TransferId,
+}
+
 pub(super) struct State {
     pub(super) connection: Connection,
+    /// How often the conversation has begun anew.
+    pub(super) generation: u32,
     pub(super) requests: Requests,
     pub(super) queue: Queue,
     pub(super) receipts: Arc<Receipts>,
-    pub(super) outbound: BTreeMap<TransferId, Outbound>,
-    pub(super) inbound: BTreeMap<TransferId, Inbound>,
+    pub(super) outbound: BTreeMap<Key, Outbound>,
+    pub(super) inbound: BTreeMap<Key, Inbound>,
     /// Batches that were given up while members of them were open.
     pub(super) abandoned_batches: Vec<TransferId>,
     pub(super) rate_limit: RateLimit,
@@ -52,13 +62,15 @@ pub(super) struct State {
 pub(super) struct Requests {
     pub(super) take: [Option<u64>; 2],
     pub(super) release: Vec<(TransferId, usize)>,
-    pub(super) durable: Vec<(TransferId, u64)>,
+    pub(super) durable: BTreeMap<TransferId, u64>,
     pub(super) close: Option<(CloseCode, String)>,
 }
 
 /// Tasks to be woken once the lock is let go.
 #[derive(Default)]
 pub(super) struct WakeList {
+    /// Those that are forgotten instead: dropping a waker may run anything, too.
+    forgotten: Option<Waker>,
     /// Enough for nearly every turn, without an allocation.
     few: [Option<Waker>; 3],
     more: Vec<Waker>,
@@ -70,6 +82,11 @@ impl WakeList {
             Some(slot) => *slot = Some(waker),
             None => self.more.push(waker),
         }
+    }
+
+    pub(super) fn forget(&mut self, waker: Option<Waker>) {
+        // Only the driver's is replaced, once a turn.
+        self.forgotten = waker.or_else(|| self.forgotten.take());
     }
 
     pub(super) fn extend(&mut self, wakers: &mut Vec<Waker>) {
@@ -92,6 +109,7 @@ impl Shared {
     pub(super) fn new(connection: Connection, now: Time) -> Self {
         let state = State {
             connection,
+            generation: 0,
             requests: Requests::default(),
             queue: Queue::default(),
             receipts: Arc::default(),
@@ -163,12 +181,45 @@ impl State {
     }
 
     /// File data was handed to the application, or thrown away: as much more may come.
-    pub(super) fn release(&mut self, transfer: TransferId, len: usize) {
+    pub(super) fn release(&mut self, key: Key, len: usize) {
+        if !self.is_current(key) {
+            return;
+        }
+        let transfer = key.transfer;
         match self.requests.release.last_mut() {
             Some((last, sum)) if *last == transfer => *sum = sum.saturating_add(len),
             _ => self.requests.release.push((transfer, len)),
         }
         self.wake_driver();
+    }
+
+    /// A transfer of the conversation as it is now.
+    pub(super) fn key(&self, transfer: TransferId) -> Key {
+        Key { generation: self.generation, transfer }
+    }
+
+    /// Whether it is no transfer of before the conversation began anew.
+    pub(super) fn is_current(&self, key: Key) -> bool {
+        key.generation == self.generation
+    }
+
+    /// Whether an offer of before the conversation began anew is acted on.
+    pub(super) fn check_key(&self, key: Key) -> Result<(), ActionError> {
+        let unknown = ActionError::UnknownTransfer(key.transfer);
+        if self.is_current(key) { Ok(()) } else { Err(unknown) }
+    }
+
+    /// An item of the control lane that came with a transfer was handed out.
+    pub(super) fn take_of(&mut self, key: Key, number: u64) {
+        if self.is_current(key) {
+            self.take(Lane::Control, number);
+            self.wake_driver();
+        }
+    }
+
+    /// Why nothing more is taken, if so.
+    pub(super) fn check_taking(&self) -> Result<(), SessionError> {
+        if self.requests.close.is_some() { Err(self.error(ActionError::Closed)) } else { Ok(()) }
     }
 
     /// Does what was asked for since the last turn.
@@ -182,7 +233,7 @@ impl State {
         for (transfer, len) in self.requests.release.drain(..) {
             self.connection.release(transfer, len, now);
         }
-        for (transfer, offset) in self.requests.durable.drain(..) {
+        for (transfer, offset) in mem::take(&mut self.requests.durable) {
             self.connection.set_durable(transfer, offset, now);
         }
         if let Some((code, text)) = self.requests.close.take() {

@@ -139,7 +139,10 @@ impl Writer {
                 self.needs_flush = false;
                 Ok(())
             }
-            Poll::Ready(Err(error)) if error.kind() == ErrorKind::Interrupted => Ok(()),
+            Poll::Ready(Err(error)) if error.kind() == ErrorKind::Interrupted => {
+                cx.waker().wake_by_ref();
+                Ok(())
+            }
             Poll::Ready(Err(error)) => Err(error.into()),
             Poll::Pending => Ok(()),
         }

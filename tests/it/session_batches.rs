@@ -1,0 +1,138 @@
+//! Many files at once.
+
+use bytes::Bytes;
+use duologue::proto::{Conclusion, Config};
+use duologue::session::{IncomingBatch, OutgoingBatch, TransferError};
+use duologue::wire::{Batch, Offer, TransferCode};
+use futures::future::join;
+
+use super::session_util::{Peer, World, content, read_all, send_all};
+
+fn batch(count: u32, bytes: u64) -> Batch<'static> {
+    Batch { name: "folder".into(), count, bytes, metadata: b""[..].into() }
+}
+
+async fn begin(
+    near: &Peer,
+    far: &mut Peer,
+    announced: Batch<'_>,
+) -> (OutgoingBatch, IncomingBatch) {
+    let mut outgoing = near.session.offer_batch(&announced).await.unwrap();
+    let offered = far.batch().await;
+    assert_eq!(offered.batch(), &announced);
+    assert_eq!(offered.id(), outgoing.id());
+    let incoming = offered.accept().unwrap();
+    outgoing.accepted().await.unwrap();
+    (outgoing, incoming)
+}
+
+#[test]
+fn a_folder_arrives_with_its_empty_folders() {
+    World::run(async |world| {
+        // Fewer transfers at a time than members.
+        let config = Config::builder().max_transfers(4).build().unwrap();
+        let (near, mut far) = world.connect_with((Default::default(), config)).await;
+        let (mut outgoing, mut incoming) = begin(&near, &mut far, batch(21, 20 * 30_000)).await;
+        let sending = async {
+            let mut folder = outgoing.offer(Offer::new("empty").directory()).await.unwrap();
+            let mut names = Vec::new();
+            for n in 0..20 {
+                let offer = Offer::new(format!("{n}")).size(30_000);
+                let mut member = outgoing.offer(offer).await.unwrap();
+                let file = Bytes::from(content(30_000));
+                names.push(send_all(&mut member, &file, 10_000).await.unwrap());
+            }
+            folder.verdict().await.unwrap();
+            (names, outgoing.verdict().await.unwrap())
+        };
+        let receiving = async {
+            let mut files = 0;
+            while let Some((offer, mut member)) = incoming.next().await.unwrap() {
+                if !offer.is_directory {
+                    assert!(read_all(&mut member).await.unwrap() == content(30_000));
+                    files += 1;
+                }
+                member.stored(&offer.name).unwrap();
+            }
+            incoming.conclude(&Conclusion::Stored { name: "folder" }).unwrap();
+            files
+        };
+        let ((names, verdict), files) = join(sending, receiving).await;
+        assert_eq!((names.len(), files), (20, 20));
+        assert_eq!((verdict.name(), verdict.total()), (Some("folder"), 21));
+    });
+}
+
+#[test]
+fn a_batch_can_be_rejected_or_dropped() {
+    World::run(async |world| {
+        let (near, mut far) = world.connect().await;
+        let mut outgoing = near.session.offer_batch(&batch(3, 3)).await.unwrap();
+        far.batch().await.reject(TransferCode::NO_SPACE, "full").unwrap();
+        let Err(TransferError::NotStored(verdict)) = outgoing.accepted().await else { panic!() };
+        assert_eq!(verdict.code(), TransferCode::NO_SPACE);
+        let mut outgoing = near.session.offer_batch(&batch(3, 3)).await.unwrap();
+        drop(far.batch().await);
+        let Err(TransferError::NotStored(verdict)) = outgoing.verdict().await else { panic!() };
+        assert_eq!(verdict.code(), TransferCode::DECLINED);
+    });
+}
+
+#[test]
+fn a_batch_given_up_by_its_receiver_takes_its_waiting_members_along() {
+    World::run(async |world| {
+        let (near, mut far) = world.connect().await;
+        let (mut outgoing, mut incoming) = begin(&near, &mut far, batch(5, 500_000)).await;
+        let mut first = outgoing.offer(Offer::new("1")).await.unwrap();
+        let mut second = outgoing.offer(Offer::new("2")).await.unwrap();
+        let (_, mut member) = incoming.next().await.unwrap().unwrap();
+        world.settle().await;
+        drop(incoming);
+        // The one that nobody has a handle of is cancelled, the other one goes on.
+        let Err(TransferError::NotStored(verdict)) = second.verdict().await else { panic!() };
+        assert_eq!(verdict.code(), TransferCode::CANCELLED);
+        let file = Bytes::from(content(1000));
+        let (sent, ()) = join(send_all(&mut first, &file, 1000), async {
+            assert!(read_all(&mut member).await.unwrap() == file);
+            member.stored("1").unwrap();
+        })
+        .await;
+        assert_eq!(sent, Ok("1".into()));
+        // With the last member the batch ends.
+        let Err(TransferError::NotStored(verdict)) = outgoing.verdict().await else { panic!() };
+        assert_eq!((verdict.code(), verdict.total()), (TransferCode::CANCELLED, 1));
+        let error = outgoing.offer(Offer::new("3")).await.unwrap_err();
+        assert!(matches!(error, TransferError::NotStored(_)), "{error}");
+        let _ = near.session.send_chat(&duologue::wire::Chat::new("still here")).await.unwrap();
+        assert_eq!(far.chat().await, "still here");
+    });
+}
+
+#[test]
+fn a_batch_given_up_by_its_sender_asks_for_its_end() {
+    World::run(async |world| {
+        let (near, mut far) = world.connect().await;
+        let (outgoing, mut incoming) = begin(&near, &mut far, batch(5, 500_000)).await;
+        drop(outgoing);
+        let error = incoming.next().await.unwrap_err();
+        assert!(matches!(error, TransferError::CancelAsked { .. }), "{error}");
+        let cancelled = Conclusion::Failed { code: TransferCode::CANCELLED, text: "" };
+        incoming.conclude(&cancelled).unwrap();
+    });
+}
+
+#[test]
+fn a_batch_concluded_too_early_ends_as_cancelled_with_its_last_member() {
+    World::run(async |world| {
+        let (near, mut far) = world.connect().await;
+        let (mut outgoing, mut incoming) = begin(&near, &mut far, batch(1, 1)).await;
+        let mut first = outgoing.offer(Offer::new("1")).await.unwrap();
+        let (_, member) = incoming.next().await.unwrap().unwrap();
+        let error = incoming.conclude(&Conclusion::Stored { name: "x" }).unwrap_err();
+        assert!(matches!(error, TransferError::Refused(_)), "{error}");
+        drop(member);
+        assert!(first.verdict().await.is_err());
+        let Err(TransferError::NotStored(verdict)) = outgoing.verdict().await else { panic!() };
+        assert_eq!(verdict.code(), TransferCode::CANCELLED);
+    });
+}
