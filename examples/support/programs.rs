@@ -32,6 +32,13 @@ pub(crate) fn require_legacy(legacy: bool) -> Result<(), Usage> {
     Err(Usage("the modern protocol does not exist yet: give --legacy for the chapter's".into()))
 }
 
+/// Random bytes that were never used before.
+pub(crate) fn seed() -> Result<[u8; 32], Failure> {
+    let mut seed = [0; 32];
+    getrandom::fill(&mut seed)?;
+    Ok(seed)
+}
+
 /// Prints a line on standard output, at once.
 ///
 /// # Errors

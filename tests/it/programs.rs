@@ -9,10 +9,10 @@ use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
 /// Far more than anything here takes; a test that hangs ends with it.
-const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// An example that `cargo test` has built beside this test.
-fn example(name: &str) -> Command {
+pub(crate) fn example(name: &str) -> Command {
     let mut path = std::env::current_exe().unwrap();
     path.pop();
     path.pop();
@@ -23,7 +23,7 @@ fn example(name: &str) -> Command {
 }
 
 /// A running program, its output line by line.
-struct Program {
+pub(crate) struct Program {
     child: Child,
     input: Option<ChildStdin>,
     output: Receiver<String>,
@@ -43,7 +43,7 @@ fn lines(source: impl Read + Send + 'static) -> Receiver<String> {
 }
 
 impl Program {
-    fn start(name: &str, arguments: &[&str]) -> Self {
+    pub(crate) fn start(name: &str, arguments: &[&str]) -> Self {
         let mut child = example(name)
             .args(arguments)
             .stdin(Stdio::piped())
@@ -59,24 +59,24 @@ impl Program {
         }
     }
 
-    fn line(&self) -> String {
+    pub(crate) fn line(&self) -> String {
         self.output.recv_timeout(PATIENCE).expect("a line on standard output")
     }
 
-    fn status(&self) -> String {
+    pub(crate) fn status(&self) -> String {
         self.status.recv_timeout(PATIENCE).expect("a line on standard error")
     }
 
-    fn say(&mut self, text: &str) {
+    pub(crate) fn say(&mut self, text: &str) {
         self.input.as_mut().unwrap().write_all(text.as_bytes()).unwrap();
     }
 
-    fn end_input(&mut self) {
+    pub(crate) fn end_input(&mut self) {
         self.input = None;
     }
 
     /// Waits for its end; gives the rest of standard output and of standard error.
-    fn end(mut self) -> (ExitStatus, Vec<String>, Vec<String>) {
+    pub(crate) fn end(mut self) -> (ExitStatus, Vec<String>, Vec<String>) {
         self.end_input();
         let rest = |lines: &Receiver<String>| -> Vec<String> {
             std::iter::from_fn(|| lines.recv_timeout(PATIENCE).ok()).collect()
@@ -85,7 +85,7 @@ impl Program {
         (self.child.wait().unwrap(), output, status)
     }
 
-    fn kill(mut self) {
+    pub(crate) fn kill(mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
     }
@@ -104,13 +104,13 @@ fn receiver(folder: &Path, more: &[&str]) -> (Program, String) {
     (program, format!("127.0.0.1:{address}"))
 }
 
-fn run(name: &str, arguments: &[&str]) -> (Option<i32>, String, String) {
+pub(crate) fn run(name: &str, arguments: &[&str]) -> (Option<i32>, String, String) {
     let output = example(name).args(arguments).stdin(Stdio::null()).output().unwrap();
     let text = |bytes| String::from_utf8(bytes).unwrap();
     (output.status.code(), text(output.stdout), text(output.stderr))
 }
 
-fn names(folder: &Path) -> Vec<String> {
+pub(crate) fn names(folder: &Path) -> Vec<String> {
     let entries = fs::read_dir(folder).unwrap();
     let mut names: Vec<_> =
         entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
@@ -247,13 +247,21 @@ fn what_cannot_be_sent_is_one_clear_line_and_exit_code_1() {
 #[test]
 fn wrong_usage_is_exit_code_2_and_help_is_0() {
     for (program, arguments) in [
-        ("recv_file", &["--dir", ".", "127.0.0.1:0"][..]),
+        ("recv_file", &["--dir", ".", "--name", "x", "127.0.0.1:0"][..]),
+        ("recv_file", &["--dir", ".", "--accept", "some", "127.0.0.1:0"]),
+        ("recv_file", &["--dir", ".", "--max-size", "-1", "127.0.0.1:0"]),
+        ("recv_file", &["--dir", "."]),
+        ("recv_file", &["127.0.0.1:0"]),
+        ("recv_file", &["--legacy", "--dir", ".", "--accept", "all", "127.0.0.1:0"]),
         ("recv_file", &["--legacy", "127.0.0.1:0"]),
         ("recv_file", &["--legacy", "--dir", "."]),
         ("recv_file", &["--legacy", "--dir", ".", "--name", "../x", "127.0.0.1:0"]),
         ("recv_file", &["--legacy", "--dir", ".", "--bogus", "127.0.0.1:0"]),
         ("recv_file", &["--legacy", "--dir", ".", "http://localhost:80/"]),
-        ("send_file", &["127.0.0.1:1", "x"]),
+        ("send_file", &["127.0.0.1:1"]),
+        ("send_file", &[]),
+        ("send_file", &["--limit", "fast", "127.0.0.1:1", "x"]),
+        ("send_file", &["--legacy", "--identity", "x", "127.0.0.1:1", "x"]),
         ("send_file", &["--legacy", "127.0.0.1:1"]),
         ("send_file", &["--legacy"]),
         ("chat", &["--listen", "127.0.0.1:0"]),
