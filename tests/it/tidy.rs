@@ -49,7 +49,8 @@ fn lower_layers_never_import_higher_ones() {
         ("io", &["time"]),
         ("legacy", &["io", "time"]),
         ("net", &["io", "time"]),
-        ("fs", &["wire"]),
+        ("session", &["io", "time", "wire", "proto"]),
+        ("fs", &["wire", "proto", "session"]),
         ("testing", &["time", "wire", "proto", "fs"]),
     ];
     for (layer, below) in allowed {
