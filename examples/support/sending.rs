@@ -5,11 +5,12 @@
 
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use duologue::fs::{LeftOut, SendError, TreeEvent, TreeOptions, send, send_tree};
 use duologue::proto::{ActionError, Opening};
 use duologue::session::{Event, Events, Session, SessionError, TransferError};
-use duologue::wire::{CloseCode, Message};
+use duologue::wire::{CloseCode, Message, TransferCode};
 use futures::future::{Either, select};
 use futures::stream::{FuturesUnordered, StreamExt};
 
@@ -19,6 +20,10 @@ use super::receiving::IDENTITY;
 
 /// Files and folders that are sent at a time.
 const AT_A_TIME: usize = 4;
+
+/// Milliseconds to wait while the receiver is busy with the same file: in all longer than the 60 s
+/// after which it gives up a sender that vanished without a word.
+const BUSY: [u64; 9] = [100, 250, 500, 1000, 2000, 4000, 8000, 16_000, 32_000];
 
 /// How often in a row a receiver may forget the conversation before it is given up.
 const RESTARTS: u32 = 10;
@@ -158,11 +163,18 @@ impl<'a> Sender<'a> {
             return Ok(Err(error.into()));
         }
         let bar = self.bars.file(&path.to_string_lossy());
-        let sent = send(self.session, path, |progress| bar.show(progress)).await;
-        drop(bar);
-        match sent {
-            Ok(sent) => self.stored(&sent).map(|()| Ok(0)),
-            Err(error) => Ok(Err(error)),
+        let mut waits = BUSY.iter();
+        loop {
+            match send(self.session, path, |progress| bar.show(progress)).await {
+                Ok(sent) => return self.stored(&sent).map(|()| Ok(0)),
+                Err(error) if is_busy(&error) => match waits.next() {
+                    Some(wait) => {
+                        smol::Timer::after(Duration::from_millis(*wait)).await;
+                    }
+                    None => return Ok(Err(error)),
+                },
+                Err(error) => return Ok(Err(error)),
+            }
         }
     }
 
@@ -226,6 +238,13 @@ impl<'a> Sender<'a> {
     fn failed(&self, path: &Path, reason: &str) -> Result<(), Failure> {
         self.bars.say(path_line("Failed ", path, format_args!(" {}", printable(reason))))
     }
+}
+
+/// Whether another transfer of the same file holds what the receiver has of it; it may be one of a
+/// sender before us that was cut off.
+fn is_busy(error: &SendError) -> bool {
+    matches!(error, SendError::Transfer(TransferError::NotStored(verdict))
+        if verdict.code() == TransferCode::BUSY)
 }
 
 /// Why a file was not stored, with the receiver's words.
