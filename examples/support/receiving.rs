@@ -4,7 +4,7 @@
 
 use std::path::{Path, PathBuf};
 
-use duologue::fs::{BatchEvent, Inbox, receive, receive_batch};
+use duologue::fs::{BatchEvent, Error, Inbox, ReceiveError, receive, receive_batch};
 use duologue::session::{BatchOffer, IncomingOffer};
 use duologue::wire::TransferCode;
 
@@ -85,6 +85,11 @@ impl Intake {
         drop(bar);
         match received {
             Ok(file) => self.stored(file.path.as_str(), file.bytes).map(|()| Tally::STORED),
+            // Of a sender before it that was cut off, perhaps without a word: it will ask again.
+            Err(ReceiveError::Storage(Error::Busy)) => {
+                self.bars.tell(format_args!("{peer} has to wait: {name} is being received"));
+                Ok(Tally::default())
+            }
             Err(error) => {
                 self.failed(peer, &format_args!("{error}: {name}")).map(|()| Tally::FAILED)
             }
@@ -170,7 +175,7 @@ impl Tally {
     /// How a program for one conversation ends.
     pub(crate) fn end(&self) -> Result<(), Failure> {
         match (self.stored, self.failed) {
-            (0, 0) => Err("nothing was sent".into()),
+            (0, 0) => Err("nothing was stored".into()),
             (_, 0) => Ok(()),
             (_, failed) => Err(format!("not stored: {failed}").into()),
         }

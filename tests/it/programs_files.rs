@@ -202,7 +202,8 @@ fn a_sender_that_is_killed_goes_on_when_it_is_started_again() {
     assert_eq!(output[1..], [stored("large", &content)]);
     let (bytes, _) = sent(&errors);
     assert!(bytes < LARGE as u64 - (8 << 20), "{bytes}: what was there was sent again");
-    assert!(program.end().0.success());
+    let (status, output, errors) = program.end();
+    assert!(status.success(), "{output:?} {errors:?}");
     assert_eq!(names(to.path()), ["large"]);
     assert!(fs::read(to.path().join("large")).unwrap() == content);
 }
