@@ -1,68 +1,79 @@
-//! A chat between two; the chapter's first program, both of its roles.
+//! A chat between two, with files on the side.
 //!
-//! Teaches: `ChatReader` and `ChatWriter` on the two halves of a stream, and `ChatState`, the
-//! program's transitions without its I/O.
+//! Teaches: a `Session` in a program: lines and events side by side, receipts, offers that wait for a
+//! decision, files while chatting, and a client that reconnects. `--legacy` is the chapter's first
+//! program instead.
 
+#[path = "support/legacy_chat.rs"]
+mod legacy_chat;
 mod support;
 
+use std::collections::BTreeMap;
 use std::io::BufRead;
-use std::pin::pin;
+use std::path::PathBuf;
 use std::process::ExitCode;
-use std::time::Duration;
 
-use duologue::legacy::{
-    ChatInput, ChatReader, ChatSendError, ChatState, ChatWriter, TextDecoder, TextEncoder,
+use duologue::fs::{Inbox, Received, Sent, receive, send};
+use duologue::legacy::TextDecoder;
+use duologue::net::{Dialer, Listener, Stream, Target, connect};
+use duologue::proto::{CloseReason, Config, Connection, Receipt as Fate, StreamParameters};
+use duologue::session::{
+    Accepted, Backoff, Conversations, Event, Events, IncomingOffer, Session, session,
 };
-use duologue::net::{Listener, Stream, Target, connect};
+use duologue::time::{AsyncIoTimer, Timer};
+use duologue::wire::{Chat, CloseCode, TransferCode};
 use futures::channel::mpsc;
-use futures::future::{Either, select};
-use futures::{AsyncReadExt, SinkExt, StreamExt};
-use support::programs::{Failure, Usage, printable, require_legacy, say, start, tell};
+use futures::future::{BoxFuture, Either, select};
+use futures::stream::FuturesUnordered;
+use futures::{FutureExt, SinkExt, StreamExt};
+use support::programs::{Failure, Mode, Usage, printable, random, say, start, tell};
 
 const USAGE: &str = "\
-usage: chat --legacy [--encoding LABEL] --listen ADDR:PORT
-       chat --legacy [--encoding LABEL] --connect HOST:PORT
+usage: chat [--dir DIR] --listen ADDR:PORT
+       chat [--dir DIR] --connect HOST:PORT
+       chat --legacy [--encoding LABEL] --listen ADDR:PORT | --connect HOST:PORT
 
 Each line of standard input is a message; each message received is a line on
 standard output, control characters escaped. Status goes to standard error.
-When the peer leaves, --listen listens again, and what is typed meanwhile waits
-for the next one; who connects during a chat is let go at once. At the end of
-standard input what is left is sent, and the program ends.
+A caller whose connection breaks calls again by itself, and nothing is lost. When
+the peer leaves, --listen listens again; who connects during a chat is refused.
+At the end of standard input what is under way is waited for, and the program ends.
 
-  --legacy          speak the chapter's format: bare text, no frames. Messages
-                    that meet on the way become one; a pause of 30 ms between
-                    two of ours keeps them apart on most networks. A message of
-                    more than 4096 bytes arrives as several; an empty one does
-                    not exist
-  --encoding LABEL  as the Encoding Standard names it: utf-8 (the default),
-                    euc-kr (what the original spoke), windows-1252 ...";
+  --dir DIR    where files go that you accept: the current folder unless given
 
-/// Between two messages, as nothing in the format keeps them apart.
-const PAUSE: Duration = Duration::from_millis(30);
+Lines that begin with a slash are commands:
+  /send PATH   offer a file; the chat goes on meanwhile
+  /accept N    accept the offer with this number into DIR
+  /reject N    refuse it
+  /stats       round trip, windows and bytes
+  //TEXT       say /TEXT
 
-/// How long a peer gets to say its last words after ours.
-const FAREWELL: Duration = Duration::from_secs(5);
-
-enum Mode {
-    Listen(Target),
-    Connect(Target, String),
-}
+  --legacy     speak the chapter's format: bare text, no frames. Messages that meet
+               on the way become one; a pause of 30 ms between two of ours keeps
+               them apart on most networks. A message of more than 4096 bytes
+               arrives as several; an empty one does not exist. No commands
+  --encoding LABEL
+               of the chapter's format, as the Encoding Standard names it: utf-8
+               (the default), euc-kr (what the original spoke), windows-1252 ...";
 
 struct Options {
     mode: Mode,
-    encoding: String,
+    /// The encoding of the chapter's format, if that is to be spoken.
+    legacy: Option<String>,
+    folder: PathBuf,
 }
 
 fn parse() -> Result<Option<Options>, Usage> {
     use lexopt::prelude::*;
-    let (mut legacy, mut encoding, mut mode) = (false, "utf-8".to_owned(), None);
+    let (mut legacy, mut encoding, mut mode, mut folder) = (false, None, None, None);
     let target = |text: &str| text.parse().map_err(|error| Usage(format!("{error}")));
     let mut parser = lexopt::Parser::from_env();
     while let Some(argument) = parser.next()? {
         match argument {
             Long("help") | Short('h') => return Ok(None),
             Long("legacy") => legacy = true,
-            Long("encoding") => encoding = parser.value()?.string()?,
+            Long("encoding") => encoding = Some(parser.value()?.string()?),
+            Long("dir") => folder = Some(PathBuf::from(parser.value()?)),
             Long("listen") if mode.is_none() => {
                 mode = Some(Mode::Listen(target(&parser.value()?.string()?)?));
             }
@@ -73,10 +84,14 @@ fn parse() -> Result<Option<Options>, Usage> {
             other => return Err(other.unexpected().into()),
         }
     }
-    require_legacy(legacy)?;
-    let mode = mode.ok_or_else(|| Usage("--listen or --connect is missing".into()))?;
+    if !legacy && encoding.is_some() {
+        return Err(Usage("--encoding is of the chapter's format: give --legacy, too".into()));
+    }
+    let encoding = encoding.unwrap_or_else(|| "utf-8".into());
     TextDecoder::for_label(&encoding).map_err(|error| Usage(error.to_string()))?;
-    Ok(Some(Options { mode, encoding }))
+    let mode = mode.ok_or_else(|| Usage("--listen or --connect is missing".into()))?;
+    let folder = folder.unwrap_or_else(|| ".".into());
+    Ok(Some(Options { mode, legacy: legacy.then_some(encoding), folder }))
 }
 
 fn main() -> ExitCode {
@@ -84,151 +99,29 @@ fn main() -> ExitCode {
 }
 
 async fn run(options: Options) -> Result<(), Failure> {
+    if let Some(encoding) = &options.legacy {
+        return legacy_chat::run(options.mode, encoding).await;
+    }
+    let inbox = Inbox::open(&options.folder)
+        .map_err(|error| format!("{}: {error}", options.folder.display()))?;
     let mut lines = Lines::new();
     match options.mode {
-        Mode::Listen(target) => listen(&target, &options.encoding, &mut lines).await,
-        Mode::Connect(target, text) => {
-            let state = ChatState::Idle.next(ChatInput::Connect(text));
-            let stream = connect(&target).await.map_err(|error| {
-                let failure = state.failure().unwrap_or_default();
-                format!("{failure} ({error})")
-            })?;
-            let state = state.next(ChatInput::Connected(stream.peer().to_string()));
-            tell(state.status());
-            match converse(stream, &options.encoding, &mut lines).await? {
-                Over::Input => Ok(()),
-                Over::Peer => {
-                    tell("The peer has left.");
-                    match lines.left_over().await {
-                        Some(line) => Err(not_sent(&line).into()),
-                        None => Ok(()),
-                    }
-                }
-                Over::Broken(error) => Err(error),
-            }
-        }
+        Mode::Connect(target, _) => call(target, &inbox, &mut lines).await,
+        Mode::Listen(target) => listen(&target, &inbox, &mut lines).await,
     }
 }
 
-async fn listen(target: &Target, encoding: &str, lines: &mut Lines) -> Result<(), Failure> {
-    let mut listener = Listener::bind(target).await?;
-    let mut state = ChatState::Idle.next(ChatInput::Listen);
-    let mut broken = None;
-    tell(format_args!("{}\nAddress: {}", state.status(), listener.local_address()));
-    loop {
-        // Without a line to send and without more to come there is nobody to wait for.
-        let stream = {
-            match select(pin!(listener.accept()), pin!(lines.ended())).await {
-                Either::Left((stream, _)) => stream?,
-                // If the last conversation broke, the last words may have been lost with it.
-                Either::Right(_) => return broken.map_or(Ok(()), Err),
-            }
-        };
-        state = state.next(ChatInput::PeerJoined(stream.peer().to_string()));
-        tell(state.status());
-        let over = {
-            let conversation = pin!(converse(stream, encoding, lines));
-            match select(conversation, pin!(refuse_others(&mut listener))).await {
-                Either::Left((over, _)) => over?,
-                Either::Right((error, _)) => return Err(error),
-            }
-        };
-        broken = match over {
-            Over::Input => return Ok(()),
-            Over::Peer => None,
-            Over::Broken(error) => {
-                tell(printable(&error.to_string()));
-                Some(error)
-            }
-        };
-        // Meant for the one who has left, and for nobody else.
-        if let Some(line) = lines.drop_unsent() {
-            tell(not_sent(&line));
-        }
-        state = state.next(ChatInput::PeerLeft);
-        tell(state.status());
-    }
-}
-
-/// A chat is between two: who connects meanwhile is let go at once.
-async fn refuse_others(listener: &mut Listener) -> Failure {
-    loop {
-        match listener.accept().await {
-            Ok(stream) => tell(format_args!("Refused: {}", stream.peer())),
-            Err(error) => return error.into(),
-        }
-    }
-}
-
-fn not_sent(line: &str) -> String {
-    format!("Not sent: {}", printable(line))
-}
-
-/// Why a conversation ended.
-enum Over {
-    /// Everything was sent, and there is no more.
-    Input,
-    /// The peer closed.
-    Peer,
-    /// The connection broke.
-    Broken(Failure),
-}
-
-/// Sends lines and prints messages until one side has had enough.
-async fn converse(stream: Stream, encoding: &str, lines: &mut Lines) -> Result<Over, Failure> {
-    let (mut incoming, mut outgoing) = stream.split();
-    let mut reader = ChatReader::with_decoder(TextDecoder::for_label(encoding)?);
-    // A peer may be silent for ever, but not refuse to read for ever.
-    let mut writer = ChatWriter::with_encoder(TextEncoder::for_label(encoding)?)
-        .limits(duologue::io::Limits::default());
-    let receiving = async {
-        loop {
-            match reader.receive(&mut incoming).await {
-                Ok(Some(message)) => say(printable(&message))?,
-                Ok(None) => return Ok(Over::Peer),
-                Err(error) => return Ok(Over::Broken(error.into())),
-            }
-        }
-    };
-    let sending = async {
-        while let Some(line) = lines.next().await {
-            match writer.send(&mut outgoing, line).await {
-                Ok(()) => {}
-                // Only this line cannot be said in this encoding.
-                Err(error @ ChatSendError::Unmappable(_)) => tell(error),
-                Err(error) => return Err(error),
-            }
-            lines.sent();
-            smol::Timer::after(PAUSE).await;
-        }
-        writer.close(&mut outgoing).await
-    };
-    let mut receiving = pin!(receiving);
-    match select(pin!(sending), receiving.as_mut()).await {
-        Either::Left((Ok(()), _)) => {
-            // Its last words would be lost with a connection that is closed over them.
-            match select(receiving, pin!(smol::Timer::after(FAREWELL))).await {
-                Either::Left((Ok(Over::Peer), _)) => Ok(Over::Input),
-                Either::Left((over, _)) => over,
-                Either::Right(_) => Ok(Over::Input),
-            }
-        }
-        Either::Left((Err(error), _)) => Ok(Over::Broken(error.into())),
-        Either::Right((over, _)) => over,
-    }
-}
-
-/// The lines of standard input, one at a time: a line leaves it only when it has been sent.
+/// The lines of standard input.
 struct Lines {
     incoming: mpsc::Receiver<String>,
-    /// The line to send next.
-    waiting: Option<String>,
+    /// The next line, when somebody has looked whether there is one.
+    next: Option<String>,
 }
 
 impl Lines {
+    /// Reads on a thread of its own, as that can only block.
     fn new() -> Self {
         let (mut sender, incoming) = mpsc::channel(0);
-        // A thread of its own: reading standard input can only block.
         std::thread::spawn(move || {
             for line in std::io::stdin().lock().split(b'\n') {
                 let Ok(line) = line else { return };
@@ -238,40 +131,272 @@ impl Lines {
                 }
             }
         });
-        Self { incoming, waiting: None }
+        Self { incoming, next: None }
     }
 
-    /// The line to send next, the same one until it is [`sent`](Self::sent); `None` at the end.
-    async fn next(&mut self) -> Option<&str> {
-        if self.waiting.is_none() {
-            self.waiting = self.incoming.next().await;
+    /// The next line, once anybody can hear it; `None` at the end.
+    async fn next(&mut self, may_talk: bool) -> Option<String> {
+        if !may_talk {
+            return std::future::pending().await;
         }
-        self.waiting.as_deref()
-    }
-
-    fn sent(&mut self) {
-        self.waiting = None;
-    }
-
-    /// The line that was being sent, or the next one if there is one already; with it all that
-    /// follows is left over.
-    async fn left_over(&mut self) -> Option<String> {
-        let ready = smol::Timer::after(PAUSE);
-        match select(pin!(self.next()), ready).await {
-            Either::Left((line, _)) => line.map(str::to_owned),
-            Either::Right(_) => None,
+        match self.next.take() {
+            Some(line) => Some(line),
+            None => self.incoming.next().await,
         }
     }
 
-    /// Gives up the line that was being sent.
-    fn drop_unsent(&mut self) -> Option<String> {
-        self.waiting.take()
-    }
-
-    /// Waits until there is nothing to send and never will be.
+    /// Waits until there is no line, and never will be.
     async fn ended(&mut self) {
-        if self.next().await.is_some() {
+        if self.next.is_none() {
+            self.next = self.incoming.next().await;
+        }
+        if self.next.is_some() {
             std::future::pending().await
+        }
+    }
+}
+
+async fn call(target: Target, inbox: &Inbox, lines: &mut Lines) -> Result<(), Failure> {
+    let stream = connect(&target).await?;
+    tell(format_args!("Connected to: {}", stream.peer()));
+    let timer = AsyncIoTimer::new();
+    let parameters = StreamParameters::new(random()?);
+    let connection = Connection::client(Config::default(), parameters, timer.now());
+    let (session, events, driver) = session(stream, connection, timer);
+    let backoff = Backoff::new(random()?);
+    let driver = smol::spawn(driver.reconnecting(Dialer::new(target), backoff));
+    converse(session, events, inbox, lines).await?;
+    match driver.await.reason {
+        CloseReason::Local { .. } | CloseReason::Peer(CloseCode::DONE) => Ok(()),
+        reason => Err(reason.to_string().into()),
+    }
+}
+
+async fn listen(target: &Target, inbox: &Inbox, lines: &mut Lines) -> Result<(), Failure> {
+    let mut listener = Listener::bind(target).await?;
+    tell(format_args!("Listening...\nAddress: {}", listener.local_address()));
+    let conversations = Conversations::<Stream>::new(Config::default()).max_conversations(1);
+    let (sender, mut begun) = mpsc::unbounded();
+    let accepting = smol::spawn(async move {
+        loop {
+            let Ok(stream) = listener.accept().await else { return };
+            let (conversations, sender) = (conversations.clone(), sender.clone());
+            let peer = stream.peer().to_string();
+            let accept = async move {
+                let parameters = StreamParameters::new(random()?);
+                match conversations.accept(stream, parameters, AsyncIoTimer::new()).await? {
+                    Accepted::New(session, events, driver) => {
+                        let driver = smol::spawn(driver);
+                        sender.unbounded_send((peer, session, events, driver))?;
+                    }
+                    Accepted::Resumed(_) => {}
+                }
+                Ok::<(), Failure>(())
+            };
+            smol::spawn(accept.map(|accepted| {
+                if let Err(error) = accepted {
+                    tell(format_args!("Refused: {}", printable(&error.to_string())));
+                }
+            }))
+            .detach();
+        }
+    });
+    loop {
+        let next = {
+            match select(begun.next(), std::pin::pin!(lines.ended())).await {
+                Either::Left((next, _)) => next,
+                // Nothing to say, and nobody who listens.
+                Either::Right(_) => None,
+            }
+        };
+        let Some((peer, session, events, driver)) = next else { break };
+        tell(format_args!("Connected to: {peer}"));
+        let over = converse(session, events, inbox, lines).await?;
+        driver.await;
+        if over == Over::Input {
+            break;
+        }
+        tell("Listening...");
+    }
+    accepting.cancel().await;
+    Ok(())
+}
+
+/// Who had enough.
+#[derive(PartialEq, Eq)]
+enum Over {
+    Input,
+    Peer,
+}
+
+/// What goes on beside the lines.
+enum Done {
+    Delivered(u64, Fate),
+    Sent(PathBuf, Result<Sent, duologue::fs::SendError>),
+    Received(u32, Result<Received, duologue::fs::ReceiveError>),
+}
+
+/// One conversation of this program.
+struct Talk {
+    session: Session,
+    inbox: Inbox,
+    offers: BTreeMap<u32, IncomingOffer>,
+    offered: u32,
+    running: FuturesUnordered<BoxFuture<'static, Done>>,
+    said: u64,
+}
+
+/// Says lines and shows events until one side has had enough.
+async fn converse(
+    session: Session,
+    mut events: Events,
+    inbox: &Inbox,
+    lines: &mut Lines,
+) -> Result<Over, Failure> {
+    let (inbox, offers, running) = (inbox.clone(), BTreeMap::new(), FuturesUnordered::new());
+    let mut talk = Talk { session, inbox, offers, offered: 0, running, said: 0 };
+    let mut has_ended = false;
+    loop {
+        if has_ended && talk.running.is_empty() {
+            let _ = talk.session.close(CloseCode::DONE, "");
+        }
+        let may_talk = talk.session.is_open() && !has_ended;
+        futures::select! {
+            event = events.next() => match event {
+                Some(Event::Closed(reason)) => {
+                    tell(format_args!("The chat is over: {reason}"));
+                    return Ok(if has_ended { Over::Input } else { Over::Peer });
+                }
+                Some(event) => talk.show(event)?,
+                None => return Ok(Over::Peer),
+            },
+            done = talk.running.select_next_some() => tell(done),
+            line = lines.next(may_talk).fuse() => match line {
+                Some(line) => talk.obey(&line).await,
+                None => has_ended = true,
+            },
+        }
+    }
+}
+
+impl Talk {
+    fn show(&mut self, event: Event) -> Result<(), Failure> {
+        match event {
+            Event::Chat(chat) => say(printable(&chat.text))?,
+            Event::Offer(offer) => {
+                self.offered += 1;
+                let (name, size) = (printable(&offer.offer().name), offer.offer().size);
+                let size =
+                    size.map_or_else(|| "of unknown size".into(), |size| format!("{size} bytes"));
+                let number = self.offered;
+                tell(format_args!(
+                    "Offer {number}: {name}, {size}; /accept {number} or /reject {number}"
+                ));
+                self.offers.insert(number, offer);
+            }
+            Event::Batch(batch) => {
+                tell("A folder was offered, which this program does not take");
+                let _ = batch.reject(TransferCode::DECLINED, "no folders");
+            }
+            Event::Detached(reason) => tell(format_args!("The connection broke ({reason:?})")),
+            Event::Attempt { number, wait, .. } => {
+                tell(format_args!("Attempt {number} in {} ms", wait.as_millis()));
+            }
+            Event::Open(opening) => tell(format_args!("Open ({opening:?})")),
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// Does what a line says.
+    async fn obey(&mut self, line: &str) {
+        let (command, rest) = line.split_once(' ').unwrap_or((line, ""));
+        match command {
+            "/send" => self.send(rest.into()),
+            "/accept" | "/reject" => self.decide(rest, command == "/accept"),
+            "/stats" => self.show_statistics(),
+            _ => {
+                self.say(
+                    line.strip_prefix("//").map_or_else(|| line.into(), |text| format!("/{text}")),
+                )
+                .await
+            }
+        }
+    }
+
+    async fn say(&mut self, text: String) {
+        self.said += 1;
+        let number = self.said;
+        match self.session.send_chat(&Chat::new(text)).await {
+            Ok(receipt) => {
+                let delivered = async move { Done::Delivered(number, receipt.await) };
+                self.running.push(delivered.boxed());
+            }
+            Err(error) => tell(format_args!("Not sent: {error}")),
+        }
+    }
+
+    fn send(&mut self, path: PathBuf) {
+        let session = self.session.clone();
+        let sending = async move {
+            let mut shown = 0;
+            let sent = send(&session, &path, |progress| {
+                let part = progress.received * 10 / progress.total.unwrap_or(u64::MAX).max(1);
+                if part > shown {
+                    shown = part;
+                    tell(format_args!("Sending {}: {} of 10", path.display(), part));
+                }
+            })
+            .await;
+            Done::Sent(path, sent)
+        };
+        self.running.push(sending.boxed());
+    }
+
+    fn decide(&mut self, number: &str, is_accepted: bool) {
+        let Some(number) = number.trim().parse().ok().filter(|n| self.offers.contains_key(n))
+        else {
+            return tell("There is no such offer");
+        };
+        let Some(offer) = self.offers.remove(&number) else { return };
+        if !is_accepted {
+            let _ = offer.reject(TransferCode::DECLINED, "");
+            return tell(format_args!("Rejected {number}"));
+        }
+        let inbox = self.inbox.clone();
+        let receiving =
+            async move { Done::Received(number, receive(offer, &inbox, None, |_| ()).await) };
+        self.running.push(receiving.boxed());
+    }
+
+    fn show_statistics(&self) {
+        let statistics = self.session.statistics();
+        tell(format_args!(
+            "Round trip {:?}, {} bytes sent, {} received, {} of {} bytes under way, window {}",
+            statistics.round_trip.unwrap_or_default(),
+            statistics.sent.total().bytes,
+            statistics.received.total().bytes,
+            statistics.in_flight,
+            statistics.flight_allowance,
+            statistics.receive_window,
+        ));
+    }
+}
+
+impl std::fmt::Display for Done {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Delivered(number, Fate::Delivered) => write!(f, "Delivered {number}"),
+            Self::Delivered(number, fate) => write!(f, "Message {number}: {fate:?}"),
+            Self::Sent(path, Ok(sent)) => {
+                let name = printable(sent.verdict.text());
+                write!(f, "Sent {}: stored there as {name}, {} bytes", path.display(), sent.bytes)
+            }
+            Self::Sent(path, Err(error)) => write!(f, "Not sent: {}: {error}", path.display()),
+            Self::Received(number, Ok(file)) => {
+                write!(f, "Stored {number}: {}, {} bytes", file.path, file.bytes)
+            }
+            Self::Received(number, Err(error)) => write!(f, "Not stored {number}: {error}"),
         }
     }
 }

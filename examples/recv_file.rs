@@ -18,7 +18,7 @@ use duologue::wire::CloseCode;
 use futures::future::{BoxFuture, FutureExt};
 use futures::stream::{FuturesUnordered, StreamExt};
 use support::legacy_files::{self, DEFAULT_NAME};
-use support::programs::{Failure, Usage, say, seed, start};
+use support::programs::{Failure, Usage, random, say, start};
 use support::receiving::{Accept, IDENTITY, Intake, Tally};
 
 const USAGE: &str = "\
@@ -193,8 +193,7 @@ impl Receiver {
     async fn try_serve(&self, stream: Stream) -> Result<Option<Tally>, Failure> {
         let peer = stream.peer().to_string();
         self.intake.bars.say(format!("Accept {peer}"))?;
-        let seed = seed()?;
-        let parameters = StreamParameters::new(seed);
+        let parameters = StreamParameters::new(random()?);
         let accepted = self.conversations.accept(stream, parameters, AsyncIoTimer::new()).await;
         match accepted {
             Ok(session::Accepted::New(session, events, driver)) => {

@@ -8,14 +8,13 @@ mod support;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use duologue::io::TransportError;
-use duologue::net::{ConnectError, Target, connect};
+use duologue::net::{Dialer, Target, connect};
 use duologue::proto::{Config, Connection, StreamParameters};
 use duologue::session::{Backoff, session};
 use duologue::time::{AsyncIoTimer, Timer};
 use duologue::wire::CloseCode;
 use support::legacy_files;
-use support::programs::{Failure, Usage, say, seed, start};
+use support::programs::{Failure, Usage, random, say, start};
 use support::sending::Sender;
 
 const USAGE: &str = "\
@@ -97,13 +96,12 @@ async fn run(options: Options) -> Result<(), Failure> {
     say(format!("Connected to {}", stream.peer()))?;
 
     let timer = AsyncIoTimer::new();
-    let seeds = (seed()?, seed()?);
+    let seeds = (random()?, random()?);
     let parameters = StreamParameters::new(seeds.0);
     let connection = Connection::client(Config::default(), parameters, timer.now());
     let (session, events, driver) = session(stream, connection, timer);
     session.set_rate_limit(options.limit);
-    let again = || async { connect(&options.target).await.map_err(transport_error) };
-    let driver = driver.reconnecting(again, Backoff::new(seeds.1));
+    let driver = driver.reconnecting(Dialer::new(options.target), Backoff::new(seeds.1));
     let sender = Sender::new(&session, options.identity.as_deref());
     // Both in one task: while the transfers of a forgotten conversation are dropped, no new one begins.
     let (ended, sent) = futures::join!(driver, async {
@@ -122,10 +120,4 @@ async fn run(options: Options) -> Result<(), Failure> {
         0 => Ok(()),
         failed => Err(format!("not stored: {failed}").into()),
     }
-}
-
-/// The failure of the address that was tried last.
-fn transport_error(error: ConnectError) -> TransportError {
-    let last = error.attempts().iter().rev().find_map(|attempt| attempt.error.clone());
-    last.unwrap_or_else(|| std::io::Error::from(std::io::ErrorKind::TimedOut).into())
 }

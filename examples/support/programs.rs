@@ -9,6 +9,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use duologue::legacy::Progress;
+use duologue::net::Target;
 use futures::future::{Either, select};
 use indicatif::{ProgressBar, ProgressStyle};
 
@@ -24,16 +25,15 @@ impl From<lexopt::Error> for Usage {
     }
 }
 
-/// A call with `--legacy` missing, until the modern protocol exists.
-pub(crate) fn require_legacy(legacy: bool) -> Result<(), Usage> {
-    if legacy {
-        return Ok(());
-    }
-    Err(Usage("the modern protocol does not exist yet: give --legacy for the chapter's".into()))
+/// Who calls whom.
+pub(crate) enum Mode {
+    Listen(Target),
+    /// With the target as it was given.
+    Connect(Target, String),
 }
 
-/// Random bytes that were never used before.
-pub(crate) fn seed() -> Result<[u8; 32], Failure> {
+/// 32 random bytes: the seed of a stream.
+pub(crate) fn random() -> Result<[u8; 32], Failure> {
     let mut seed = [0; 32];
     getrandom::fill(&mut seed)?;
     Ok(seed)

@@ -48,6 +48,25 @@ pub struct Attempt {
     pub error: Option<TransportError>,
 }
 
+impl From<ConnectError> for TransportError {
+    /// What the last of the addresses failed with, or the nearest kind.
+    fn from(error: ConnectError) -> Self {
+        let kind = match &error {
+            ConnectError::Lookup { error, .. } => return error.clone(),
+            ConnectError::Target(_) => ErrorKind::InvalidInput,
+            ConnectError::NoAddress { .. } => ErrorKind::NotFound,
+            ConnectError::TimedOut { .. } => ErrorKind::TimedOut,
+            ConnectError::Failed { attempts } => {
+                match attempts.iter().rev().find_map(|attempt| attempt.error.clone()) {
+                    Some(error) => return error,
+                    None => ErrorKind::NotConnected,
+                }
+            }
+        };
+        Self::Io { kind, code: None }
+    }
+}
+
 impl ConnectError {
     /// The addresses that were tried.
     pub fn attempts(&self) -> &[Attempt] {

@@ -49,6 +49,7 @@ mod backoff;
 mod connect;
 mod connect_error;
 mod connection;
+mod dialer;
 mod event;
 mod handler;
 mod listen_error;
@@ -72,6 +73,7 @@ pub use address::Address;
 pub use admission::{Admission, Candidate, Refusal};
 pub use connect::{Connector, connect};
 pub use connect_error::{Attempt, ConnectError};
+pub use dialer::Dialer;
 pub use event::{End, Event, Failure};
 pub use handler::{
     Accepted, HandlerError, HandlerErrorKind, KeepStream, ReplaceStream, ReplaceWith, Replacing,

@@ -118,7 +118,7 @@ pub(crate) fn names(folder: &Path) -> Vec<String> {
     names
 }
 
-fn source(folder: &Path, name: &str, len: u32) -> (PathBuf, Vec<u8>) {
+pub(crate) fn source(folder: &Path, name: &str, len: u32) -> (PathBuf, Vec<u8>) {
     let content: Vec<u8> = (0..len).map(|n| (n.wrapping_mul(0x9E37_79B9) >> 24) as u8).collect();
     let path = folder.join(name);
     fs::write(&path, &content).unwrap();
@@ -264,7 +264,7 @@ fn wrong_usage_is_exit_code_2_and_help_is_0() {
         ("send_file", &["--legacy", "--identity", "x", "127.0.0.1:1", "x"]),
         ("send_file", &["--legacy", "127.0.0.1:1"]),
         ("send_file", &["--legacy"]),
-        ("chat", &["--listen", "127.0.0.1:0"]),
+        ("chat", &["--encoding", "utf-8", "--listen", "127.0.0.1:0"]),
         ("chat", &["--legacy"]),
         ("chat", &["--legacy", "--listen", "127.0.0.1:0", "--connect", "127.0.0.1:1"]),
         ("chat", &["--legacy", "--encoding", "klingon", "--listen", "127.0.0.1:0"]),

@@ -48,7 +48,7 @@ fn lower_layers_never_import_higher_ones() {
         ("time", &[]),
         ("io", &["time"]),
         ("legacy", &["io", "time"]),
-        ("net", &["io", "time"]),
+        ("net", &["io", "time", "session"]),
         ("session", &["io", "time", "wire", "proto"]),
         ("fs", &["wire", "proto", "session"]),
         ("testing", &["time", "wire", "proto", "fs"]),
