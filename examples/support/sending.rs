@@ -105,7 +105,10 @@ impl<'a> Sender<'a> {
                 return Ok(failed);
             }
             match select(events.next(), running.next()).await {
-                Either::Left((Some(Event::Open(Opening::Fresh)), _)) => return Ok(failed),
+                Either::Left((Some(event @ Event::Open(Opening::Fresh)), _)) => {
+                    self.tell(&event);
+                    return Ok(failed);
+                }
                 Either::Left((Some(Event::Closed(_)) | None, _)) => return Ok(failed),
                 Either::Left((Some(event), _)) => self.tell(&event),
                 Either::Right((Some((path, sent)), _)) => match sent? {

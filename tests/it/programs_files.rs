@@ -235,6 +235,9 @@ fn proxy(address: &str, cuts: usize, after: u64) -> String {
         for (number, near) in listener.incoming().enumerate() {
             let near = near.unwrap();
             let far = TcpStream::connect(&address).unwrap();
+            for stream in [&near, &far] {
+                stream.set_nodelay(true).unwrap();
+            }
             let left = Arc::new(AtomicU64::new(if number < cuts { after } else { u64::MAX }));
             let (back, there) =
                 ((far.try_clone().unwrap(), near.try_clone().unwrap()), (near, far));
