@@ -1,109 +1,123 @@
-//! Sends files, one connection each; the chapter's second program, its client.
+//! Sends files and folders over one conversation, and goes on after a break.
 //!
-//! Teaches: `net::connect`, `FileSender`, and reading a file on another thread.
+//! Teaches: `session` with a driver that connects again. What is sent in it is in
+//! `support/sending.rs`, `--legacy` in `support/legacy_files.rs`.
 
 mod support;
 
-use std::fs::{File, Metadata};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
-use duologue::legacy::FileSender;
-use duologue::net::{Target, connect};
-use support::programs::{
-    Failure, OutputClosed, Usage, path_line, require_legacy, say, start, with_bar,
-};
+use duologue::net::{Dialer, Target, connect};
+use duologue::proto::{Config, Connection, StreamParameters};
+use duologue::session::{Backoff, session};
+use duologue::time::{AsyncIoTimer, Timer};
+use duologue::wire::CloseCode;
+use support::legacy_files;
+use support::programs::{Failure, Usage, random, say, start};
+use support::sending::Sender;
 
 const USAGE: &str = "\
-usage: send_file --legacy HOST:PORT FILE...
+usage: send_file [--identity NAME] [--limit BYTES/S] HOST:PORT PATH...
+       send_file --legacy HOST:PORT FILE...
 
-Sends each FILE to HOST:PORT, over a connection of its own, and stops at the first
-that fails.
+Sends each PATH, a file or a folder, to HOST:PORT, up to 4 at a time over one
+connection. One that breaks is made again, with waits of up to 30 seconds, until
+10 attempts in a row have failed. What the receiver has of a file already, from a
+call before this one, too, is not sent again. A folder that was not stored to its
+end is sent whole. Hidden files, links and devices in a folder are left out.
 
-  --legacy  speak the chapter's format: a size, the bytes, the end; a file of
-            2 GiB or more does not fit into it
+  --identity NAME   say who sends, to a recv_file with the same --identity NAME.
+                    Nothing proves the name, and it is sent in the clear
+  --limit BYTES/S   send at most so many bytes a second
+  --legacy          speak the chapter's format: a size, the bytes, the end, each
+                    file over a connection of its own; one of 2 GiB or more does
+                    not fit into it
 
-Standard output has, for each file, `Connected to PEER`, `Sent PATH BYTES` and
-`Disconnected`. The format has no reply: sent is not stored.";
+Standard output has `Connected to PEER`, and for each file, those in folders
+included, `Stored REMOTE-NAME BYTES DIGEST` once the receiver has confirmed that
+it is stored (the digest is BLAKE3 in hexadecimal), or `Failed PATH REASON`. The
+exit code is 0 only if all were stored.
 
-/// Bytes of the file that are read ahead.
-const READ_AHEAD: usize = 1024 * 1024;
+With --legacy it has, for each file, `Connected to PEER`, `Sent PATH BYTES` and
+`Disconnected`. That format has no reply: sent is not stored.";
 
 struct Options {
+    legacy: bool,
+    identity: Option<String>,
+    limit: Option<u64>,
     target: Target,
-    files: Vec<PathBuf>,
+    paths: Vec<PathBuf>,
 }
 
 fn parse() -> Result<Option<Options>, Usage> {
     use lexopt::prelude::*;
-    let (mut legacy, mut target, mut files) = (false, None, Vec::new());
+    let (mut legacy, mut target, mut paths) = (false, None, Vec::new());
+    let (mut identity, mut limit) = (None, None);
     let mut parser = lexopt::Parser::from_env();
     while let Some(argument) = parser.next()? {
         match argument {
             Long("help") | Short('h') => return Ok(None),
             Long("legacy") => legacy = true,
+            Long("identity") => identity = Some(parser.value()?.string()?),
+            Long("limit") => limit = Some(parser.value()?.parse()?),
             Value(value) if target.is_none() => target = Some(value.string()?),
-            Value(value) => files.push(PathBuf::from(value)),
+            Value(value) => paths.push(PathBuf::from(value)),
             other => return Err(other.unexpected().into()),
         }
     }
-    require_legacy(legacy)?;
+    if legacy && (identity.is_some() || limit.is_some()) {
+        return Err(Usage("--identity and --limit are not for --legacy".into()));
+    }
     let target = target.ok_or_else(|| Usage("HOST:PORT is missing".into()))?;
     let target = target.parse().map_err(|error| Usage(format!("{error}")))?;
-    if files.is_empty() {
-        return Err(Usage("FILE is missing".into()));
+    if paths.is_empty() {
+        return Err(Usage(if legacy { "FILE is missing" } else { "PATH is missing" }.into()));
     }
-    Ok(Some(Options { target, files }))
+    Ok(Some(Options { legacy, identity, limit, target, paths }))
 }
 
 fn main() -> ExitCode {
-    start(parse(), USAGE, run)
+    start(parse(), USAGE, async |options: Options| {
+        if options.legacy {
+            legacy_files::send_files(&options.target, &options.paths).await
+        } else {
+            run(options).await
+        }
+    })
 }
 
 async fn run(options: Options) -> Result<(), Failure> {
-    for path in &options.files {
-        send(&options.target, path).await.map_err(|error| {
-            // Without our output nobody can be told of a file at all.
-            if error.is::<OutputClosed>() {
-                return error;
-            }
-            format!("{}: {error}", path.display()).into()
-        })?;
+    // What is not there is told before anybody is bothered.
+    for path in &options.paths {
+        std::fs::metadata(path).map_err(|error| format!("{}: {error}", path.display()))?;
     }
-    Ok(())
-}
-
-async fn send(target: &Target, path: &Path) -> Result<(), Failure> {
-    // What cannot be sent is told before anybody is bothered.
-    let (file, before) = open(path.to_owned()).await?;
-    let size = before.len();
-    let mut sender = FileSender::new(size)?;
-    let mut source = smol::Unblock::with_capacity(READ_AHEAD, file);
-
-    let mut stream = connect(target).await?;
+    let stream = connect(&options.target).await?;
     say(format!("Connected to {}", stream.peer()))?;
-    with_bar(sender.progress(), sender.send(&mut source, &mut stream)).await?;
-    // The format cannot say so, but the peer may have a mixture of old and new.
-    let after = source.with_mut(|file| file.metadata()).await?;
-    if (before.len(), before.modified()?) != (after.len(), after.modified()?) {
-        return Err(
-            "it was changed while it was being sent, and may have arrived as a mixture".into()
-        );
-    }
-    say(path_line("Sent ", path, format_args!(" {size}")))?;
-    drop(stream);
-    say("Disconnected")
-}
 
-async fn open(path: PathBuf) -> Result<(File, Metadata), Failure> {
-    smol::unblock(move || {
-        // Asked by name first: to open a named pipe would wait for its other end.
-        if !std::fs::metadata(&path)?.is_file() {
-            return Err("it is not a regular file".into());
-        }
-        let file = File::open(&path)?;
-        let metadata = file.metadata()?;
-        Ok((file, metadata))
-    })
-    .await
+    let timer = AsyncIoTimer::new();
+    let seeds = (random()?, random()?);
+    let parameters = StreamParameters::new(seeds.0);
+    let connection = Connection::client(Config::default(), parameters, timer.now());
+    let (session, events, driver) = session(stream, connection, timer);
+    session.set_rate_limit(options.limit);
+    let driver = driver.reconnecting(Dialer::new(options.target), Backoff::new(seeds.1));
+    let sender = Sender::new(&session, options.identity.as_deref());
+    // Both in one task: while the transfers of a forgotten conversation are dropped, no new one begins.
+    let (ended, sent) = futures::join!(driver, async {
+        let sent = sender.send_all(&options.paths, events).await;
+        // It may have ended by itself.
+        let _ = session.close(CloseCode::DONE, "");
+        sent
+    });
+    let statistics = session.statistics();
+    let (bytes, streams) = (statistics.sent.data.bytes, statistics.streams);
+    sender.bars.tell(format_args!(
+        "Sent {bytes} bytes of file data over {streams} connections; the conversation was {}.",
+        ended.reason
+    ));
+    match sent? {
+        0 => Ok(()),
+        failed => Err(format!("not stored: {failed}").into()),
+    }
 }

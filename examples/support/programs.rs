@@ -25,14 +25,6 @@ impl From<lexopt::Error> for Usage {
     }
 }
 
-/// A call with `--legacy` missing, until the modern protocol exists.
-pub(crate) fn require_legacy(legacy: bool) -> Result<(), Usage> {
-    if legacy {
-        return Ok(());
-    }
-    Err(Usage("the modern protocol does not exist yet: give --legacy for the chapter's".into()))
-}
-
 /// Who calls whom.
 pub(crate) enum Mode {
     Listen(Target),

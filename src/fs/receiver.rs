@@ -209,9 +209,14 @@ impl Receiver {
     ///
     /// Those of [`checkpoint`](Self::checkpoint).
     pub fn detach(&mut self) -> Result<(), Error> {
-        let saved = self.checkpoint();
+        // First of all: who takes it over waits until it is saved.
+        self.let_go();
+        self.checkpoint()
+    }
+
+    /// The first half of [`detach`](Self::detach), which does not block.
+    pub(super) fn let_go(&self) {
         *self.slot.detached() = true;
-        saved
     }
 
     /// The conversation goes on.

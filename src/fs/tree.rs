@@ -64,6 +64,16 @@ pub enum LeftOut {
     Unreadable(io::ErrorKind),
 }
 
+impl fmt::Display for LeftOut {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Kind => f.write_str("it is a link, a pipe or a device"),
+            Self::Name(error) => error.fmt(f),
+            Self::Unreadable(kind) => write!(f, "it cannot be read: {kind}"),
+        }
+    }
+}
+
 /// How a [`Tree`] is made.
 #[derive(Clone, Debug)]
 pub struct TreeOptions {

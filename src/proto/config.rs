@@ -215,7 +215,8 @@ impl ConfigBuilder {
         queued_bytes: u32 => queued_bytes;
         /// From the first byte to an open conversation: by default 10 s.
         handshake_timeout: Duration => handshake_timeout;
-        /// After this silence of the peer a ping is sent: by default 20 s.
+        /// After this silence of the peer a ping is sent: by default 20 s. For long it is not sent more
+        /// often than once a second, as the peer counts it as a frame without progress.
         keep_alive_interval: Duration => keep_alive_interval;
         /// After this silence of the peer the stream counts as broken: by default 60 s. Less than
         /// a frame's header or 1 KiB in this time is silence, too.

@@ -3,6 +3,7 @@
 use alloc::borrow::Cow;
 use alloc::vec::Vec;
 
+use super::budget::Budget;
 use super::connection::{Connection, StreamParameters};
 use super::error::{ActionError, Error};
 use super::event::{CloseReason, DetachReason, Event, Opening};
@@ -236,6 +237,8 @@ impl Connection {
         let opening = if self.is_open { Opening::Fresh } else { Opening::New };
         self.forget();
         self.secret = self.secret.filter(|_| self.side == Side::Server).or(resume.secret);
+        // What was spent was spent on what is forgotten: a server that lost it counts from the start.
+        (self.budget, self.own_budget) = (Budget::new(0, now), Budget::new(0, now));
         if let Some(peer) = peer {
             self.set_peer(peer);
         }
@@ -257,7 +260,13 @@ impl Connection {
         for transfer in flowing {
             self.force_credit(transfer);
         }
+        // All of them are told now, also what waited since before the stream.
         self.credit_due = None;
+        for transfer in core::mem::take(&mut self.late_credits) {
+            if let Some(t) = self.incoming.get_mut(&transfer) {
+                t.is_credit_late = false;
+            }
+        }
         let ready: Vec<_> = self.outgoing.keys().copied().collect();
         for transfer in ready {
             if self.outgoing.get(&transfer).is_some_and(super::outgoing::Outgoing::wants_restart) {

@@ -180,7 +180,7 @@ impl Outgoing {
     }
 
     /// The length of the next DATA frame; none while a larger one is worth waiting for.
-    pub(super) fn frame_len(&self, max: usize, has_budget: bool) -> Option<usize> {
+    pub(super) fn frame_len(&self, max: usize, has_budget: bool, framed: u64) -> Option<usize> {
         if !self.is_ready() {
             return None;
         }
@@ -188,15 +188,18 @@ impl Outgoing {
         let unsent = self.buffer.unsent();
         let len = unsent.min(credit).min(max as u64);
         let len = usize::try_from(len).unwrap_or(max);
-        let is_worth_it = !self.is_costly(len) || has_budget;
+        let is_worth_it = !self.is_costly(len, framed) || has_budget;
         is_worth_it.then_some(len)
     }
 
     /// Whether the peer may count a frame of the next `len` bytes as one without progress. One that
-    /// reaches the limit it may not, but it can have raised that meanwhile.
-    pub(super) fn is_costly(&self, len: usize) -> bool {
+    /// reaches the limit it may not, but it can have raised that meanwhile. One that reaches the total
+    /// it does unless it has that: FINISH is below `framed`, and goes before.
+    pub(super) fn is_costly(&self, len: usize, framed: u64) -> bool {
         let end = self.buffer.next().saturating_add(len as u64);
-        len < super::send_buffer::MIN_FRAME && self.size != Some(end) && self.total != Some(end)
+        let is_total_told = self.finish_item.is_some_and(|item| item < framed);
+        let is_end = self.size == Some(end) || (is_total_told && self.total == Some(end));
+        len < super::send_buffer::MIN_FRAME && !is_end
     }
 
     /// START at 0 has to go, with data to follow or without, and also when a cancel was asked: a

@@ -3,8 +3,9 @@ use super::plan::Source;
 
 /// Control goes before an item, but at most this much of it.
 const CONTROL_RUN: u32 = 1024;
-/// Bulk gets one frame for this much of items.
-const BULK_SHARE: u32 = 256 * 1024;
+/// Bulk gets one frame for this much of items, and for this much of chat at any pace, as does the
+/// lane of control.
+const SHARE: u32 = 256 * 1024;
 
 /// What went last, which decides what goes next.
 ///
@@ -16,6 +17,9 @@ pub(super) struct Schedule {
     control_run: u32,
     /// Bytes of items since the last bulk frame.
     items_since_bulk: u32,
+    /// Of these those of chat, which is not held back by what is in flight, and holds back the rest.
+    chat_since_bulk: u32,
+    chat_since_control: u32,
     /// The lane whose turn it is.
     is_control_lane_next: bool,
 }
@@ -28,7 +32,18 @@ impl Schedule {
 
     /// Whether bulk has waited for its share.
     pub(super) fn owes_bulk(self) -> bool {
-        self.items_since_bulk >= BULK_SHARE
+        self.items_since_bulk >= SHARE
+    }
+
+    /// Whether chat alone has kept bulk waiting for its share: it goes at any pace, as chat without
+    /// end would leave it none.
+    pub(super) fn forces_bulk(self) -> bool {
+        self.chat_since_bulk >= SHARE
+    }
+
+    /// The same for the lane of control.
+    pub(super) fn forces_control_lane(self) -> bool {
+        self.chat_since_control >= SHARE
     }
 
     /// The lanes in the order of their turns.
@@ -48,8 +63,14 @@ impl Schedule {
                 self.control_run = 0;
                 self.items_since_bulk = self.items_since_bulk.saturating_add(len);
                 self.is_control_lane_next = lane == Lane::Chat;
+                if lane == Lane::Chat {
+                    self.chat_since_bulk = self.chat_since_bulk.saturating_add(len);
+                    self.chat_since_control = self.chat_since_control.saturating_add(len);
+                } else {
+                    self.chat_since_control = 0;
+                }
             }
-            Source::Data { .. } => self.items_since_bulk = 0,
+            Source::Data { .. } => (self.items_since_bulk, self.chat_since_bulk) = (0, 0),
             Source::Acknowledgement
             | Source::Credit(_)
             | Source::Ping

@@ -212,7 +212,8 @@ impl Connection {
     ///
     /// Chunks of 4 KiB and more leave without being copied, but for an end of less than 1 KiB. A
     /// chunk of any size fits as soon as the [capacity](Self::capacity) is not 0, so that a transfer
-    /// keeps at most the configuration's send buffer and one chunk. The [module](super#files) has an
+    /// keeps at most the configuration's send buffer and two chunks: one that came last, and one of
+    /// which the peer has a part, as its memory is only free with its last byte. The [module](super#files) has an
     /// example.
     ///
     /// # Examples

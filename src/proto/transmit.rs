@@ -5,6 +5,7 @@ use super::event::{Event, Lane};
 use super::link::Phase;
 use super::pacer;
 use super::plan::{Slices, Source};
+use super::schedule::Schedule;
 use crate::time::Time;
 use crate::wire::{Ack, Header, Kind, Ping, Signal, Start, TransferId};
 
@@ -219,6 +220,7 @@ impl Connection {
             Source::Ping => {
                 link.ping.outstanding = None;
                 link.ping.wanted = true;
+                self.own_budget.refund();
             }
             Source::Pong(token) => {
                 link.ping.answer.get_or_insert(token);
@@ -285,9 +287,7 @@ impl Connection {
     /// Plans the frame that goes next; `false` if there is none for now.
     fn plan_next(&mut self, now: Time) -> bool {
         let [may_chat, may_message] = Lane::ALL.map(|lane| self.may_plan(lane, now));
-        let Some(schedule) = self.link.as_ref().map(|link| link.plan.schedule()) else {
-            return false;
-        };
+        let schedule = self.schedule();
         let item_waits = may_chat || may_message;
         let may_control = !item_waits || schedule.has_room_for_control();
         if (may_control && self.plan_control(now)) || self.plan_restart() {
@@ -306,7 +306,11 @@ impl Connection {
     fn may_plan(&mut self, lane: Lane, now: Time) -> bool {
         let queue = self.send.get(lane);
         let len = queue.next_len(self.fragment_len());
-        if !queue.is_ready() || (lane == Lane::Control && !self.may_send(len)) {
+        if !queue.is_ready() {
+            return false;
+        }
+        let is_forced = lane == Lane::Chat || self.schedule().forces_control_lane();
+        if !is_forced && !self.may_send(len) {
             return false;
         }
         if queue.is_costly() && !self.own_budget.has_some(now) {
@@ -368,6 +372,10 @@ impl Connection {
         if !link.ping.wanted || link.ping.outstanding.is_some() {
             return false;
         }
+        if !self.own_budget.spend(now) {
+            self.is_out_of_budget = true;
+            return false;
+        }
         link.ping.wanted = false;
         link.ping.count = link.ping.count.wrapping_add(1);
         link.ping.outstanding = Some((link.ping.count, None));
@@ -408,7 +416,7 @@ impl Connection {
         // What may not go before it can go now.
         match (header.kind, TransferId::from_wire(header.id)) {
             (Kind::ACCEPT, Some(transfer)) => self.force_credit(transfer),
-            (Kind::OFFER, Some(transfer)) => self.queue_data(transfer),
+            (Kind::OFFER | Kind::FINISH, Some(transfer)) => self.queue_data(transfer),
             _ => {}
         }
         true
@@ -439,13 +447,14 @@ impl Connection {
         let limit = self.fragment_len();
         let framed = self.send.control.framed();
         let has_budget = self.own_budget.has_some(now);
-        if self.ring.is_empty() || !self.may_send(limit) {
+        let may_send = self.schedule().forces_bulk() || self.may_send(limit);
+        if self.ring.is_empty() || !may_send {
             return false;
         }
         for _ in 0..self.ring.len() {
             let Some(transfer) = self.ring.pop_front() else { break };
             let Some(t) = self.outgoing.get_mut(&transfer) else { continue };
-            let Some(len) = t.frame_len(limit, has_budget) else {
+            let Some(len) = t.frame_len(limit, has_budget, framed) else {
                 t.is_in_ring = false;
                 if t.is_ready() {
                     self.is_out_of_budget = true;
@@ -468,7 +477,7 @@ impl Connection {
             }
             let Some(link) = &mut self.link else { return false };
             let id = transfer.to_wire();
-            let is_small = t.is_costly(len);
+            let is_small = t.is_costly(len, framed);
             let payload = t.cut(len);
             t.planned = t.planned.saturating_add(1);
             if t.waits_for_peer() {
@@ -492,6 +501,11 @@ impl Connection {
             link.acknowledgement.hurry();
         }
         self.plan_ack(now);
+    }
+
+    /// What goes last, as far as it is planned.
+    fn schedule(&self) -> Schedule {
+        self.link.as_ref().map(|link| link.plan.schedule()).unwrap_or_default()
     }
 
     fn may_send(&self, len: usize) -> bool {

@@ -103,6 +103,13 @@ impl Incoming {
         })
     }
 
+    /// Whether the conversation has no stream at the moment, as
+    /// [`Session::is_detached`](super::Session::is_detached) says. [`poll_next`](Self::poll_next) is
+    /// woken when that begins.
+    pub fn is_detached(&self) -> bool {
+        self.handle.with(|state| state.connection.is_detached())
+    }
+
     /// Whether the sender has paused it.
     pub fn is_paused_by_peer(&self) -> bool {
         self.handle.with(|state| state.inbound.get(&self.key).is_some_and(|t| t.is_paused_by_peer))

@@ -40,6 +40,13 @@ impl State {
                 self.wake.extend(if lane == Lane::Chat { chat } else { control });
             }
             Event::Open(opening) => self.on_open(opening),
+            Event::Detached(reason) => {
+                // Whoever stores a file makes it ready to be gone on with.
+                for t in self.inbound.values_mut() {
+                    self.wake.extend(&mut t.waiters);
+                }
+                self.tell(Told::Event(Event::Detached(reason)));
+            }
             Event::Closed(reason) => self.on_closed(reason),
             Event::Offered { item, transfer, offer } => self.on_offered(item, transfer, offer),
             Event::BatchOffered { item, transfer, .. } if self.queue.is_abandoned => {

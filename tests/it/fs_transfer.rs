@@ -13,7 +13,7 @@ use duologue::testing::{SplitMix64, duplex};
 use duologue::time::{AsyncIoTimer, Timer};
 use duologue::wire::{CloseCode, TransferCode};
 use futures::executor::block_on;
-use futures::{Future, StreamExt, future};
+use futures::{Future, FutureExt, StreamExt, future};
 
 /// Runs two applications on the ends of an in-memory pipe until both are done.
 fn converse<A, B>(
@@ -24,8 +24,19 @@ where
     A: Future,
     B: Future,
 {
+    block_on(converse_async(client, server))
+}
+
+async fn converse_async<A, B>(
+    client: impl FnOnce(Session, Events) -> A,
+    server: impl FnOnce(Session, Events) -> B,
+) -> (A::Output, B::Output)
+where
+    A: Future,
+    B: Future,
+{
     let (near, far) = duplex(64 << 10);
-    block_on(async {
+    {
         let client = async {
             let timer = AsyncIoTimer::new();
             let stream = StreamParameters::new([1; 32]);
@@ -48,7 +59,7 @@ where
             future::join(driver, server(handle, events)).await.1
         };
         future::join(client, server).await
-    })
+    }
 }
 
 fn random(len: usize, seed: u64) -> Vec<u8> {
@@ -133,6 +144,90 @@ fn a_file_goes_on_where_an_earlier_conversation_was_lost() {
     );
     assert_eq!(ends, [None]);
     assert_eq!(sent.bytes, 24 << 20);
+    assert!(bytes < 10 << 20, "{bytes} bytes were sent, though most of it was there");
+    assert_eq!(fs::read(to.path().join("large.bin")).unwrap(), content);
+}
+
+/// The sender's program ends in the middle, which the receiver's does not wait out: a new one goes on
+/// from the part at once.
+#[test]
+fn a_file_goes_on_though_its_first_conversation_may_come_back() {
+    let (from, to) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let content = random(24 << 20, 11);
+    let path = from.path().join("large.bin");
+    fs::write(&path, &content).unwrap();
+    let inbox = Inbox::open(to.path()).unwrap();
+
+    let (near, far) = duplex(64 << 10);
+    let begun = block_on(async {
+        let timer = AsyncIoTimer::new();
+        let connection =
+            Connection::client(Config::default(), StreamParameters::new([1; 32]), timer.now());
+        let (handle, mut events, driver) = session(near, connection, timer);
+        let sender = async {
+            while !handle.is_open() {
+                events.next().await;
+            }
+            let enough = futures::channel::oneshot::channel();
+            let mut told = Some(enough.0);
+            let sending = send(&handle, &path, |progress| {
+                if progress.received > 20 << 20 {
+                    told.take().map(|told| told.send(()));
+                }
+            });
+            future::select(Box::pin(sending), enough.1).await;
+        };
+        let accepted =
+            accept(far, Config::default(), StreamParameters::new([2; 32]), AsyncIoTimer::new());
+        // The sender's side ends with all it has: its stream breaks.
+        let client = future::select(driver, Box::pin(sender)).map(drop);
+        let server = async {
+            let (_, mut events, driver) = accepted.await.unwrap();
+            let mut receiving = None;
+            let mut driver = Some(driver);
+            let detached = future::poll_fn(|cx| {
+                while let std::task::Poll::Ready(Some(event)) = events.poll_next_unpin(cx) {
+                    if let Event::Offer(offer) = event {
+                        receiving = Some(Box::pin(receive(offer, &inbox, Some(b"peer"), |_| ())));
+                    }
+                }
+                if let Some(receiving) = &mut receiving {
+                    assert!(receiving.as_mut().poll(cx).is_pending());
+                }
+                driver.as_mut().unwrap().poll_unpin(cx)
+            });
+            let detached = detached.await;
+            let receiving = receiving.unwrap();
+            (events, detached, receiving)
+        };
+        let ((), (events, detached, receiving)) = future::join(client, server).await;
+        assert!(matches!(detached, duologue::session::Outcome::Detached(_)), "{detached:?}");
+        (events, detached, receiving)
+    });
+    let (_events, _detached, mut receiving) = begun;
+
+    // Its part is let go of once it is saved.
+    let ((sent, bytes), ends) = block_on(async {
+        let second = async {
+            let ((sent, bytes), ends) = converse_async(
+                |session, _events| {
+                    let path = path.clone();
+                    async move {
+                        let sent = send(&session, &path, |_| ()).await.unwrap();
+                        (sent, session.statistics().sent.data.bytes)
+                    }
+                },
+                |_session, events| receive_all(inbox.clone(), events),
+            )
+            .await;
+            ((sent, bytes), ends)
+        };
+        match future::select(&mut receiving, Box::pin(second)).await {
+            future::Either::Left((first, _)) => panic!("{first:?}"),
+            future::Either::Right((second, _)) => second,
+        }
+    });
+    assert_eq!((sent.bytes, ends), (24 << 20, vec![None]));
     assert!(bytes < 10 << 20, "{bytes} bytes were sent, though most of it was there");
     assert_eq!(fs::read(to.path().join("large.bin")).unwrap(), content);
 }

@@ -13,7 +13,7 @@ use crate::state_conversation::frame_of;
 use crate::state_transfers::{accept, data, finish, offer, start};
 
 #[test]
-fn h01_a_length_beyond_the_limit_is_refused_on_the_header_alone() {
+fn h01_a01_a_length_beyond_the_limit_is_refused_on_the_header_alone() {
     for victim in ROLES {
         for kind in Kind::KNOWN.iter().copied().chain([0x80, 0xC0, 0x0F, 0x7F].map(Kind::new)) {
             let max = max_length(kind, &Limits::default());

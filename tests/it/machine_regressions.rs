@@ -354,6 +354,23 @@ fn what_is_released_between_two_streams_leaves_no_deadline_behind() {
 }
 
 #[test]
+fn what_is_released_between_two_streams_does_not_silence_later_credit() {
+    let mut pair = Pair::new(Config::builder(), Config::builder());
+    // The window reaches to the end: all that credit still tells is how much has come.
+    let transfer = pair.offer(&Offer::new("a").size(100_000));
+    pair.client.send_data(transfer, 0, vec![1; 1000].into()).unwrap();
+    while pair.exchange() {}
+    let now = pair.now;
+    pair.server.handle_eof(now);
+    pair.server.release(transfer, 1000, now);
+    pair.reattach();
+    pair.client.send_data(transfer, 1000, vec![1; 5000].into()).unwrap();
+    pair.settle();
+    let told = |event: &Event<'_>| matches!(event, Event::Progress { received: 6000, .. });
+    assert!(pair.told[0].iter().any(told), "{:?}", pair.told[0]);
+}
+
+#[test]
 fn a_source_that_was_slow_is_not_the_fault_of_the_peer() {
     let stall = Duration::from_secs(5);
     // Small frames, so that the window is used up before the pace holds any back.

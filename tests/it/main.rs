@@ -45,6 +45,7 @@ mod net_util;
 mod part_file;
 mod programs;
 mod programs_chat;
+mod programs_files;
 mod proto_acknowledge;
 mod proto_attach;
 mod proto_batches;

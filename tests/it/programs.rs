@@ -9,7 +9,7 @@ use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
 /// Far more than anything here takes; a test that hangs ends with it.
-const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// An example that `cargo test` has built beside this test.
 pub(crate) fn example(name: &str) -> Command {
@@ -104,13 +104,13 @@ fn receiver(folder: &Path, more: &[&str]) -> (Program, String) {
     (program, format!("127.0.0.1:{address}"))
 }
 
-fn run(name: &str, arguments: &[&str]) -> (Option<i32>, String, String) {
+pub(crate) fn run(name: &str, arguments: &[&str]) -> (Option<i32>, String, String) {
     let output = example(name).args(arguments).stdin(Stdio::null()).output().unwrap();
     let text = |bytes| String::from_utf8(bytes).unwrap();
     (output.status.code(), text(output.stdout), text(output.stderr))
 }
 
-fn names(folder: &Path) -> Vec<String> {
+pub(crate) fn names(folder: &Path) -> Vec<String> {
     let entries = fs::read_dir(folder).unwrap();
     let mut names: Vec<_> =
         entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
@@ -247,13 +247,21 @@ fn what_cannot_be_sent_is_one_clear_line_and_exit_code_1() {
 #[test]
 fn wrong_usage_is_exit_code_2_and_help_is_0() {
     for (program, arguments) in [
-        ("recv_file", &["--dir", ".", "127.0.0.1:0"][..]),
+        ("recv_file", &["--dir", ".", "--name", "x", "127.0.0.1:0"][..]),
+        ("recv_file", &["--dir", ".", "--accept", "some", "127.0.0.1:0"]),
+        ("recv_file", &["--dir", ".", "--max-size", "-1", "127.0.0.1:0"]),
+        ("recv_file", &["--dir", "."]),
+        ("recv_file", &["127.0.0.1:0"]),
+        ("recv_file", &["--legacy", "--dir", ".", "--accept", "all", "127.0.0.1:0"]),
         ("recv_file", &["--legacy", "127.0.0.1:0"]),
         ("recv_file", &["--legacy", "--dir", "."]),
         ("recv_file", &["--legacy", "--dir", ".", "--name", "../x", "127.0.0.1:0"]),
         ("recv_file", &["--legacy", "--dir", ".", "--bogus", "127.0.0.1:0"]),
         ("recv_file", &["--legacy", "--dir", ".", "http://localhost:80/"]),
-        ("send_file", &["127.0.0.1:1", "x"]),
+        ("send_file", &["127.0.0.1:1"]),
+        ("send_file", &[]),
+        ("send_file", &["--limit", "fast", "127.0.0.1:1", "x"]),
+        ("send_file", &["--legacy", "--identity", "x", "127.0.0.1:1", "x"]),
         ("send_file", &["--legacy", "127.0.0.1:1"]),
         ("send_file", &["--legacy"]),
         ("chat", &["--encoding", "utf-8", "--listen", "127.0.0.1:0"]),

@@ -4,9 +4,11 @@ use core::time::Duration;
 
 use bytes::Bytes;
 use duologue::proto::{Acceptance, Config, Event};
-use duologue::wire::{Chat, Offer};
+use duologue::wire::{Chat, Kind, Offer};
 
 use super::proto_duo::{Duo, said, tell};
+use super::raw_peer::{ROLES, RawPeer};
+use super::state_transfers::{accept, data, offer, start};
 
 /// Taken a few at a time, chat is acknowledged together; a quarter of what may be sent ahead at once.
 #[test]
@@ -44,6 +46,28 @@ fn a_quarter_of_the_bytes_of_a_lane_is_acknowledged_at_once() {
         assert_eq!(is_said, taken >= 128 * 1024, "{taken} bytes were taken");
     }
     assert!(taken >= 128 * 1024);
+}
+
+/// Less waits for 200 µs, which do not pass here.
+#[test]
+fn much_of_a_file_is_acknowledged_at_once() {
+    for victim in ROLES {
+        let mut peer = RawPeer::open(victim);
+        offer(&mut peer, 1, &Offer::new("file")).unwrap();
+        accept(&mut peer, 1);
+        start(&mut peer, 1, 0).unwrap();
+        peer.take_all();
+        peer.wait(Duration::from_millis(100));
+        data(&mut peer, 1, 16_384).unwrap();
+        peer.settle();
+        for round in 0..3 {
+            data(&mut peer, 1, 16_384).unwrap();
+            assert_eq!(peer.kinds().get(&Kind::ACK), None, "round {round}");
+            data(&mut peer, 1, 16_384).unwrap();
+            assert_eq!(peer.kinds().get(&Kind::ACK), Some(&1), "round {round}");
+            peer.stream.frames.clear();
+        }
+    }
 }
 
 /// Once the rate is known, a file goes on while the clock stands still, which only acknowledgements

@@ -3,7 +3,8 @@
 use duologue::proto::{Config, Event};
 use duologue::time::Time;
 use duologue::wire::{
-    Accept, Frame, Kind, Limits, Offer, Ping, Side, TransferCode, TransferId, Verdict,
+    Accept, Credit, Frame, Hello, Kind, Limits, Message, Offer, Ping, Side, TransferCode,
+    TransferId, Verdict,
 };
 
 use crate::hostile_flow::FAILED;
@@ -181,5 +182,71 @@ fn a_message_in_parts_earns_as_much_as_it_is_long_and_not_twice() {
             count += 1;
         }
         assert_eq!(count, 100 + 16);
+    }
+}
+
+#[test]
+fn the_ends_of_small_files_that_go_before_their_finish_are_paid_for() {
+    const FILES: usize = 80;
+    for victim in ROLES {
+        // It may send one item ahead, and may offer many files.
+        let limits = Limits { items: 1, undecided: FILES as u32, ..Limits::default() };
+        let mut peer = RawPeer::open_with(victim, Config::default(), limits);
+        let now = peer.now;
+        let credit = Credit { limit: 100_000, received: 0, durable: 0 };
+        let mut early = 0;
+        for _ in 0..15 {
+            let files: Vec<TransferId> = (0..FILES)
+                .map(|_| peer.victim().offer(&Offer::new("file"), now).unwrap())
+                .collect();
+            peer.converse();
+            for file in &files {
+                peer.send(file.to_wire(), Frame::Accept(Accept::default())).unwrap();
+                peer.send(file.to_wire(), Frame::Credit(credit)).unwrap();
+            }
+            settle(&mut peer);
+            // Until this is acknowledged no FINISH may leave.
+            let message =
+                Message { message_type: 1, is_reply: false, correlation: 0, body: [][..].into() };
+            peer.victim().send_message(&message).unwrap();
+            peer.drain();
+            for &file in &files {
+                peer.victim().send_data(file, 0, b"ten bytes."[..].into()).unwrap();
+                peer.victim().finish(file, None).unwrap();
+            }
+            peer.drain();
+            assert_eq!(peer.frames_of(Kind::FINISH).len(), 0);
+            early += peer.frames_of(Kind::DATA).len();
+            peer.converse();
+            // The rest went with it.
+            assert_eq!(peer.frames_of(Kind::DATA).len(), FILES);
+            assert_eq!(peer.frames_of(Kind::FINISH).len(), FILES);
+            for file in &files {
+                let verdict = Verdict { code: TransferCode::STORED, total: 10, text: "".into() };
+                peer.send(file.to_wire(), Frame::Verdict(verdict)).unwrap();
+            }
+            settle(&mut peer);
+        }
+        // Half of the budget, and what OFFER and FINISH earn.
+        assert!((500..550).contains(&early), "{early}");
+    }
+}
+
+#[test]
+fn a_conversation_that_begins_anew_has_a_budget_of_its_own() {
+    // The server has lost it: it counts from the start, and may spend as much once more.
+    let mut peer = RawPeer::open(Side::Client);
+    let ping = Frame::Ping(Ping { token: [1; 8] });
+    for _ in 0..2 {
+        for _ in 0..1000 {
+            peer.send(0, ping.clone()).unwrap();
+        }
+        peer.cut();
+        peer.begin_attach();
+        let hello = Hello { attach: 0, ..peer.hello() };
+        peer.greet_with(&hello).unwrap();
+        peer.accept_victim();
+        peer.victim_accepts();
+        assert!(peer.victim().is_open() && !peer.victim().is_detached());
     }
 }

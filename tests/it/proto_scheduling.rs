@@ -189,6 +189,31 @@ fn bulk_gets_one_frame_for_each_256_kib_of_messages() {
 }
 
 #[test]
+fn chat_without_end_holds_back_neither_files_nor_their_verdicts() {
+    let link = LinkOptions { latency: millis(20), ..narrow() };
+    let mut pair = open_with(Config::default(), Config::default(), link);
+    let text = "x".repeat(1000);
+    let flood = |pair: &mut Pair, rounds| {
+        for _ in 0..rounds {
+            let now = pair.now();
+            for side in [Side::Client, Side::Server] {
+                while pair.end(side).say(now, &text).is_ok() {}
+            }
+            pair.run_for(millis(10));
+        }
+    };
+    flood(&mut pair, 100);
+    let now = pair.now();
+    let id = pair.client.offer(now, 1, 10_000, true).unwrap();
+    // As long as 3 MB take here: a frame of the file for each 256 KiB, and as many of the other lane.
+    flood(&mut pair, 300);
+    let received = pair.server().incoming.get(&id).map(|file| file.received);
+    assert!(received.is_some_and(|len| len == 10_000), "{received:?}");
+    assert!(pair.client.outgoing[&id].verdict.is_some());
+    assert!(pair.server().chats.len() > 3000, "{}", pair.server().chats.len());
+}
+
+#[test]
 fn at_most_a_kib_of_control_goes_before_a_line_of_chat() {
     let mut pair = open();
     pair.server_mut().behaviour.releases = false;

@@ -2,7 +2,7 @@ use core::future::{Future, poll_fn};
 use core::pin::pin;
 use core::task::Poll;
 use std::borrow::ToOwned;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::string::String;
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use futures::stream::FuturesUnordered;
 
 use super::error::SendError;
 use super::send::{Reading, Sent, proposed_name, send_from};
-use crate::fs::{Entry, Tree, TreeOptions};
+use crate::fs::{Entry, LeftOut, Tree, TreeOptions};
 use crate::session::{Outgoing, Session, TransferError, Verdict};
 
 /// Members that are sent at a time: enough to hide the way there and back, and few enough to keep
@@ -48,13 +48,20 @@ pub enum TreeEvent {
         /// Why.
         error: SendError,
     },
+    /// It was found in the folder, and is not sent.
+    LeftOut {
+        /// Where it is in the folder that is sent.
+        path: PathBuf,
+        /// Why.
+        reason: LeftOut,
+    },
 }
 
 /// Offers a folder with all that is in it as a batch, sends it, and waits for the verdict. `observe`
 /// is told what became of each file.
 ///
 /// Links and what is neither file nor folder are left out, as are hidden files unless the options
-/// say otherwise: see [`Tree::left_out`].
+/// say otherwise: `observe` is told of them first.
 ///
 /// # Errors
 ///
@@ -73,6 +80,9 @@ pub async fn send_tree(
     let folder = folder.as_ref().to_owned();
     let name = proposed_name(&folder);
     let tree = Arc::new(blocking::unblock(move || Tree::walk(folder, options)).await?);
+    for (path, reason) in tree.left_out() {
+        observe(TreeEvent::LeftOut { path: path.clone(), reason: *reason });
+    }
     let mut batch = session.offer_batch(&tree.batch(name)).await?;
     batch.accepted().await?;
     let mut running = FuturesUnordered::new();

@@ -38,6 +38,7 @@ enum Done {
 
 struct Work {
     target: Target,
+    reattaches: bool,
     restarts: bool,
     chunks: Vec<Bytes>,
     finish: Option<Finish>,
@@ -62,6 +63,9 @@ impl Work {
                 }
             }
         };
+        if self.reattaches {
+            receiver.reattach()?;
+        }
         if self.restarts {
             receiver.restart()?;
         }
@@ -85,6 +89,8 @@ pub(super) struct Writing {
     gathered_len: usize,
     position: u64,
     restarts: bool,
+    /// The conversation has no stream: the same offer may take the part over.
+    is_detached: bool,
     /// All bytes have come; what the sender said, if it is no directory.
     has_ended: bool,
     is_directory: bool,
@@ -104,6 +110,7 @@ impl Writing {
             gathered_len: 0,
             position,
             restarts: false,
+            is_detached: false,
             has_ended: is_directory,
             is_directory,
         }
@@ -143,10 +150,38 @@ impl Writing {
                 self.start_work();
                 continue;
             }
-            return match lost {
-                Some(error) => Poll::Ready(Err(error.into())),
-                None => Poll::Pending,
-            };
+            match lost {
+                Some(error) => return Poll::Ready(Err(error.into())),
+                None if self.start_detaching() => {}
+                None => return Poll::Pending,
+            }
+        }
+    }
+
+    /// Lets go of the part when the stream has broken: its sender may come back with another
+    /// conversation.
+    fn start_detaching(&mut self) -> bool {
+        if self.is_detached || !self.incoming.is_detached() {
+            return false;
+        }
+        match self.target.take() {
+            Some(Target::File(mut receiver)) => {
+                self.is_detached = true;
+                receiver.let_go();
+                let save = move || match receiver.checkpoint() {
+                    Ok(()) => {
+                        let durable = receiver.durable();
+                        Done::Going(Target::File(receiver), durable)
+                    }
+                    Err(error) => Done::Failed(error),
+                };
+                self.work = Some(blocking::unblock(save).boxed());
+                true
+            }
+            other => {
+                self.target = other;
+                false
+            }
         }
     }
 
@@ -178,6 +213,7 @@ impl Writing {
         let finish = self.incoming.finish().filter(|_| self.has_ended && !self.is_directory);
         let work = Work {
             target,
+            reattaches: core::mem::take(&mut self.is_detached),
             restarts: core::mem::take(&mut self.restarts),
             chunks: core::mem::take(&mut self.gathered),
             finish,
