@@ -420,3 +420,32 @@ fn a_cancel_that_is_never_answered_ends_as_unknown_and_frees_its_place() {
         assert!(peer.victim().is_open());
     }
 }
+
+/// What was given up while nobody had decided on it counts as undecided until the late answer.
+#[test]
+fn a_late_accept_of_what_was_given_up_makes_room_for_an_undecided_offer() {
+    for victim in ROLES {
+        let limits = Limits { transfers: 8, undecided: 1, ..Limits::default() };
+        let mut peer = RawPeer::open_with(victim, Config::default(), limits);
+        let now = peer.now;
+        let id = peer.victim().offer(&Offer::new("a"), now).unwrap();
+        peer.converse();
+        peer.victim().cancel(id, TransferCode::CANCELLED, "").unwrap();
+        peer.converse();
+        for _ in 0..13 {
+            peer.wait(Duration::from_secs(10));
+            peer.send(0, Frame::Ping(duologue::wire::Ping { token: [1; 8] })).unwrap();
+            peer.converse();
+        }
+        assert!(peer.events.contains(&Event::Abandoned { transfer: id }));
+        let now = peer.now;
+        assert_eq!(peer.victim().offer(&Offer::new("b"), now), Err(ActionError::PeerLimit));
+        let accept = duologue::wire::Accept { offset: 0, prefix: None };
+        peer.send(id.to_wire(), Frame::Accept(accept)).unwrap();
+        peer.converse();
+        let now = peer.now;
+        peer.victim().offer(&Offer::new("b"), now).unwrap();
+        peer.converse();
+        assert_eq!(peer.victim().offer(&Offer::new("c"), now), Err(ActionError::PeerLimit));
+    }
+}
