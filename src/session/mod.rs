@@ -219,6 +219,16 @@ pub use session::{Session, session};
 /// It is [`Config::worst_case_memory`](crate::proto::Config::worst_case_memory), and what the driver
 /// adds: read buffers that file data is a slice of, with all of their memory (at most another
 /// receive window), one buffer each to read and to gather writes in, and spare ones.
+///
+/// # Examples
+///
+/// ```
+/// use duologue::proto::Config;
+/// use duologue::session::worst_case_memory;
+///
+/// let config = Config::default();
+/// assert_eq!(worst_case_memory(&config) - config.worst_case_memory(), 5_570_560);
+/// ```
 pub fn worst_case_memory(config: &crate::proto::Config) -> usize {
     config
         .worst_case_memory()
