@@ -134,18 +134,18 @@ impl Writer {
         if !self.needs_flush {
             return Ok(());
         }
-        match Pin::new(io).poll_flush(cx) {
-            Poll::Ready(Ok(())) => {
-                self.needs_flush = false;
-                Ok(())
-            }
-            Poll::Ready(Err(error)) if error.kind() == ErrorKind::Interrupted => {
-                cx.waker().wake_by_ref();
-                Ok(())
-            }
-            Poll::Ready(Err(error)) => Err(error.into()),
-            Poll::Pending => Ok(()),
+        for _ in 0..TransportError::MAX_INTERRUPTIONS {
+            return match Pin::new(&mut *io).poll_flush(cx) {
+                Poll::Ready(Ok(())) => {
+                    self.needs_flush = false;
+                    Ok(())
+                }
+                Poll::Ready(Err(error)) if error.kind() == ErrorKind::Interrupted => continue,
+                Poll::Ready(Err(error)) => Err(error.into()),
+                Poll::Pending => Ok(()),
+            };
         }
+        Err(TransportError::Interrupted)
     }
 
     /// Gives the memory back.
