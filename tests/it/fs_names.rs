@@ -14,7 +14,7 @@ fn refused(name: &str) -> NameError {
 }
 
 #[test]
-fn h25_names_that_lead_elsewhere() {
+fn a15_h25_names_that_lead_elsewhere() {
     for (name, expected) in [
         ("", NameError::Empty),
         (".", NameError::Dots),
@@ -41,7 +41,7 @@ fn h25_names_that_lead_elsewhere() {
 }
 
 #[test]
-fn h25_paths_that_lead_elsewhere() {
+fn a15_h25_paths_that_lead_elsewhere() {
     for (path, expected) in [
         ("", NameError::Empty),
         ("/etc/x", NameError::Empty),
@@ -64,7 +64,7 @@ fn h25_paths_that_lead_elsewhere() {
 }
 
 #[test]
-fn h26_names_of_devices_and_streams() {
+fn a15_h26_names_of_devices_and_streams() {
     for device in [
         "CON",
         "con",

@@ -16,7 +16,7 @@ use futures::executor::block_on;
 use futures::{Future, FutureExt, StreamExt, future};
 
 /// Runs two applications on the ends of an in-memory pipe until both are done.
-fn converse<A, B>(
+pub(crate) fn converse<A, B>(
     client: impl FnOnce(Session, Events) -> A,
     server: impl FnOnce(Session, Events) -> B,
 ) -> (A::Output, B::Output)
@@ -67,13 +67,13 @@ fn is_busy(error: &SendError) -> bool {
     verdict.code() == TransferCode::BUSY
 }
 
-fn random(len: usize, seed: u64) -> Vec<u8> {
+pub(crate) fn random(len: usize, seed: u64) -> Vec<u8> {
     let mut random = SplitMix64::new(seed);
     (0..len.div_ceil(8)).flat_map(|_| random.next_u64().to_le_bytes()).take(len).collect()
 }
 
 /// Receives whatever is offered, until the conversation ends.
-async fn receive_all(inbox: Inbox, mut events: Events) -> Vec<Option<TransferCode>> {
+pub(crate) async fn receive_all(inbox: Inbox, mut events: Events) -> Vec<Option<TransferCode>> {
     let mut ends = Vec::new();
     while let Some(event) = events.next().await {
         if let Event::Offer(offer) = event {
@@ -282,7 +282,7 @@ fn write_tree(folder: &Path) -> usize {
     200 + 8
 }
 
-fn compare(left: &Path, right: &Path) {
+pub(crate) fn compare(left: &Path, right: &Path) {
     let mut entries: Vec<_> = fs::read_dir(left).unwrap().map(|entry| entry.unwrap()).collect();
     entries.sort_by_key(fs::DirEntry::file_name);
     assert_eq!(entries.len(), fs::read_dir(right).unwrap().count());

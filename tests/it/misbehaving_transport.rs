@@ -31,7 +31,7 @@ fn write(faults: impl IntoIterator<Item = Fault>) -> (Result<usize, WriteError>,
 }
 
 #[test]
-fn more_bytes_than_asked_for_are_an_error_and_not_a_panic() {
+fn t4_h19_more_bytes_than_asked_for_are_an_error_and_not_a_panic() {
     let error = TransportError::Overrun { claimed: 5, offered: 4 };
     assert_eq!(error.to_string(), "the stream claims to have moved 5 of 4 bytes");
     let (outcome, filled, _) = read([Fault::Split(1), Fault::Overrun]);
@@ -44,7 +44,7 @@ fn more_bytes_than_asked_for_are_an_error_and_not_a_panic() {
 }
 
 #[test]
-fn interruptions_are_retried_but_not_for_ever() {
+fn t3_interruptions_are_retried_but_not_for_ever() {
     let interrupted = || Fault::Fail(ErrorKind::Interrupted);
     let some = || (0..15).map(|_| interrupted());
     // Fifteen in a row, twice, with a byte between: retried.

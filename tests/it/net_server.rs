@@ -74,7 +74,7 @@ fn the_same_server_runs_on_every_executor() {
 }
 
 #[test]
-fn a_client_that_never_reads_keeps_nobody_waiting() {
+fn h40_a_client_that_never_reads_keeps_nobody_waiting() {
     // B13: in the chapter one client in a dialog keeps all others waiting.
     let executor = smol::LocalExecutor::new(); // one thread for everything
     run(executor.run(async {

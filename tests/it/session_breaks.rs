@@ -206,14 +206,14 @@ async fn talk_over_cuts(world: &World, seed: u64, seekable: bool) {
 }
 
 #[test]
-fn over_twenty_cuts_messages_come_once_in_order_and_a_file_whole() {
+fn t5_over_twenty_cuts_messages_come_once_in_order_and_a_file_whole() {
     for seed in 0..4 {
         World::run(async |world| talk_over_cuts(world, seed, false).await);
     }
 }
 
 #[test]
-fn a_seekable_file_is_rewound_after_a_cut() {
+fn t5_a_seekable_file_is_rewound_after_a_cut() {
     for seed in 10..14 {
         World::run(async |world| talk_over_cuts(world, seed, true).await);
     }

@@ -205,7 +205,7 @@ fn two_streams_of_one_client_in_a_row_leave_nobody_waiting() {
 }
 
 #[test]
-fn silence_and_noise_do_not_become_conversations() {
+fn h40_silence_and_noise_do_not_become_conversations() {
     World::run(async |world| {
         let config = Config::builder().handshake_timeout(Duration::from_secs(7)).build().unwrap();
         let (network, listener) = Network::new(world);

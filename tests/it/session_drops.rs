@@ -241,7 +241,7 @@ async fn receive_all(victim: Victim, batch: BatchOffer) {
 }
 
 #[test]
-fn whatever_waits_can_be_dropped_and_asked_again() {
+fn t11_h45_whatever_waits_can_be_dropped_and_asked_again() {
     for &name in DROPPED {
         for polls in 1..=POLLS {
             World::run(async |world| {
@@ -271,7 +271,7 @@ async fn everybody_learns(session: Session, mut events: Events) {
 }
 
 #[test]
-fn a_driver_dropped_at_any_poll_aborts() {
+fn t11_a_driver_dropped_at_any_poll_aborts() {
     for polls in 1..60 {
         World::run(async |world| {
             let (near, far) = duplex(300);
@@ -314,7 +314,7 @@ fn a_driver_dropped_at_any_poll_aborts() {
 }
 
 #[test]
-fn a_detached_conversation_dropped_at_any_poll_is_aborted() {
+fn t11_a_detached_conversation_dropped_at_any_poll_is_aborted() {
     for polls in 1..4 {
         World::run(async |world| {
             let (network, listener) = Network::new(world);
@@ -334,7 +334,7 @@ fn a_detached_conversation_dropped_at_any_poll_is_aborted() {
 }
 
 #[test]
-fn hosted_and_reconnecting_drivers_dropped_at_any_poll_abort() {
+fn t11_hosted_and_reconnecting_drivers_dropped_at_any_poll_abort() {
     for polls in 1..40 {
         for drops_host in [false, true] {
             World::run(async |world| {
@@ -382,7 +382,7 @@ fn cut_soon(world: &World, network: &Network) {
 }
 
 #[test]
-fn accepting_dropped_at_any_poll_touches_no_conversation() {
+fn t11_accepting_dropped_at_any_poll_touches_no_conversation() {
     for polls in 1..8 {
         for resumes in [false, true] {
             World::run(async |world| {
@@ -457,7 +457,7 @@ fn the_server_side_of_a_handshake_dropped_at_any_poll_drops_its_stream() {
 }
 
 #[test]
-fn reconnecting_by_itself_survives_that_waits_are_dropped() {
+fn t11_h45_reconnecting_by_itself_survives_that_waits_are_dropped() {
     // The waits of the handles, while the streams come and go.
     for polls in 1..=POLLS {
         World::run(async |world| {

@@ -25,6 +25,8 @@ pub(crate) struct Cuttable {
     tape: Option<Rc<RefCell<Vec<u8>>>>,
     /// Whether only this end hears of it when the stream is cut: the other one stays silent.
     silent: Option<Rc<RefCell<Vec<Duplex>>>>,
+    /// Bytes that this end still reads before the stream is cut, and what to cut then.
+    budget: Option<(Rc<Cell<u64>>, [Rc<Cell<bool>>; 2])>,
 }
 
 impl Cuttable {
@@ -56,7 +58,22 @@ impl futures::AsyncRead for Cuttable {
         cx: &mut std::task::Context<'_>,
         buffer: &mut [u8],
     ) -> Poll<std::io::Result<usize>> {
-        self.poll(cx, |inner, cx| inner.poll_read(cx, buffer))
+        let Some((left, _)) = &self.budget else {
+            return self.poll(cx, |inner, cx| inner.poll_read(cx, buffer));
+        };
+        let left = Rc::clone(left);
+        let most = buffer.len().min(usize::try_from(left.get()).unwrap_or(usize::MAX).max(1));
+        let read = self.poll(cx, |inner, cx| inner.poll_read(cx, &mut buffer[..most]));
+        if let Poll::Ready(Ok(len)) = read {
+            left.set(left.get().saturating_sub(len as u64));
+            if left.get() == 0 {
+                if let Some((_, cuts)) = self.budget.take() {
+                    cuts.iter().for_each(|cut| cut.set(true));
+                    self.wakers.borrow_mut().drain(..).for_each(std::task::Waker::wake);
+                }
+            }
+        }
+        read
     }
 }
 
@@ -103,6 +120,10 @@ pub(crate) struct Network {
     tape: Rc<RefCell<Vec<u8>>>,
     /// Ends of clients that are gone without a word.
     silent: Rc<RefCell<Vec<Duplex>>>,
+    /// The next stream is cut once an end has read so much: `true` for the listener's.
+    pub(crate) cut_next_after: Rc<Cell<Option<(bool, u64)>>>,
+    /// What is left of that.
+    pub(crate) left: Rc<Cell<u64>>,
 }
 
 struct Link {
@@ -124,6 +145,8 @@ impl Network {
             is_recording: Rc::default(),
             tape: Rc::default(),
             silent: Rc::default(),
+            cut_next_after: Rc::default(),
+            left: Rc::default(),
         };
         (network, listener)
     }
@@ -142,8 +165,15 @@ impl Network {
             is_cut: Rc::clone(is_cut),
             tape: None,
             silent: None,
+            budget: None,
         };
-        let (mut near, far) = (end(near, &is_cut_here), end(far, &is_cut));
+        let (mut near, mut far) = (end(near, &is_cut_here), end(far, &is_cut));
+        if let Some((is_far, bytes)) = self.cut_next_after.take() {
+            self.left.set(bytes);
+            let cuts = [Rc::clone(&is_cut), Rc::clone(&is_cut_here)];
+            let side = if is_far { &mut far } else { &mut near };
+            side.budget = Some((Rc::clone(&self.left), cuts));
+        }
         near.tape = self.is_recording.get().then(|| Rc::clone(&self.tape));
         near.silent = Some(Rc::clone(&self.silent));
         self.links.borrow_mut().push(Link { is_cut, is_cut_here, wakers });

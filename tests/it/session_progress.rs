@@ -63,7 +63,7 @@ fn sixty_four_mebibytes_each_way() {
 }
 
 #[test]
-fn a_file_that_nobody_reads_holds_up_nothing_else() {
+fn s8_a_file_that_nobody_reads_holds_up_nothing_else() {
     World::run(async |world| {
         let (mut near, mut far) = world.connect().await;
         let (mut stuck, stuck_in) = world.transfer(&mut near, &mut far, Offer::new("stuck")).await;
@@ -73,6 +73,12 @@ fn a_file_that_nobody_reads_holds_up_nothing_else() {
             while stuck.send(chunk.clone()).await.is_ok() {}
         });
         world.sleep(Duration::from_secs(1)).await;
+        // Credit has stopped: what came is within the window, and no more comes.
+        let came = far.session.statistics().received.data.bytes;
+        let window = Config::default().receive_window() as u64;
+        assert!(came > 0 && came <= window + (16 << 10), "{came} bytes with nobody to read them");
+        world.sleep(Duration::from_secs(10)).await;
+        assert_eq!(far.session.statistics().received.data.bytes, came);
         let (slow, mut slow_in) = world.transfer(&mut near, &mut far, Offer::new("slow")).await;
         let slow_sink = {
             let world = world.clone();
@@ -163,14 +169,14 @@ fn a_stream_that_takes_the_first_slice_alone_is_noticed_once() {
 }
 
 #[test]
-fn whatever_a_stream_may_do_everything_gets_through() {
+fn t1_t2_t3_whatever_a_stream_may_do_everything_gets_through() {
     talk_over(Defect::SingleBytes, 30_000);
     talk_over(Defect::EveryOtherPoll, 300_000);
     talk_over(Defect::Interrupted, 300_000);
 }
 
 #[test]
-fn a_stream_that_lies_is_broken() {
+fn t4_h19_a_stream_that_lies_is_broken() {
     for (defect, is_right) in [
         (
             Defect::Overrun(30),
@@ -196,7 +202,7 @@ fn a_stream_that_lies_is_broken() {
 }
 
 #[test]
-fn a_stream_that_lies_in_the_handshake_is_refused() {
+fn t4_h19_a_stream_that_lies_in_the_handshake_is_refused() {
     for defect in [Defect::Overrun(0), Defect::WriteZero(0), Defect::Interrupted] {
         World::run(async |world| {
             let (near, far) = duplex(10_000);
@@ -213,7 +219,7 @@ fn a_stream_that_lies_in_the_handshake_is_refused() {
 }
 
 #[test]
-fn a_driver_with_nothing_to_do_sleeps() {
+fn t2_a_driver_with_nothing_to_do_sleeps() {
     World::run(async |world| {
         let (near, far) = duplex(64 << 10);
         let (session, mut events, driver) = world.client(near, Config::default());

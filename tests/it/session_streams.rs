@@ -85,6 +85,10 @@ pub(crate) enum Defect {
     Overrun(usize),
     /// After so many writes it takes nothing.
     WriteZero(usize),
+    /// After so many calls each way every call fails.
+    Fails(usize, io::ErrorKind),
+    /// Nothing but flushing is interrupted, for ever.
+    FlushInterrupted,
 }
 
 /// A stream with a defect.
@@ -112,6 +116,7 @@ impl<S> Wrong<S> {
             Defect::Interrupted if call % 2 == 0 => {
                 Some(Poll::Ready(Err(io::ErrorKind::Interrupted.into())))
             }
+            Defect::Fails(calls, kind) if call > calls => Some(Poll::Ready(Err(kind.into()))),
             _ => None,
         }
     }
@@ -175,6 +180,9 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Wrong<S> {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.defect == Defect::FlushInterrupted {
+            return Poll::Ready(Err(io::ErrorKind::Interrupted.into()));
+        }
         Pin::new(&mut self.inner).poll_flush(cx)
     }
 

@@ -194,7 +194,7 @@ fn a_part_of_another_file_is_void_and_all_of_it_comes() {
 }
 
 #[test]
-fn each_side_can_pause_and_the_other_knows() {
+fn h38_each_side_can_pause_and_the_other_knows() {
     World::run(async |world| {
         let (mut near, mut far) = world.connect().await;
         let offer = Offer::new("x").size(30);
@@ -223,7 +223,7 @@ fn each_side_can_pause_and_the_other_knows() {
 }
 
 #[test]
-fn a_cancel_is_a_request_that_the_receiver_answers() {
+fn h38_a_cancel_is_a_request_that_the_receiver_answers() {
     World::run(async |world| {
         let (mut near, mut far) = world.connect().await;
         let offer = Offer::new("x").size(30);
@@ -249,7 +249,7 @@ fn a_cancel_is_a_request_that_the_receiver_answers() {
 }
 
 #[test]
-fn a_file_that_was_stored_before_the_cancel_came_is_stored() {
+fn h38_a_file_that_was_stored_before_the_cancel_came_is_stored() {
     World::run(async |world| {
         let (mut near, mut far) = world.connect().await;
         let (mut outgoing, mut incoming) =
