@@ -17,7 +17,7 @@ use futures::StreamExt;
 
 use super::fs_transfer::{compare, converse, random};
 
-const LEN: usize = 1_500_000;
+const LEN: usize = 700_000;
 const PEER: Option<&[u8]> = Some(b"peer");
 /// Most polls after which a future is dropped; most end before.
 const POLLS: usize = 60;

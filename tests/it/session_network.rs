@@ -26,8 +26,11 @@ pub(crate) struct Cuttable {
     /// Whether only this end hears of it when the stream is cut: the other one stays silent.
     silent: Option<Rc<RefCell<Vec<Duplex>>>>,
     /// Bytes that this end still reads before the stream is cut, and what to cut then.
-    budget: Option<(Rc<Cell<u64>>, [Rc<Cell<bool>>; 2])>,
+    budget: Option<Budget>,
 }
+
+/// Bytes that are left, and what is set once there are none.
+type Budget = (Rc<Cell<u64>>, [Rc<Cell<bool>>; 2]);
 
 impl Cuttable {
     fn poll<T>(

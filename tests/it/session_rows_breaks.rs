@@ -141,8 +141,8 @@ fn t5_cut_behind_any_byte_that_the_client_reads() {
 fn cut_everywhere(is_far: bool) {
     let all = places(is_far);
     assert!(all > LEN as u64 + 300, "{all}");
-    // Each byte of the handshake and of the first messages, and then each seventh.
-    for bytes in (1..700).chain((700..all).step_by(7)) {
+    // Each byte of the handshake and of the first messages, and then each seventeenth.
+    for bytes in (1..600).chain((600..all).step_by(17)) {
         cut_after(is_far, bytes, bytes % 2 == 0);
     }
 }
