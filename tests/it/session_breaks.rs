@@ -198,6 +198,13 @@ async fn talk_over_cuts(world: &World, seed: u64, seekable: bool) {
     join(sending, receiving).await;
     cutting.await.unwrap();
     assert!(session.statistics().streams > 5);
+    // For each cut what was in the pipe, and a frame.
+    let (cuts, again) =
+        (session.statistics().streams - 1, session.statistics().retransmitted_bytes);
+    assert!(
+        again <= cuts * (10_000 + 16_392),
+        "{again} bytes again after {cuts} cuts, seed {seed}"
+    );
     session.close(CloseCode::DONE, "").unwrap();
     drop((session, events));
     driver.await.unwrap();

@@ -82,10 +82,12 @@ fn cut_after(is_far: bool, bytes: u64, seekable: bool) -> u64 {
             assert!(session.closed().await.to_string().len() > 5);
             driver.await.unwrap();
             assert!(world.clock.now().as_micros() < 1_000_000, "at {bytes}");
+            assert!(bytes < 500, "at {bytes}");
             return 0;
         }
         let Some(Ok(Some(mut hosted))) = arrivals.next().await else {
             // The listener's side was never open, so this is a new conversation to it.
+            assert!(bytes < 500, "at {bytes}");
             return 0;
         };
         let speaking = async {
