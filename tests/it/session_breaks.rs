@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use duologue::proto::{CloseReason, Config, DetachReason, Opening, Receipt as Fate};
-use duologue::session::{Backoff, Conversations, Event, Outcome, TransferError};
+use duologue::session::{Backoff, Conversations, Event, Outcome, Session, TransferError};
 use duologue::testing::{SplitMix64, duplex};
 use duologue::wire::{Chat, CloseCode, Message, Offer};
 use futures::StreamExt;
@@ -125,6 +125,16 @@ fn an_attempt_that_takes_no_bytes_is_given_up_in_time() {
     });
 }
 
+/// For each cut what was in the pipe, and a frame.
+fn assert_little_again(session: &Session, seed: u64) {
+    let statistics = session.statistics();
+    let (cuts, again) = (statistics.streams - 1, statistics.retransmitted_bytes);
+    assert!(
+        again <= cuts * (10_000 + 16_392),
+        "{again} bytes again after {cuts} cuts, seed {seed}"
+    );
+}
+
 /// What goes both ways while the network is cut again and again.
 async fn talk_over_cuts(world: &World, seed: u64, seekable: bool) {
     let (network, listener) = Network::new(world);
@@ -198,13 +208,7 @@ async fn talk_over_cuts(world: &World, seed: u64, seekable: bool) {
     join(sending, receiving).await;
     cutting.await.unwrap();
     assert!(session.statistics().streams > 5);
-    // For each cut what was in the pipe, and a frame.
-    let (cuts, again) =
-        (session.statistics().streams - 1, session.statistics().retransmitted_bytes);
-    assert!(
-        again <= cuts * (10_000 + 16_392),
-        "{again} bytes again after {cuts} cuts, seed {seed}"
-    );
+    assert_little_again(&session, seed);
     session.close(CloseCode::DONE, "").unwrap();
     drop((session, events));
     driver.await.unwrap();
