@@ -55,7 +55,6 @@ pub struct BatchReceiver {
 
 /// A member of a batch.
 #[derive(Debug)]
-#[allow(clippy::exhaustive_enums, reason = "the protocol has no third kind")]
 pub enum Member {
     /// A file, to be received.
     File(Receiver),

@@ -143,7 +143,6 @@ pub trait StoreFile: fmt::Debug + Send {
 
 /// What a name stands for.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[allow(clippy::exhaustive_structs, reason = "other kinds of disks make it")]
 pub struct Status {
     /// What it is.
     pub kind: StatusKind,
@@ -159,7 +158,6 @@ pub struct Status {
 
 /// What there is in a folder.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[allow(clippy::exhaustive_enums, reason = "other kinds of disks make it")]
 pub enum StatusKind {
     /// A regular file.
     File,

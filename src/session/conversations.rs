@@ -131,14 +131,16 @@ impl<IO> Conversations<IO> {
     }
 
     /// How many conversations there may be at a time, attached or waiting for their client to come
-    /// back: by default 128. They are forgotten.
+    /// back: by default 128. For one that was just made: what comes of it begins empty, and shares
+    /// nothing with clones made before.
     #[must_use]
     pub fn max_conversations(self, most: usize) -> Self {
         let config = self.inner.config.clone();
         Self { inner: Arc::new(Inner { config, most, table: Mutex::default() }) }
     }
 
-    /// As many conversations as fit into so many bytes, at worst.
+    /// As many conversations as fit into so many bytes, at worst; as
+    /// [`max_conversations`](Self::max_conversations) otherwise.
     #[must_use]
     pub fn max_memory(self, bytes: usize) -> Self {
         let each = super::worst_case_memory(&self.inner.config).max(1);
