@@ -9,7 +9,6 @@ mod legacy_chat;
 mod support;
 
 use std::collections::BTreeMap;
-use std::io::BufRead;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -25,8 +24,8 @@ use duologue::wire::{Chat, CloseCode, TransferCode};
 use futures::channel::mpsc;
 use futures::future::{BoxFuture, Either, select};
 use futures::stream::FuturesUnordered;
-use futures::{FutureExt, SinkExt, StreamExt};
-use support::programs::{Failure, Mode, Usage, printable, random, say, start, tell};
+use futures::{FutureExt, StreamExt};
+use support::programs::{Failure, Mode, Usage, input_lines, printable, random, say, start, tell};
 
 const USAGE: &str = "\
 usage: chat [--dir DIR] --listen ADDR:PORT
@@ -119,19 +118,8 @@ struct Lines {
 }
 
 impl Lines {
-    /// Reads on a thread of its own, as that can only block.
     fn new() -> Self {
-        let (mut sender, incoming) = mpsc::channel(0);
-        std::thread::spawn(move || {
-            for line in std::io::stdin().lock().split(b'\n') {
-                let Ok(line) = line else { return };
-                let line = String::from_utf8_lossy(line.strip_suffix(b"\r").unwrap_or(&line));
-                if !line.is_empty() && smol::block_on(sender.send(line.into_owned())).is_err() {
-                    return;
-                }
-            }
-        });
-        Self { incoming, next: None }
+        Self { incoming: input_lines(), next: None }
     }
 
     /// The next line, once anybody can hear it; `None` at the end.

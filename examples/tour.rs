@@ -125,7 +125,7 @@ async fn tour(folder: &Path) -> Result<(), Failure> {
     cutting.await;
     println!("2. What became of it");
     report(&minutes, &handle)?;
-    compare(&ada, &bob, &sent)?;
+    compare(&ada, &bob, &sent).await?;
 
     println!("3. As fast as it goes");
     full_speed(&handle, &ada).await?;
@@ -257,7 +257,7 @@ fn report(minutes: &Mutex<Minutes>, session: &Session) -> Result<(), Failure> {
     Ok(())
 }
 
-fn compare(ada: &Peer, bob: &Peer, sent: &Sent) -> Result<(), Failure> {
+async fn compare(ada: &Peer, bob: &Peer, sent: &Sent) -> Result<(), Failure> {
     let Digest::Blake3(digest) = sent.digest else { return Err("another digest".into()) };
     let hex: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
     println!("   Ada's file is stored as {:?}, BLAKE3 {hex}", sent.verdict.text());
@@ -267,7 +267,7 @@ fn compare(ada: &Peer, bob: &Peer, sent: &Sent) -> Result<(), Failure> {
         let there = folder.join(format!("{}'s inbox", to.name)).join(name);
         let deadline = Instant::now() + Duration::from_secs(5);
         while !there.exists() && Instant::now() < deadline {
-            std::thread::sleep(Duration::from_millis(10));
+            smol::Timer::after(Duration::from_millis(10)).await;
         }
         if std::fs::read(&from.source)? != std::fs::read(there)? {
             return Err("a file arrived damaged".into());

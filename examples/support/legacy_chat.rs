@@ -1,7 +1,6 @@
 //! The chapter's chat, both of its roles: `ChatReader` and `ChatWriter` on the two halves of a stream,
 //! and `ChatState`, the program's transitions without its I/O.
 
-use std::io::BufRead;
 use std::pin::pin;
 use std::time::Duration;
 
@@ -11,9 +10,9 @@ use duologue::legacy::{
 use duologue::net::{Listener, Stream, Target, connect};
 use futures::channel::mpsc;
 use futures::future::{Either, select};
-use futures::{AsyncReadExt, SinkExt, StreamExt};
+use futures::{AsyncReadExt, StreamExt};
 
-use crate::support::programs::{Failure, Mode, printable, say, tell};
+use crate::support::programs::{Failure, Mode, input_lines, printable, say, tell};
 
 /// Between two messages, as nothing in the format keeps them apart.
 const PAUSE: Duration = Duration::from_millis(30);
@@ -166,18 +165,7 @@ struct Lines {
 
 impl Lines {
     fn new() -> Self {
-        let (mut sender, incoming) = mpsc::channel(0);
-        // A thread of its own: reading standard input can only block.
-        std::thread::spawn(move || {
-            for line in std::io::stdin().lock().split(b'\n') {
-                let Ok(line) = line else { return };
-                let line = String::from_utf8_lossy(line.strip_suffix(b"\r").unwrap_or(&line));
-                if !line.is_empty() && smol::block_on(sender.send(line.into_owned())).is_err() {
-                    return;
-                }
-            }
-        });
-        Self { incoming, waiting: None }
+        Self { incoming: input_lines(), waiting: None }
     }
 
     /// The line to send next, the same one until it is [`sent`](Self::sent); `None` at the end.

@@ -3,13 +3,15 @@
 use std::error::Error;
 use std::fmt;
 use std::future::Future;
-use std::io::{IsTerminal, Write};
+use std::io::{BufRead, IsTerminal, Write};
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use duologue::legacy::Progress;
 use duologue::net::Target;
+use futures::SinkExt;
+use futures::channel::mpsc;
 use futures::future::{Either, select};
 use indicatif::{ProgressBar, ProgressStyle};
 
@@ -37,6 +39,22 @@ pub(crate) fn random() -> Result<[u8; 32], Failure> {
     let mut seed = [0; 32];
     getrandom::fill(&mut seed)?;
     Ok(seed)
+}
+
+/// The lines of standard input but for empty ones, read on a thread of its own, as that can only
+/// block. A line is read when the one before was taken.
+pub(crate) fn input_lines() -> mpsc::Receiver<String> {
+    let (mut sender, receiver) = mpsc::channel(0);
+    std::thread::spawn(move || {
+        for line in std::io::stdin().lock().split(b'\n') {
+            let Ok(line) = line else { return };
+            let line = String::from_utf8_lossy(line.strip_suffix(b"\r").unwrap_or(&line));
+            if !line.is_empty() && smol::block_on(sender.send(line.into_owned())).is_err() {
+                return;
+            }
+        }
+    });
+    receiver
 }
 
 /// Prints a line on standard output, at once.
