@@ -131,7 +131,9 @@ impl Config {
             ),
             // What waits for the peer: both lanes, then data.
             u64::from(self.queued_bytes).saturating_mul(2),
-            u64::from(self.queued_items).saturating_mul(2 * 2 * 48),
+            // Small items with their headers are in blocks that are not quite full.
+            u64::from(self.queued_bytes / 16).saturating_mul(2).saturating_add(128 << 10),
+            u64::from(self.queued_items).saturating_mul(2 * (8 + 2 * 24)),
             u64::from(self.outgoing_transfers)
                 .saturating_mul(u64::from(self.send_buffer).saturating_add(TRANSFER)),
             // Transfers of which only the peer's answer is missing: as many as it can allow.

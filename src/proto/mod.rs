@@ -491,6 +491,7 @@ mod debts;
 mod detach;
 mod error;
 mod event;
+mod gathered;
 mod given_up;
 mod handshake;
 mod incoming;
