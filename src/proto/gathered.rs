@@ -3,6 +3,8 @@ use alloc::vec::Vec;
 
 use crate::wire::HEADER_LEN;
 
+/// Items up to this size are gathered.
+pub(super) const SMALL: usize = 1024;
 /// The size of a block; the first one grows up to it.
 const BLOCK: usize = 16 * 1024;
 /// What is kept of a block that is empty.
@@ -16,6 +18,8 @@ pub(super) struct Gathered {
     dropped: u64,
     /// Where the first item held begins.
     start: Place,
+    /// Bytes of the last block that are kept.
+    end: usize,
 }
 
 /// Where a frame begins, or ends.
@@ -27,18 +31,47 @@ pub(super) struct Place {
 }
 
 impl Gathered {
-    /// Adds a frame.
-    pub(super) fn push(&mut self, header: [u8; HEADER_LEN], payload: &[u8]) {
-        let len = HEADER_LEN.saturating_add(payload.len());
-        let is_full =
-            |block: &Vec<u8>| !block.is_empty() && block.len().saturating_add(len) > BLOCK;
-        if self.blocks.back().is_none_or(is_full) {
-            let capacity = if self.blocks.is_empty() { 0 } else { BLOCK };
-            self.blocks.push_back(Vec::with_capacity(capacity.max(len)));
+    /// Writes a payload where a frame will be, and returns it: it counts once it is
+    /// [kept](Self::keep). A failed one leaves nothing.
+    pub(super) fn write<E>(
+        &mut self,
+        encode: impl FnOnce(&mut Vec<u8>) -> Result<(), E>,
+    ) -> Result<&[u8], E> {
+        self.discard();
+        if self.blocks.is_empty() {
+            self.blocks.push_back(Vec::new());
+        } else if self.end > BLOCK.saturating_sub(HEADER_LEN).saturating_sub(SMALL) {
+            self.blocks.push_back(Vec::with_capacity(BLOCK));
+            self.end = 0;
         }
-        if let Some(block) = self.blocks.back_mut() {
-            block.extend_from_slice(&header);
-            block.extend_from_slice(payload);
+        let Some(block) = self.blocks.back_mut() else { return Ok(&[]) };
+        block.extend_from_slice(&[0; HEADER_LEN]);
+        encode(block)?;
+        Ok(self.written())
+    }
+
+    /// The payload that was written last, and not kept.
+    pub(super) fn written(&self) -> &[u8] {
+        let start = self.end.saturating_add(HEADER_LEN);
+        self.blocks.back().and_then(|block| block.get(start..)).unwrap_or_default()
+    }
+
+    /// Keeps what was written, as a frame with this header: of at most [`SMALL`] bytes.
+    pub(super) fn keep(&mut self, header: [u8; HEADER_LEN]) {
+        let Some(block) = self.blocks.back_mut() else { return };
+        if let Some(place) = block.get_mut(self.end..).and_then(<[u8]>::first_chunk_mut) {
+            *place = header;
+        }
+        self.end = block.len();
+    }
+
+    /// Forgets what was written and not kept.
+    pub(super) fn discard(&mut self) {
+        if let Some(block) = self.blocks.back_mut().filter(|block| block.len() > self.end) {
+            block.truncate(self.end);
+            if block.capacity() > BLOCK.saturating_mul(2) {
+                block.shrink_to(BLOCK);
+            }
         }
     }
 
@@ -85,6 +118,7 @@ impl Gathered {
             block.clear();
             block.shrink_to(KEPT);
         }
+        self.end = 0;
         self.start = Place { block: self.dropped, offset: 0 };
     }
 
@@ -113,8 +147,17 @@ mod tests {
 
     fn filled(count: u8) -> Gathered {
         let mut gathered = Gathered::default();
-        (0..count).for_each(|i| gathered.push([i; HEADER_LEN], &[i; 1000]));
+        (0..count).for_each(|i| push(&mut gathered, i, 1000));
         gathered
+    }
+
+    fn push(gathered: &mut Gathered, byte: u8, len: usize) {
+        let encode = |out: &mut Vec<u8>| {
+            out.resize(out.len() + len, byte);
+            Ok::<(), ()>(())
+        };
+        assert_eq!(gathered.write(encode).unwrap().len(), len);
+        gathered.keep([byte; HEADER_LEN]);
     }
 
     #[test]
@@ -148,7 +191,31 @@ mod tests {
         gathered.clear();
         assert!(gathered.memory_usage() < 1024);
         let place = gathered.start();
-        gathered.push([9; HEADER_LEN], &[9]);
+        push(&mut gathered, 9, 1);
         assert_eq!(gathered.get(place), [9; HEADER_LEN + 1]);
+    }
+
+    #[test]
+    fn what_was_not_kept_leaves_no_trace() {
+        let mut gathered = filled(3);
+        let all = gathered.get(gathered.start()).to_vec();
+        gathered
+            .write(|out| {
+                out.resize(1 << 20, 7);
+                Ok::<(), ()>(())
+            })
+            .unwrap();
+        gathered.discard();
+        assert_eq!(gathered.get(gathered.start()), all);
+        assert!(gathered.memory_usage() < 3 * BLOCK);
+        assert_eq!(
+            gathered.write(|out| {
+                out.push(7);
+                Err(1)
+            }),
+            Err(1)
+        );
+        push(&mut gathered, 3, 1000);
+        assert_eq!(gathered.get(gathered.start()), filled(4).get(Place::default()));
     }
 }

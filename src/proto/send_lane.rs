@@ -1,13 +1,14 @@
 use alloc::collections::VecDeque;
 use core::ops::Range;
 
+use alloc::vec::Vec;
+use core::convert::Infallible;
+
 use bytes::Bytes;
 
-use super::gathered::{Gathered, Place};
-use crate::wire::{HEADER_LEN, Header, Kind};
-
-/// Items up to this size are gathered; larger ones lie on their own.
-const SMALL: usize = 1024;
+use super::error::ActionError;
+use super::gathered::{Gathered, Place, SMALL};
+use crate::wire::{EncodeError, HEADER_LEN, Header, Kind};
 
 /// The sending half of a lane: items that are queued, under way, or not acknowledged yet.
 ///
@@ -41,8 +42,9 @@ pub(super) struct SendLane {
     limits: LaneLimits,
 }
 
+/// An item, without its payload.
 #[derive(Debug)]
-struct Item {
+pub(super) struct Item {
     /// The place in this stream after its last frame, once that has begun; 0 if it arrived before.
     stream_end: u64,
     /// Bytes of its payload.
@@ -98,6 +100,11 @@ pub(super) struct Left {
 }
 
 impl Item {
+    fn new(kind: Kind, id: u32, payload: &[u8]) -> Self {
+        let len = u32::try_from(payload.len()).unwrap_or(u32::MAX);
+        Self { stream_end: 0, len, id, kind, is_costly: is_costly(kind, payload) }
+    }
+
     fn len(&self) -> usize {
         usize::try_from(self.len).unwrap_or(usize::MAX)
     }
@@ -137,16 +144,6 @@ impl SendLane {
         self.limits = limits;
     }
 
-    /// Whether an item of `len` bytes could ever be sent.
-    pub(super) fn fits(&self, len: usize) -> bool {
-        len <= self.limits.peer_item
-    }
-
-    /// The largest item that the peer accepts.
-    pub(super) fn largest(&self) -> u64 {
-        self.limits.peer_item as u64
-    }
-
     /// Whether there is room to queue an item of `len` bytes now.
     pub(super) fn has_room(&self, len: usize) -> bool {
         self.items.is_empty()
@@ -154,21 +151,55 @@ impl SendLane {
                 && self.held.saturating_add(len) <= self.limits.queued_bytes)
     }
 
-    /// Queues an item; returns its number.
+    /// Queues an item that must go; returns its number.
     pub(super) fn push(&mut self, kind: Kind, id: u32, payload: &[u8]) -> u64 {
+        let encode = |out: &mut Vec<u8>| {
+            out.extend_from_slice(payload);
+            Ok::<(), Infallible>(())
+        };
+        match self.small.write(encode) {
+            Ok(payload) => {
+                let item = Item::new(kind, id, payload);
+                self.keep(item)
+            }
+            Err(never) => match never {},
+        }
+    }
+
+    /// Writes an item that is queued once it is [kept](Self::keep), if there is room for it, and if
+    /// it can ever be sent.
+    pub(super) fn write(
+        &mut self,
+        kind: Kind,
+        id: u32,
+        encode: impl FnOnce(&mut Vec<u8>) -> Result<(), EncodeError>,
+    ) -> Result<Item, ActionError> {
+        let item = Item::new(kind, id, self.small.write(encode)?);
+        if item.len() > self.limits.peer_item {
+            self.small.discard();
+            return Err(ActionError::TooLarge { max: self.limits.peer_item as u64 });
+        }
+        if !self.has_room(item.len()) {
+            self.small.discard();
+            return Err(ActionError::Blocked);
+        }
+        Ok(item)
+    }
+
+    /// Queues the item that was written last; returns its number.
+    pub(super) fn keep(&mut self, item: Item) -> u64 {
         let number = self.end();
         if self.cursor == number {
             self.run = number;
         }
-        let len = u32::try_from(payload.len()).unwrap_or(u32::MAX);
-        let is_costly = is_costly(kind, payload);
-        let item = Item { stream_end: 0, len, id, kind, is_costly };
+        let header = Header { length: item.len, kind: item.kind, id: item.id }.encode();
         if item.is_small() {
-            self.small.push(Header { length: len, kind, id }.encode(), payload);
+            self.small.keep(header);
         } else {
-            self.large.push_back(Bytes::copy_from_slice(payload));
+            self.large.push_back(Bytes::copy_from_slice(self.small.written()));
+            self.small.discard();
         }
-        self.held = self.held.saturating_add(payload.len());
+        self.held = self.held.saturating_add(item.len());
         self.items.push_back(item);
         number
     }
@@ -263,7 +294,9 @@ impl SendLane {
             let payload = self.small.get(place).get(HEADER_LEN..).unwrap_or_default();
             Payload::Small(payload.get(from..to).unwrap_or_default())
         } else {
-            Payload::Large(self.large.get(next_large).map_or_else(Bytes::new, |b| b.slice(from..to)))
+            Payload::Large(
+                self.large.get(next_large).map_or_else(Bytes::new, |b| b.slice(from..to)),
+            )
         };
         let length = u32::try_from(len).unwrap_or(u32::MAX);
         Some(LaneFrame { header: Header { length, kind, id }, payload, number })

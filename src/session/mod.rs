@@ -175,6 +175,7 @@
 
 mod accept;
 mod backoff;
+mod chats;
 mod conversations;
 mod detached;
 mod driver;
@@ -200,6 +201,7 @@ mod transmit;
 
 pub use accept::{AcceptError, accept};
 pub use backoff::Backoff;
+pub use chats::{Chats, Iter as ChatsIter};
 pub use conversations::{Accepted, Conversations, HostedDriver};
 pub use detached::Detached;
 pub use driver::{Driver, Ended, Outcome};
