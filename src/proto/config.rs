@@ -21,7 +21,7 @@ use crate::wire::Limits;
 ///     .outgoing_transfers(4)
 ///     .idle_timeout(Duration::from_secs(30))
 ///     .build()?;
-/// assert!(config.worst_case_memory() < 8 << 20);
+/// assert!(config.worst_case_memory() < 9 << 20);
 /// # Ok::<(), duologue::proto::ConfigError>(())
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -437,8 +437,8 @@ impl SendLane {
             }
         }
         if self.items.is_empty() {
-            self.items.shrink_to(64);
-            self.large.shrink_to(4);
+            self.items.shrink_to(16);
+            self.large.shrink_to(0);
             self.small.clear();
             self.place = self.small.start();
         }

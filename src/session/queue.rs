@@ -7,12 +7,20 @@ use std::collections::VecDeque;
 use super::chats::{Chats, Run};
 use crate::io::TransportError;
 use crate::proto::{Event, ItemId, Lane};
-use crate::wire::Chat;
+use crate::wire::{Chat, Limits};
 
 /// Signals that wait at most; of more the oldest are dropped, as they may get lost anyway.
 const SIGNALS: usize = 16;
 /// Breaks, openings and attempts that wait at most; of more the oldest are dropped.
 const TURNS: usize = 64;
+
+/// Memory of the slots of items that wait, and of text that has room to grow.
+pub(super) fn worst_case(limits: &Limits) -> usize {
+    let number = |limit: u32| usize::try_from(limit).unwrap_or(usize::MAX);
+    // Of each lane; a queue that grows doubles.
+    let slots = number(limits.items).saturating_mul(2 * 2);
+    slots.saturating_mul(size_of::<(u32, Told)>()).saturating_add(number(limits.item_bytes))
+}
 
 /// Something to tell the application.
 pub(super) enum Told {
