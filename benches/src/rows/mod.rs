@@ -1,0 +1,46 @@
+//! The rows, one a file.
+
+/// Subjects that do their work over streams made anew for each of their runs, on one thread.
+macro_rules! over {
+    ($streams:expr; $($name:literal => $work:path $(, $argument:expr)*;)*) => {
+        vec![$($crate::measure::Subject::new($name, move || {
+            $crate::streams::one_thread()?.block_on(async move {
+                let (near, far) = $streams;
+                $work(near, far $(, $argument)*).await
+            })
+        })),*]
+    };
+}
+
+mod b1;
+mod b3;
+mod b4;
+mod b4r;
+
+use crate::Result;
+use crate::arguments::Arguments;
+use crate::report::Report;
+
+/// A row, by its name.
+type Row = (&'static str, fn(&Arguments, &mut Report) -> Result<()>);
+
+const ROWS: [Row; 4] = [("b1", b1::run), ("b3", b3::run), ("b4", b4::run), ("b4r", b4r::run)];
+
+/// Runs what was asked for.
+///
+/// # Errors
+///
+/// For a name that there is not, and whatever goes wrong.
+pub fn run(arguments: &Arguments, report: &mut Report) -> Result<()> {
+    for name in &arguments.rows {
+        if name != "all" && !ROWS.iter().any(|(row, _)| row == name) {
+            return Err(format!("there is no row {name}").into());
+        }
+    }
+    for (name, row) in ROWS {
+        if arguments.rows.iter().any(|asked| asked == name || asked == "all") {
+            row(arguments, report).map_err(|error| format!("{name}: {error}"))?;
+        }
+    }
+    Ok(())
+}
