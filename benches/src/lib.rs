@@ -4,6 +4,7 @@
 //! One file below `rows` has one row of the table, one file below `peers` one way to do its work.
 
 pub mod arguments;
+pub mod load;
 pub mod machine;
 pub mod measure;
 pub mod peers;

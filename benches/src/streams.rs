@@ -1,12 +1,14 @@
 //! The streams that everything runs over, and the runtimes.
 
-use std::future::Future;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::time::{Duration, Instant};
 
+use futures::FutureExt;
 use socket2::{Domain, Socket, Type};
-use tokio::io::{AsyncRead, AsyncWrite, DuplexStream};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Runtime;
+use tokio::time::MissedTickBehavior;
 
 use crate::Result;
 
@@ -84,6 +86,48 @@ pub async fn tcp() -> Result<(TcpStream, TcpStream)> {
 pub fn memory(capacity: usize) -> (DuplexStream, DuplexStream) {
     tokio::io::duplex(capacity)
 }
+
+/// A link of so many bytes a second each way, with so many bytes of buffer at each end of it. It moves
+/// them once a millisecond, as the timers of tokio have no more.
+pub fn link(bytes_per_second: f64, buffer: usize) -> (DuplexStream, DuplexStream) {
+    let (near, near_end) = memory(buffer);
+    let (far_end, far) = memory(buffer);
+    let (from_near, to_near) = tokio::io::split(near_end);
+    let (from_far, to_far) = tokio::io::split(far_end);
+    tokio::spawn(carry(from_near, to_far, bytes_per_second));
+    tokio::spawn(carry(from_far, to_near, bytes_per_second));
+    (near, far)
+}
+
+async fn carry(
+    mut from: impl AsyncRead + Unpin,
+    mut to: impl AsyncWrite + Unpin,
+    bytes_per_second: f64,
+) -> Result<()> {
+    let mut buffer = vec![0; 64 << 10];
+    let mut last = Instant::now();
+    let mut timer = tokio::time::interval(TICK);
+    timer.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        timer.tick().await;
+        // What was not used up to now is lost, as it is on a wire.
+        let now = Instant::now();
+        let mut allowance = (now - last).min(2 * TICK).as_secs_f64() * bytes_per_second;
+        last = now;
+        while allowance >= 1.0 {
+            let most = buffer.len().min(allowance as usize);
+            let Some(read) = from.read(&mut buffer[..most]).now_or_never() else { break };
+            let len = read?;
+            if len == 0 {
+                return Ok(());
+            }
+            to.write_all(&buffer[..len]).await?;
+            allowance -= len as f64;
+        }
+    }
+}
+
+const TICK: Duration = Duration::from_millis(1);
 
 /// Runs both as tasks of their own, and waits for both.
 ///

@@ -35,6 +35,22 @@ impl End {
         Ok(self.sending.send_data(data, false)?)
     }
 
+    /// Sends what there is room for, and waits until there is some; returns how much.
+    ///
+    /// # Errors
+    ///
+    /// Those of the connection.
+    pub async fn send_some(&mut self, data: &Bytes) -> Result<usize> {
+        self.sending.reserve_capacity(data.len());
+        let room = match self.sending.capacity() {
+            0 => poll_fn(|cx| self.sending.poll_capacity(cx)).await.ok_or("the stream ended")??,
+            room => room,
+        };
+        let len = room.min(data.len());
+        self.sending.send_data(data.slice(..len), false)?;
+        Ok(len)
+    }
+
     /// The next bytes, which make room for as many.
     ///
     /// # Errors
@@ -119,15 +135,8 @@ pub async fn bulk<S: Stream>(
     let sender = async move {
         let (buffer, mut left) = (Bytes::from(vec![7; chunk]), total);
         while left > 0 {
-            // A part of a chunk goes as soon as there is room for it.
-            near.sending.reserve_capacity(chunk.min(left as usize));
-            let room = match near.sending.capacity() {
-                0 => poll_fn(|cx| near.sending.poll_capacity(cx)).await.ok_or("it ended")??,
-                room => room,
-            };
-            let len = room.min(chunk).min(left as usize);
-            near.sending.send_data(buffer.slice(..len), false)?;
-            left -= len as u64;
+            let len = left.min(chunk as u64) as usize;
+            left -= near.send_some(&buffer.slice(..len)).await? as u64;
         }
         Ok(near)
     };

@@ -6,9 +6,9 @@ use std::time::Instant;
 use bytes::Bytes;
 use duologue::io::TokioIo;
 use duologue::proto::{Config, Connection, Receipt, StreamParameters};
-use duologue::session::{Event, Events, Incoming, Outgoing, Session, accept, session};
+use duologue::session::{Event, Events, Incoming, Session, accept, session};
 use duologue::time::{Timer, TokioTimer};
-use duologue::wire::{Chat, Offer};
+use duologue::wire::{Chat, Digest, Offer};
 use futures::StreamExt;
 
 use super::{Latencies, TEXT, WARM_UP};
@@ -98,41 +98,65 @@ pub async fn pair_with<S: Stream>(near: S, far: S, config: Config) -> Result<(En
     Ok((near, far))
 }
 
-/// Sends the same chunk again and again, as what could be read again after a break.
-///
-/// # Errors
-///
-/// Those of the transfer.
-pub async fn send(outgoing: &mut Outgoing, chunk: &Bytes, total: u64) -> Result<()> {
-    let mut left = total;
-    while left > 0 {
-        let len = left.min(chunk.len() as u64);
-        outgoing.send(chunk.slice(..len as usize)).await?;
-        left -= len;
-    }
-    Ok(())
-}
-
 /// Chunks of so many bytes, without a digest.
 ///
 /// # Errors
 ///
 /// Those of the transfer.
 pub async fn bulk<S: Stream>(near: S, far: S, total: u64, chunk: usize) -> Result<Sample> {
+    transfer(near, far, total, chunk, false).await
+}
+
+/// The same with BLAKE3, which each application computes as the bytes go by.
+///
+/// # Errors
+///
+/// Those of the transfer, and when the digests differ.
+pub async fn hashed_bulk<S: Stream>(near: S, far: S, total: u64, chunk: usize) -> Result<Sample> {
+    transfer(near, far, total, chunk, true).await
+}
+
+async fn transfer<S: Stream>(
+    near: S,
+    far: S,
+    total: u64,
+    chunk: usize,
+    hashes: bool,
+) -> Result<Sample> {
     let (near, mut far) = pair(near, far).await?;
+    let digest = move |hasher: &blake3::Hasher| {
+        hashes.then(|| Digest::Blake3(*hasher.finalize().as_bytes()))
+    };
     let watch = Stopwatch::new();
     let sender = async move {
+        // What could be read again after a break, as a file can.
         let offer = Offer::new("bulk").size(total).seekable();
         let mut outgoing = near.session.offer(&offer).await?;
         outgoing.accepted().await?;
-        send(&mut outgoing, &Bytes::from(vec![7; chunk]), total).await?;
-        outgoing.finish(None).await?;
+        let (buffer, mut left) = (Bytes::from(vec![7; chunk]), total);
+        let mut hasher = blake3::Hasher::new();
+        while left > 0 {
+            let some = buffer.slice(..left.min(chunk as u64) as usize);
+            left -= some.len() as u64;
+            if hashes {
+                hasher.update(&some);
+            }
+            outgoing.send(some).await?;
+        }
+        outgoing.finish(digest(&hasher)).await?;
         Ok(near)
     };
     let receiver = async move {
         let mut incoming = far.incoming().await?;
+        let mut hasher = blake3::Hasher::new();
         while let Some(chunk) = incoming.next().await? {
+            if hashes {
+                hasher.update(&chunk.data);
+            }
             black_box(&chunk.data);
+        }
+        if incoming.finish().and_then(|finish| finish.digest) != digest(&hasher) {
+            return Err("the digests differ".into());
         }
         incoming.stored("bulk")?;
         Ok(far)

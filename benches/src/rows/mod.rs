@@ -13,9 +13,11 @@ macro_rules! over {
 }
 
 mod b1;
+mod b1d;
 mod b3;
 mod b4;
 mod b4r;
+mod b5;
 
 use crate::Result;
 use crate::arguments::Arguments;
@@ -24,7 +26,15 @@ use crate::report::Report;
 /// A row, by its name.
 type Row = (&'static str, fn(&Arguments, &mut Report) -> Result<()>);
 
-const ROWS: [Row; 4] = [("b1", b1::run), ("b3", b3::run), ("b4", b4::run), ("b4r", b4r::run)];
+const ROWS: [Row; 7] = [
+    ("b1", b1::run),
+    ("b1d", b1d::run),
+    ("b3", b3::run),
+    ("b4", b4::run),
+    ("b4r", b4r::run),
+    ("b5", b5::run),
+    ("b5s", b5::run_slow),
+];
 
 /// Runs what was asked for.
 ///
