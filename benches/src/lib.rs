@@ -7,6 +7,9 @@ pub mod arguments;
 pub mod load;
 pub mod machine;
 pub mod measure;
+pub mod memory;
+#[cfg(target_os = "linux")]
+pub mod namespaces;
 pub mod peers;
 pub mod report;
 pub mod rows;

@@ -278,6 +278,11 @@ impl Report {
         self.lines.push(json!({ "row": row, "says": line }));
     }
 
+    /// Keeps a line for machines.
+    pub fn keep(&mut self, line: Value) {
+        self.lines.push(line);
+    }
+
     /// Writes the JSON lines.
     ///
     /// # Errors

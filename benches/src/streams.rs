@@ -35,11 +35,21 @@ pub const RENO: &str = "loopback TCP with TCP_CONGESTION reno and TCP_NODELAY";
 ///
 /// Those of the system.
 pub fn socket() -> Result<Socket> {
+    let socket = blocking_socket()?;
+    socket.set_nonblocking(true)?;
+    Ok(socket)
+}
+
+/// The same, for threads.
+///
+/// # Errors
+///
+/// Those of the system.
+pub fn blocking_socket() -> Result<Socket> {
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
     #[cfg(target_os = "linux")]
     socket.set_tcp_congestion(b"reno")?;
     socket.set_tcp_nodelay(true)?;
-    socket.set_nonblocking(true)?;
     Ok(socket)
 }
 

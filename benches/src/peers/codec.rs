@@ -1,7 +1,6 @@
 //! tokio-util's `LengthDelimitedCodec`, and asynchronous-codec's `LengthCodec`.
 
 use std::hint::black_box;
-use std::time::Instant;
 
 use asynchronous_codec::LengthCodec;
 use bytes::Bytes;
@@ -9,7 +8,8 @@ use duologue::io::TokioIo;
 use futures::{SinkExt, StreamExt};
 use tokio_util::codec::{Framed, LengthDelimitedCodec};
 
-use super::{Latencies, TEXT, WARM_UP};
+use super::TEXT;
+use super::talk::{self, Talk};
 use crate::Result;
 use crate::measure::{Sample, Stopwatch};
 use crate::streams::{Stream, both};
@@ -76,34 +76,37 @@ pub async fn chat<S: Stream>(near: S, far: S, count: u64) -> Result<Sample> {
     Ok(watch.messages(count))
 }
 
+/// A client, and its task at the other end.
+///
+/// # Errors
+///
+/// None.
+pub async fn talk<S: Stream>(near: S, far: S) -> Result<impl Talk> {
+    let mut far = framed(far);
+    tokio::spawn(async move {
+        while let Some(message) = far.next().await {
+            far.send(message?.freeze()).await?;
+        }
+        Ok::<_, crate::Error>(())
+    });
+    Ok(framed(near))
+}
+
+impl<S: Stream> Talk for Framed<S, LengthDelimitedCodec> {
+    async fn there_and_back(&mut self) -> Result<()> {
+        self.send(Bytes::from_static(TEXT.as_bytes())).await?;
+        black_box(self.next().await.ok_or(ENDED)??);
+        Ok(())
+    }
+}
+
 /// One message there, one back.
 ///
 /// # Errors
 ///
 /// Those of the streams.
 pub async fn ping_pong<S: Stream>(near: S, far: S, count: u64) -> Result<Sample> {
-    let (mut near, mut far) = (framed(near), framed(far));
-    let client = async move {
-        let mut latencies = Latencies::new()?;
-        for round in 0..count + WARM_UP {
-            let began = Instant::now();
-            near.send(Bytes::from_static(TEXT.as_bytes())).await?;
-            black_box(near.next().await.ok_or(ENDED)??);
-            if round >= WARM_UP {
-                latencies.since(began);
-            }
-        }
-        Ok((latencies, near))
-    };
-    let server = async move {
-        for _ in 0..count + WARM_UP {
-            let message = far.next().await.ok_or(ENDED)??;
-            far.send(message.freeze()).await?;
-        }
-        Ok(far)
-    };
-    let ((latencies, _near), _far) = both(client, server).await?;
-    Ok(latencies.sample())
+    talk::ping_pong(self::talk(near, far).await?, count).await
 }
 
 /// [`chat`] with asynchronous-codec.

@@ -2,14 +2,14 @@
 
 use std::future::poll_fn;
 use std::hint::black_box;
-use std::time::Instant;
 
 use bytes::Bytes;
 use h2::{RecvStream, SendStream};
 use http::{Request, Response};
 use tokio::sync::mpsc;
 
-use super::{Latencies, TEXT, WARM_UP};
+use super::TEXT;
+use super::talk::{self, Talk};
 use crate::Result;
 use crate::measure::{Sample, Stopwatch};
 use crate::streams::{Stream, both};
@@ -177,32 +177,37 @@ pub async fn chat<S: Stream>(near: S, far: S, count: u64) -> Result<Sample> {
     Ok(watch.messages(count))
 }
 
+/// A client, and its task at the other end.
+///
+/// # Errors
+///
+/// Those of the connection.
+pub async fn talk<S: Stream>(near: S, far: S) -> Result<impl Talk> {
+    let (near, mut far) = pair(near, far, false).await?;
+    tokio::spawn(async move {
+        loop {
+            let message = far.receive().await?;
+            far.send(message).await?;
+        }
+        #[expect(unreachable_code, reason = "says the type of the errors")]
+        Ok::<(), crate::Error>(())
+    });
+    Ok(near)
+}
+
+impl Talk for End {
+    async fn there_and_back(&mut self) -> Result<()> {
+        self.send(Bytes::from_static(TEXT.as_bytes())).await?;
+        black_box(self.receive().await?);
+        Ok(())
+    }
+}
+
 /// One message there, one back.
 ///
 /// # Errors
 ///
 /// Those of the connection.
 pub async fn ping_pong<S: Stream>(near: S, far: S, count: u64) -> Result<Sample> {
-    let (mut near, mut far) = pair(near, far, false).await?;
-    let client = async move {
-        let mut latencies = Latencies::new()?;
-        for round in 0..count + WARM_UP {
-            let began = Instant::now();
-            near.send(Bytes::from_static(TEXT.as_bytes())).await?;
-            black_box(near.receive().await?);
-            if round >= WARM_UP {
-                latencies.since(began);
-            }
-        }
-        Ok((latencies, near))
-    };
-    let server = async move {
-        for _ in 0..count + WARM_UP {
-            let message = far.receive().await?;
-            far.send(message).await?;
-        }
-        Ok(far)
-    };
-    let ((latencies, _near), _far) = both(client, server).await?;
-    Ok(latencies.sample())
+    talk::ping_pong(self::talk(near, far).await?, count).await
 }

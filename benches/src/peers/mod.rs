@@ -7,6 +7,7 @@ pub mod codec;
 pub mod h2;
 pub mod ours;
 pub mod raw;
+pub mod talk;
 pub mod yamux;
 
 use std::time::Instant;

@@ -1,7 +1,6 @@
 //! duologue, through its public session API, with the library's defaults.
 
 use std::hint::black_box;
-use std::time::Instant;
 
 use bytes::Bytes;
 use duologue::io::TokioIo;
@@ -11,7 +10,8 @@ use duologue::time::{Timer, TokioTimer};
 use duologue::wire::{Chat, Digest, Offer};
 use futures::StreamExt;
 
-use super::{Latencies, TEXT, WARM_UP};
+use super::TEXT;
+use super::talk::{self, Talk};
 use crate::Result;
 use crate::measure::{Sample, Stopwatch};
 use crate::streams::{Stream, both};
@@ -222,32 +222,37 @@ pub async fn chat<S: Stream>(near: S, far: S, count: u64) -> Result<Sample> {
     Ok(watch.messages(count))
 }
 
+/// A client, and its task at the other end.
+///
+/// # Errors
+///
+/// Those of the handshake.
+pub async fn talk<S: Stream>(near: S, far: S) -> Result<impl Talk> {
+    let (near, mut far) = pair(near, far).await?;
+    tokio::spawn(async move {
+        loop {
+            let chat = far.chat().await?;
+            let _receipt = far.session.send_chat(&chat).await?;
+        }
+        #[expect(unreachable_code, reason = "says the type of the errors")]
+        Ok::<(), crate::Error>(())
+    });
+    Ok(near)
+}
+
+impl Talk for End {
+    async fn there_and_back(&mut self) -> Result<()> {
+        let _receipt = self.session.send_chat(&Chat::new(TEXT)).await?;
+        black_box(self.chat().await?);
+        Ok(())
+    }
+}
+
 /// One line there, one back.
 ///
 /// # Errors
 ///
 /// Those of the conversation.
 pub async fn ping_pong<S: Stream>(near: S, far: S, count: u64) -> Result<Sample> {
-    let (mut near, mut far) = pair(near, far).await?;
-    let client = async move {
-        let mut latencies = Latencies::new()?;
-        for round in 0..count + WARM_UP {
-            let began = Instant::now();
-            let _receipt = near.session.send_chat(&Chat::new(TEXT)).await?;
-            black_box(near.chat().await?);
-            if round >= WARM_UP {
-                latencies.since(began);
-            }
-        }
-        Ok((latencies, near))
-    };
-    let server = async move {
-        for _ in 0..count + WARM_UP {
-            let chat = far.chat().await?;
-            let _receipt = far.session.send_chat(&chat).await?;
-        }
-        Ok(far)
-    };
-    let ((latencies, _near), _far) = both(client, server).await?;
-    Ok(latencies.sample())
+    talk::ping_pong(self::talk(near, far).await?, count).await
 }

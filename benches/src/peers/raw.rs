@@ -1,11 +1,11 @@
 //! The loop of a careful user: buffers of a good size, one system call for many messages.
 
 use std::hint::black_box;
-use std::time::Instant;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use super::{Latencies, TEXT, WARM_UP};
+use super::TEXT;
+use super::talk::{self, Talk};
 use crate::Result;
 use crate::measure::{Sample, Stopwatch};
 use crate::streams::{Stream, both};
@@ -86,8 +86,8 @@ struct Reader {
 }
 
 impl Reader {
-    fn new() -> Self {
-        Self { buffer: vec![0; BUFFER], start: 0, end: 0 }
+    fn new(buffer: usize) -> Self {
+        Self { buffer: vec![0; buffer], start: 0, end: 0 }
     }
 
     /// The next message that is there already.
@@ -154,7 +154,7 @@ async fn one_way<S: Stream>(near: S, mut far: S, count: u64, checks: bool) -> Re
         Ok((acknowledged.await??, writing))
     };
     let receiver = async move {
-        let (mut reader, mut received) = (Reader::new(), 0);
+        let (mut reader, mut received) = (Reader::new(BUFFER), 0);
         while received < count {
             while let Some(message) = reader.message() {
                 if checks {
@@ -177,41 +177,51 @@ async fn one_way<S: Stream>(near: S, mut far: S, count: u64, checks: bool) -> Re
     Ok(watch.messages(count))
 }
 
+/// A client and its task at the other end, with buffers of so many bytes.
+///
+/// # Errors
+///
+/// None.
+pub async fn talk<S: Stream>(near: S, mut far: S, buffer: usize) -> Result<impl Talk> {
+    tokio::spawn(async move {
+        let (mut reader, mut writing) = (Reader::new(buffer), Vec::with_capacity(buffer));
+        loop {
+            while reader.message().is_none() {
+                reader.fill(&mut far).await?;
+            }
+            writing.clear();
+            put(&mut writing);
+            far.write_all(&writing).await?;
+        }
+        #[expect(unreachable_code, reason = "says the type of the errors")]
+        Ok::<(), crate::Error>(())
+    });
+    Ok(Client { stream: near, reader: Reader::new(buffer), writing: Vec::with_capacity(buffer) })
+}
+
+struct Client<S> {
+    stream: S,
+    reader: Reader,
+    writing: Vec<u8>,
+}
+
+impl<S: Stream> Talk for Client<S> {
+    async fn there_and_back(&mut self) -> Result<()> {
+        self.writing.clear();
+        put(&mut self.writing);
+        self.stream.write_all(&self.writing).await?;
+        while self.reader.message().is_none() {
+            self.reader.fill(&mut self.stream).await?;
+        }
+        Ok(())
+    }
+}
+
 /// One message there, one back.
 ///
 /// # Errors
 ///
 /// Those of the streams.
-pub async fn ping_pong<S: Stream>(mut near: S, mut far: S, count: u64) -> Result<Sample> {
-    async fn next<S: Stream>(reader: &mut Reader, stream: &mut S) -> Result<()> {
-        while reader.message().is_none() {
-            reader.fill(stream).await?;
-        }
-        Ok(())
-    }
-    let mut message = Vec::new();
-    put(&mut message);
-    let reply = message.clone();
-    let client = async move {
-        let (mut reader, mut latencies) = (Reader::new(), Latencies::new()?);
-        for round in 0..count + WARM_UP {
-            let began = Instant::now();
-            near.write_all(&message).await?;
-            next(&mut reader, &mut near).await?;
-            if round >= WARM_UP {
-                latencies.since(began);
-            }
-        }
-        Ok((latencies, near))
-    };
-    let server = async move {
-        let mut reader = Reader::new();
-        for _ in 0..count + WARM_UP {
-            next(&mut reader, &mut far).await?;
-            far.write_all(&reply).await?;
-        }
-        Ok(far)
-    };
-    let ((latencies, _near), _far) = both(client, server).await?;
-    Ok(latencies.sample())
+pub async fn ping_pong<S: Stream>(near: S, far: S, count: u64) -> Result<Sample> {
+    talk::ping_pong(self::talk(near, far, BUFFER).await?, count).await
 }

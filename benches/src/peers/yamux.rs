@@ -2,14 +2,14 @@
 
 use std::future::poll_fn;
 use std::hint::black_box;
-use std::time::Instant;
 
 use duologue::io::TokioIo;
 use futures::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::mpsc;
 use yamux::{Config, Connection, Mode};
 
-use super::{Latencies, TEXT, WARM_UP};
+use super::TEXT;
+use super::talk::{self, Talk};
 use crate::Result;
 use crate::measure::{Sample, Stopwatch};
 use crate::streams::{Stream, both};
@@ -158,35 +158,40 @@ pub async fn chat<S: Stream>(near: S, far: S, count: u64) -> Result<Sample> {
     Ok(watch.messages(count))
 }
 
+/// A client, and its task at the other end.
+///
+/// # Errors
+///
+/// Those of the connection.
+pub async fn talk<S: Stream>(near: S, far: S) -> Result<impl Talk> {
+    let (near, mut far) = pair(near, far, config(false)).await?;
+    tokio::spawn(async move {
+        let mut buffer = [0; TEXT.len()];
+        loop {
+            far.read_exact(&mut buffer).await?;
+            far.write_all(&buffer).await?;
+            far.flush().await?;
+        }
+        #[expect(unreachable_code, reason = "says the type of the errors")]
+        Ok::<(), crate::Error>(())
+    });
+    Ok(near)
+}
+
+impl Talk for yamux::Stream {
+    async fn there_and_back(&mut self) -> Result<()> {
+        self.write_all(TEXT.as_bytes()).await?;
+        self.flush().await?;
+        self.read_exact(&mut [0; TEXT.len()]).await?;
+        Ok(())
+    }
+}
+
 /// One message there, one back.
 ///
 /// # Errors
 ///
 /// Those of the streams.
 pub async fn ping_pong<S: Stream>(near: S, far: S, count: u64) -> Result<Sample> {
-    let (mut near, mut far) = pair(near, far, config(false)).await?;
-    let client = async move {
-        let (mut latencies, mut buffer) = (Latencies::new()?, [0; TEXT.len()]);
-        for round in 0..count + WARM_UP {
-            let began = Instant::now();
-            near.write_all(TEXT.as_bytes()).await?;
-            near.flush().await?;
-            near.read_exact(&mut buffer).await?;
-            if round >= WARM_UP {
-                latencies.since(began);
-            }
-        }
-        Ok((latencies, near))
-    };
-    let server = async move {
-        let mut buffer = [0; TEXT.len()];
-        for _ in 0..count + WARM_UP {
-            far.read_exact(&mut buffer).await?;
-            far.write_all(&buffer).await?;
-            far.flush().await?;
-        }
-        Ok(far)
-    };
-    let ((latencies, _near), _far) = both(client, server).await?;
-    Ok(latencies.sample())
+    talk::ping_pong(self::talk(near, far).await?, count).await
 }

@@ -14,10 +14,18 @@ macro_rules! over {
 
 mod b1;
 mod b1d;
+mod b2;
 mod b3;
 mod b4;
 mod b4r;
 mod b5;
+mod b6;
+mod b7;
+mod growth;
+#[cfg(target_os = "linux")]
+mod pace;
+
+pub(crate) use b7::join;
 
 use crate::Result;
 use crate::arguments::Arguments;
@@ -26,14 +34,21 @@ use crate::report::Report;
 /// A row, by its name.
 type Row = (&'static str, fn(&Arguments, &mut Report) -> Result<()>);
 
-const ROWS: [Row; 7] = [
+const ROWS: &[Row] = &[
     ("b1", b1::run),
     ("b1d", b1d::run),
+    ("b2", b2::run),
     ("b3", b3::run),
     ("b4", b4::run),
     ("b4r", b4r::run),
     ("b5", b5::run),
     ("b5s", b5::run_slow),
+    ("b6", b6::run),
+    ("b7", b7::run),
+    ("b7p", b7::run_crowds),
+    ("growth", growth::run),
+    #[cfg(target_os = "linux")]
+    ("pace", pace::run),
 ];
 
 /// Runs what was asked for.
@@ -47,7 +62,7 @@ pub fn run(arguments: &Arguments, report: &mut Report) -> Result<()> {
             return Err(format!("there is no row {name}").into());
         }
     }
-    for (name, row) in ROWS {
+    for &(name, row) in ROWS {
         if arguments.rows.iter().any(|asked| asked == name || asked == "all") {
             row(arguments, report).map_err(|error| format!("{name}: {error}"))?;
         }
