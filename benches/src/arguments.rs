@@ -12,6 +12,7 @@ Rows: b1 b1d b2 b3 b4 b4r b5 b5s b6 b7 b7p growth pace
 
   --rounds N   interleaved rounds, 5 by default
   --quick      a quarter of the bytes and messages
+  --only PART  only what has this in its name, to look at with a profiler
   --json FILE  JSON lines go there instead of after the tables
   --dir DIR    where b2 and growth keep their files, the folder for temporary files by default";
 
@@ -24,6 +25,8 @@ pub struct Arguments {
     pub rounds: usize,
     /// Less work in each of them.
     pub quick: bool,
+    /// A part of the names of what is run; all otherwise.
+    pub only: Option<String>,
     /// Where JSON lines go; standard output otherwise.
     pub json: Option<PathBuf>,
     /// Where files go.
@@ -41,6 +44,7 @@ impl Arguments {
             rows: Vec::new(),
             rounds: 5,
             quick: false,
+            only: None,
             json: None,
             dir: std::env::temp_dir(),
         };
@@ -50,6 +54,7 @@ impl Arguments {
             match word.as_str() {
                 "--rounds" => arguments.rounds = value()?.parse::<usize>()?.max(1),
                 "--json" => arguments.json = Some(value()?.into()),
+                "--only" => arguments.only = Some(value()?),
                 "--dir" => arguments.dir = value()?.into(),
                 "--quick" => arguments.quick = true,
                 _ if word.starts_with('-') => return Err(format!("there is no {word}").into()),
@@ -57,6 +62,12 @@ impl Arguments {
             }
         }
         Ok(arguments)
+    }
+
+    /// The same with so many rounds at most.
+    #[must_use]
+    pub fn at_most(&self, rounds: usize) -> Self {
+        Self { rounds: self.rounds.min(rounds), ..self.clone() }
     }
 
     /// So much work, or a quarter of it.

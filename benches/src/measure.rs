@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use rustix::time::{ClockId, clock_gettime};
 
 use crate::Result;
+use crate::arguments::Arguments;
 
 /// What one run of one subject brought.
 #[derive(Debug, Clone, Default)]
@@ -114,12 +115,16 @@ impl Case {
     }
 }
 
-/// Runs all subjects in turn, so many times: A B C A B C.
+/// Runs all subjects in turn, as many times as asked for: A B C A B C.
 ///
 /// # Errors
 ///
 /// That of the first that fails, with its name.
-pub fn rounds(count: usize, mut subjects: Vec<Subject<'_>>) -> Result<Vec<Case>> {
+pub fn rounds(arguments: &Arguments, mut subjects: Vec<Subject<'_>>) -> Result<Vec<Case>> {
+    let count = arguments.rounds;
+    if let Some(only) = &arguments.only {
+        subjects.retain(|subject| subject.name.contains(only));
+    }
     let mut cases: Vec<Case> = subjects
         .iter()
         .map(|subject| Case { name: subject.name.clone(), samples: Vec::new() })

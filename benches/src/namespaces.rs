@@ -36,16 +36,16 @@ impl Namespaces {
         }
         let Self { near, far } = &this;
         ip(&[
-            "-n", near, "link", "add", "link", "type", "veth", "peer", "name", "link", "netns", far,
+            "-n", near, "link", "add", "duo0", "type", "veth", "peer", "name", "duo0", "netns", far,
         ])?;
         for (name, address) in [(near, "10.213.7.1/24"), (far, "10.213.7.2/24")] {
-            ip(&["-n", name, "address", "add", address, "dev", "link"])?;
-            ip(&["-n", name, "link", "set", "link", "up"])?;
+            ip(&["-n", name, "address", "add", address, "dev", "duo0"])?;
+            ip(&["-n", name, "link", "set", "duo0", "up"])?;
             let rate = format!("{megabits}mbit");
             // A burst is what leaves at once: a few packets, more where packets are quick.
             let burst = if megabits < 50 { "4kb" } else { "16kb" };
             let queue = ["root", "tbf", "rate", &rate, "burst", burst, "limit", "256kb"];
-            let words = ["-n", name, "qdisc", "add", "dev", "link"];
+            let words = ["-n", name, "qdisc", "add", "dev", "duo0"];
             execute("tc", &[&words[..], &queue[..]].concat())?;
         }
         Ok(this)

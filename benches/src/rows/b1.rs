@@ -12,7 +12,7 @@ const KIB: usize = 1 << 10;
 pub(super) fn run(arguments: &Arguments, report: &mut Report) -> Result<()> {
     let total = arguments.amount(1 << 30);
     let cases = rounds(
-        arguments.rounds,
+        arguments,
         over! { tcp().await?;
             "raw/64k" => raw::bulk, total, 64 * KIB;
             "raw/256k" => raw::bulk, total, 256 * KIB;

@@ -37,7 +37,7 @@ pub(super) fn run(arguments: &Arguments, report: &mut Report) -> Result<()> {
         unit: "GB/s",
         cpu: "CPU s/GiB",
         base: "raw/64k",
-        cases: rounds(arguments.rounds, subjects)?,
+        cases: rounds(arguments, subjects)?,
         bars: vec![
             Bar::new("ours/64k", Figure::Ratio("raw/64k"), Limit::AtLeast(0.95)),
             Bar::new("ours/256k, two threads", Figure::Ratio("raw/64k"), Limit::AtLeast(0.95))

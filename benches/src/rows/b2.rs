@@ -67,7 +67,7 @@ pub(super) fn run(arguments: &Arguments, report: &mut Report) -> Result<()> {
         unit: "GB/s",
         cpu: "CPU s/GiB",
         base: "std",
-        cases: rounds(arguments.rounds, subjects)?,
+        cases: rounds(arguments, subjects)?,
         bars: vec![
             Bar::new("ours, NoSync", Figure::Ratio("std"), Limit::AtLeast(0.66))
                 .goal(Limit::AtLeast(0.95)),

@@ -27,10 +27,10 @@ macro_rules! subjects {
 
 pub(super) fn run(arguments: &Arguments, report: &mut Report) -> Result<()> {
     let count = arguments.amount(8_000_000);
-    let over_tcp = rounds(arguments.rounds, subjects!(tcp().await?, count))?;
+    let over_tcp = rounds(arguments, subjects!(tcp().await?, count))?;
     let tcp_table = table(format!("{count} messages of 64 bytes, {RENO}, one thread"), over_tcp);
     report.add(&Table { bars: bars(0.35, 0.6), ..tcp_table });
-    let in_memory = rounds(arguments.rounds, subjects!(memory(64 << 10), count))?;
+    let in_memory = rounds(arguments, subjects!(memory(64 << 10), count))?;
     let title = format!("{count} messages of 64 bytes, in-memory pipe of 64 KiB, one thread");
     report.add(&Table { bars: bars(0.25, 0.5), ..table(title, in_memory) });
     Ok(())

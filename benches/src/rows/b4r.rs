@@ -21,11 +21,11 @@ macro_rules! subjects {
 
 pub(super) fn run(arguments: &Arguments, report: &mut Report) -> Result<()> {
     let count = arguments.amount(40_000);
-    let over_tcp = rounds(arguments.rounds, subjects!(tcp().await?, count))?;
+    let over_tcp = rounds(arguments, subjects!(tcp().await?, count))?;
     let title = format!("{count} round trips of 64 bytes, {RENO}, one thread");
     report.add(&table(title, over_tcp, 1.05, 1.02));
     let count = count * 5;
-    let in_memory = rounds(arguments.rounds, subjects!(memory(64 << 10), count))?;
+    let in_memory = rounds(arguments, subjects!(memory(64 << 10), count))?;
     let title = format!("{count} round trips of 64 bytes, in-memory pipe of 64 KiB, one thread");
     report.add(&table(title, in_memory, 5.0, 2.0));
     Ok(())

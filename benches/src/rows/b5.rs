@@ -54,7 +54,7 @@ pub(super) fn run(arguments: &Arguments, report: &mut Report) -> Result<()> {
         unit: "us p99",
         cpu: "CPU s/GiB",
         base: "two connections",
-        cases: rounds(arguments.rounds, subjects)?,
+        cases: rounds(arguments, subjects)?,
         bars: vec![
             Bar::new("ours", Figure::Value, Limit::AtMost(200.0)).goal(Limit::AtMost(80.0)),
             Bar::new("ours", Figure::Extra("bulk MB/s"), Limit::AtLeast(2500.0))
@@ -90,7 +90,7 @@ pub(super) fn run_slow(arguments: &Arguments, report: &mut Report) -> Result<()>
         unit: "us p99",
         cpu: "",
         base: "by priority, by hand, 16k",
-        cases: rounds(arguments.rounds, subjects)?,
+        cases: rounds(arguments, subjects)?,
         bars: vec![
             Bar::new("ours", Figure::Value, Limit::AtMost(1200.0)).goal(Limit::AtMost(800.0)),
         ],

@@ -31,7 +31,7 @@ pub(super) fn run(arguments: &Arguments, report: &mut Report) -> Result<()> {
         move || Ok(timed(bursts, BURST, || decode(black_box(small))))
     };
     let cases = rounds(
-        arguments.rounds,
+        arguments,
         vec![
             Subject::new("header loop", pace(bare)),
             Subject::new("header loop, UTF-8", pace(bare_text)),
@@ -60,7 +60,7 @@ fn large(arguments: &Arguments, report: &mut Report) -> Result<()> {
         move || Ok(timed(bursts, LARGE_BURST, || decode(black_box(large))))
     };
     let cases = rounds(
-        arguments.rounds,
+        arguments,
         vec![
             Subject::new("header loop", pace(bare)),
             Subject::new("ours", pace(frame)),
@@ -172,11 +172,8 @@ fn chat(mut input: &[u8]) -> usize {
 
 /// The same header for the codec: three bytes of length and five that it skips.
 fn length_delimited(input: &[u8]) -> usize {
-    let mut codec = LengthDelimitedCodec::builder()
-        .length_field_length(3)
-        .length_adjustment(5)
-        .num_skip(HEADER_LEN)
-        .new_codec();
+    let mut codec =
+        LengthDelimitedCodec::builder().length_field_length(3).num_skip(HEADER_LEN).new_codec();
     let (mut buffer, mut sum) = (BytesMut::from(input), 0);
     while let Ok(Some(frame)) = codec.decode(&mut buffer) {
         sum += text(&frame).unwrap_or_default();

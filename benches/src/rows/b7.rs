@@ -50,7 +50,7 @@ pub(super) fn run(arguments: &Arguments, report: &mut Report) -> Result<()> {
         cpu: "",
         base: "raw",
         // It is the same each time.
-        cases: rounds(arguments.rounds.min(3), subjects.into())?,
+        cases: rounds(&arguments.at_most(3), subjects.into())?,
         bars: vec![
             Bar::new("ours", Figure::Value, Limit::AtMost(8192.0)).goal(Limit::AtMost(4096.0)),
         ],
@@ -75,7 +75,7 @@ pub(super) fn run_crowds(arguments: &Arguments, report: &mut Report) -> Result<(
             unit: "thousand/s",
             cpu: "CPU us each",
             base: "raw",
-            cases: rounds(arguments.rounds, subjects.into())?,
+            cases: rounds(arguments, subjects.into())?,
             bars: vec![Bar::new("ours", Figure::Ratio("raw"), limit).goal(Limit::AtLeast(0.95))],
             notes: Vec::new(),
         });

@@ -68,7 +68,7 @@ fn on(namespaces: &Namespaces, megabits: u32, arguments: &Arguments) -> Result<T
         cpu: "",
         base: "",
         // A round takes more than a minute.
-        cases: rounds(arguments.rounds.min(3), subjects)?,
+        cases: rounds(&arguments.at_most(3), subjects)?,
         bars: vec![Bar::new("ours", Figure::Extra("longest"), Limit::AtMost(PROMISE))],
         notes: vec!["by hand: strict priority, but all that the socket's buffer takes".into()],
     })
