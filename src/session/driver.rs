@@ -448,10 +448,14 @@ where
             Pin::new(&mut *timer).reset(deadline);
             self.armed = Some(deadline);
         }
-        if Pin::new(timer).poll(cx).is_pending() {
+        if Pin::new(&mut *timer).poll(cx).is_pending() {
             return true;
         }
-        self.armed = None;
+        if self.armed.take().is_some_and(|armed| armed > timer.now()) {
+            // It fired before its time: others may have a turn first.
+            cx.waker().wake_by_ref();
+            return true;
+        }
         self.reader.on_timer();
         self.writer.shrink();
         false

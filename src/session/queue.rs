@@ -4,6 +4,7 @@ use core::task::{Context, Poll, Waker};
 use core::time::Duration;
 use std::collections::VecDeque;
 
+use super::shared::WakeList;
 use crate::io::TransportError;
 use crate::proto::{Event, ItemId, Lane};
 
@@ -88,10 +89,10 @@ impl Queue {
         self.generation = self.generation.saturating_add(1);
     }
 
-    pub(super) fn poll(&mut self, cx: &Context<'_>) -> Poll<(u32, Told)> {
+    pub(super) fn poll(&mut self, cx: &Context<'_>, wake: &mut WakeList) -> Poll<(u32, Told)> {
         let Some((generation, told)) = self.events.pop_front() else {
             if !self.waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
-                self.waker = Some(cx.waker().clone());
+                wake.forget(self.waker.replace(cx.waker().clone()));
             }
             return Poll::Pending;
         };
