@@ -201,6 +201,11 @@ impl<T: Timer + Unpin> Detached<T> {
         })
     }
 
+    /// The current time.
+    pub(super) fn now(&self) -> Time {
+        self.timer.as_ref().map(Timer::now).unwrap_or_default()
+    }
+
     /// Streams that the conversation was opened on.
     pub(super) fn streams(&self) -> u64 {
         self.shared.with(|state| state.connection.statistics().streams)
@@ -208,9 +213,9 @@ impl<T: Timer + Unpin> Detached<T> {
 
     /// Tells the application of an attempt; returns when it is to be made.
     pub(super) fn announce(&mut self, number: u32, wait: Duration) -> Time {
-        let now = self.timer.as_ref().map(Timer::now);
+        let now = self.now();
         self.shared.with(|state| {
-            state.now = now.unwrap_or(state.now);
+            state.now = now;
             let failure = self.transport.clone();
             state.tell(Told::Attempt { number, wait, failure });
             state.now.saturating_add(wait)

@@ -387,6 +387,7 @@ where
             state.connection.handle_timeout(now);
         }
         state.rate_limit.fill(now, &mut state.wake);
+        state.let_rates_fall(now);
         let mut has_more = false;
         if !self.is_write_closed {
             let (io, connection) = (&mut self.io, &mut state.connection);
@@ -405,8 +406,8 @@ where
             let replaced = state.driver.replace(cx.waker().clone());
             state.wake.forget(replaced);
         }
-        let deadlines = [state.connection.poll_timeout(), state.rate_limit.deadline(), self.linger];
-        let deadline = deadlines.into_iter().flatten().min();
+        let own = [state.rate_limit.deadline(), state.rates_due, self.linger];
+        let deadline = own.into_iter().chain([state.connection.poll_timeout()]).flatten().min();
         Turn { moved, has_more, is_over, deadline }
     }
 
@@ -456,7 +457,7 @@ where
             cx.waker().wake_by_ref();
             return true;
         }
-        self.reader.on_timer();
+        self.reader.on_timer(now);
         self.writer.shrink();
         false
     }

@@ -48,6 +48,11 @@ impl State {
             Event::Detached(reason) => {
                 // Whoever stores a file makes it ready to be gone on with.
                 for t in self.inbound.values_mut() {
+                    t.meter.stop();
+                    self.wake.extend(&mut t.waiters);
+                }
+                for t in self.outbound.values_mut() {
+                    t.meter.stop();
                     self.wake.extend(&mut t.waiters);
                 }
                 self.tell(Told::Event(Event::Detached(reason)));
@@ -248,6 +253,7 @@ impl State {
                     t.meter.on_received(received, now);
                     t.meter.progress.durable = durable;
                     self.wake.extend(&mut t.waiters);
+                    self.watch_rates();
                 }
             }
             _ => {}
@@ -326,6 +332,7 @@ impl State {
         t.meter.on_received(t.received, self.now);
         t.chunks.push_back(Chunk { offset, data });
         self.wake.extend(&mut t.waiters);
+        self.watch_rates();
     }
 
     /// A transfer ended without its receiver's verdict.

@@ -43,6 +43,8 @@ pub(super) struct State {
     /// Batches that were given up while members of them were open.
     pub(super) abandoned_batches: Vec<TransferId>,
     pub(super) rate_limit: RateLimit,
+    /// When the rates of transfers are looked at, though nothing came of them.
+    pub(super) rates_due: Option<Time>,
     pub(super) ended: Option<CloseReason>,
     /// Whether the application decides on the peer itself.
     pub(super) asks_for_peer: bool,
@@ -111,6 +113,7 @@ impl Shared {
             inbound: BTreeMap::new(),
             abandoned_batches: Vec::new(),
             rate_limit: RateLimit::default(),
+            rates_due: None,
             ended: None,
             asks_for_peer: false,
             now,

@@ -88,6 +88,7 @@ mod session_memory;
 mod session_network;
 mod session_peer;
 mod session_progress;
+mod session_rates;
 mod session_reconnecting;
 mod session_rows;
 mod session_rows_breaks;
