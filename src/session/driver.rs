@@ -53,6 +53,8 @@ pub struct Driver<IO, T> {
     armed: Option<Time>,
     linger: Option<Time>,
     transport_error: Option<TransportError>,
+    /// Nothing can be written any more; what has come is read first.
+    write_error: Option<TransportError>,
     is_read_ended: bool,
     /// What still comes is thrown away.
     discards: bool,
@@ -117,6 +119,7 @@ impl<IO, T> Driver<IO, T> {
             armed: None,
             linger: None,
             transport_error: None,
+            write_error: None,
             is_read_ended: false,
             discards: false,
             is_write_closed: false,
@@ -397,8 +400,14 @@ where
                     has_more = !written.is_done;
                     self.close_write(cx, state, now);
                 }
-                Err(error) => self.fail(state, now, error),
+                Err(error) => {
+                    self.is_write_closed = true;
+                    self.write_error = Some(error);
+                }
             }
+        }
+        if let Some(error) = self.write_error.take_if(|_| moved == 0) {
+            self.fail(state, now, error);
         }
         state.route_all();
         let is_over = self.is_over(state, now);
@@ -419,9 +428,11 @@ where
         match Pin::new(&mut self.io).poll_close(cx) {
             Poll::Pending => {}
             Poll::Ready(Ok(())) => self.is_write_closed = true,
-            // The peer may have ended the stream before: nothing is lost with it.
-            Poll::Ready(Err(_)) if state.connection.is_closed() => self.is_write_closed = true,
-            Poll::Ready(Err(error)) => self.fail(state, now, error.into()),
+            // All was written before: what the peer still says decides.
+            Poll::Ready(Err(error)) => {
+                self.is_write_closed = true;
+                self.transport_error.get_or_insert(error.into());
+            }
         }
     }
 
