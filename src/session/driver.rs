@@ -398,7 +398,7 @@ where
                 Ok(written) => {
                     moved = moved.saturating_add(written.bytes);
                     has_more = !written.is_done;
-                    self.close_write(cx, state, now);
+                    self.close_write(cx, state);
                 }
                 Err(error) => {
                     self.is_write_closed = true;
@@ -421,7 +421,7 @@ where
     }
 
     /// Ends our half of the stream once the last words are written.
-    fn close_write(&mut self, cx: &mut Context<'_>, state: &mut State, now: Time) {
+    fn close_write(&mut self, cx: &mut Context<'_>, state: &State) {
         if !state.connection.is_write_closed() || self.is_write_closed {
             return;
         }
@@ -431,7 +431,7 @@ where
             // All was written before: what the peer still says decides.
             Poll::Ready(Err(error)) => {
                 self.is_write_closed = true;
-                self.transport_error.get_or_insert(error.into());
+                self.transport_error.get_or_insert_with(|| error.into());
             }
         }
     }

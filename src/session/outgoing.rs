@@ -102,6 +102,9 @@ impl Outgoing {
     /// Sends the next bytes, as soon as there is room for them: a chunk of any size fits as soon as
     /// there is some. They are kept until the receiver has them, and sent again after a break.
     ///
+    /// The driver drops the bytes at some time while it holds the conversation's lock: an owner of
+    /// [`Bytes::from_owner`] must not use a handle of the same conversation in its `Drop`.
+    ///
     /// # Errors
     ///
     /// [`TransferError::Rewind`] for a seekable offer after a break: the chunk was not taken; go on
