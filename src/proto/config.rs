@@ -217,8 +217,8 @@ impl ConfigBuilder {
         queued_bytes: u32 => queued_bytes;
         /// From the first byte to an open conversation: by default 10 s.
         handshake_timeout: Duration => handshake_timeout;
-        /// After this silence of the peer a ping is sent: by default 20 s. For long it is not sent more
-        /// often than once a second, as the peer counts it as a frame without progress.
+        /// After this silence of the peer a ping is sent: at least 1 s, by default 20 s. The peer counts
+        /// it as a frame without progress, of which it allows one a second for ever.
         keep_alive_interval: Duration => keep_alive_interval;
         /// After this silence of the peer the stream counts as broken: by default 60 s. Less than
         /// a frame's header or 1 KiB in this time is silence, too.
@@ -250,7 +250,7 @@ impl ConfigBuilder {
     /// # Errors
     ///
     /// A [`ConfigError`] that names the first setting out of range. A duration has to be between
-    /// 1 ms and 10 years, the keep-alive interval shorter than the idle time-out, and
+    /// 1 ms and 10 years, the keep-alive interval at least 1 s and shorter than the idle time-out, and
     /// [`max_untaken_bytes`](Self::max_untaken_bytes) at least [`max_item`](Self::max_item).
     pub fn build(self) -> Result<Config, ConfigError> {
         let config = self.config;
@@ -294,7 +294,8 @@ impl ConfigBuilder {
                 return Err(ConfigError { setting });
             }
         }
-        if config.keep_alive_interval >= config.idle_timeout {
+        let keep_alive = Duration::from_secs(1)..config.idle_timeout;
+        if !keep_alive.contains(&config.keep_alive_interval) {
             return Err(ConfigError { setting: "keep_alive_interval" });
         }
         Ok(config)
@@ -316,7 +317,12 @@ impl ConfigError {
 
 impl fmt::Display for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} is out of its range", self.setting)
+        write!(f, "{} is out of its range", self.setting)?;
+        match self.setting {
+            "keep_alive_interval" => f.write_str(": 1 s or more, and shorter than idle_timeout"),
+            "max_untaken_bytes" => f.write_str(": 16384 to 2^31, and no less than max_item"),
+            _ => Ok(()),
+        }
     }
 }
 

@@ -299,7 +299,7 @@ where
                 Poll::Ready(Err(error)) => {
                     return Poll::Ready(Err(TransportError::from(error).into()));
                 }
-                Poll::Pending => match self.poll_deadline(cx, now) {
+                Poll::Pending => match self.poll_deadline(cx) {
                     Poll::Ready(error) => return Poll::Ready(Err(error.into())),
                     Poll::Pending => return Poll::Pending,
                 },
@@ -323,21 +323,23 @@ where
         Ok(false)
     }
 
-    fn poll_deadline(&mut self, cx: &mut Context<'_>, now: Time) -> Poll<Error> {
+    fn poll_deadline(&mut self, cx: &mut Context<'_>) -> Poll<Error> {
         let Some(deadline) = self.machine.poll_timeout() else { return Poll::Pending };
         if self.armed != Some(deadline) {
             Pin::new(&mut self.timer).reset(deadline);
             self.armed = Some(deadline);
         }
-        if deadline > now && Pin::new(&mut self.timer).poll(cx).is_pending() {
+        if deadline > self.timer.now() && Pin::new(&mut self.timer).poll(cx).is_pending() {
             return Poll::Pending;
         }
         self.armed = None;
         self.machine.handle_timeout(self.timer.now());
-        match self.machine.error() {
-            Some(error) => Poll::Ready(error),
-            None => self.poll_deadline(cx, self.timer.now()),
+        if let Some(error) = self.machine.error() {
+            return Poll::Ready(error);
         }
+        // It fired before its time: others may have a turn first.
+        cx.waker().wake_by_ref();
+        Poll::Pending
     }
 
     fn poll_write_all(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), TransportError>> {
@@ -377,7 +379,17 @@ where
                 Poll::Ready(Ok(())) => Pin::new(&mut self.io).poll_close(cx).map(drop),
                 said => said.map(drop),
             };
-            if said.is_ready() { said } else { Pin::new(&mut self.timer).poll(cx) }
+            if said.is_ready() {
+                return said;
+            }
+            let timed = Pin::new(&mut self.timer).poll(cx);
+            if timed.is_ready() && self.timer.now() < deadline {
+                // It fired before its time.
+                Pin::new(&mut self.timer).reset(deadline);
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+            timed
         })
         .await;
     }

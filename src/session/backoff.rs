@@ -1,7 +1,8 @@
 use core::time::Duration;
 
 /// How long to wait between attempts to connect again: twice as long each time, up to a limit, and
-/// each time a random part less, so that many clients do not come back together.
+/// each time a random part less, so that many clients do not come back together. The waits begin anew
+/// after a stream that lasted longer than the wait before it.
 ///
 /// # Examples
 ///
@@ -22,7 +23,12 @@ pub struct Backoff {
     max_attempts: u32,
     /// Numbers drawn from the seed so far.
     drawn: u64,
+    /// Attempts in a row without success.
     attempts: u32,
+    /// How often the wait was doubled.
+    doublings: u32,
+    /// The longest that the last wait might have been.
+    last: Duration,
 }
 
 impl core::fmt::Debug for Backoff {
@@ -48,6 +54,8 @@ impl Backoff {
             max_attempts: 10,
             drawn: 0,
             attempts: 0,
+            doublings: 0,
+            last: Duration::ZERO,
         }
     }
 
@@ -75,18 +83,24 @@ impl Backoff {
             return None;
         }
         let doubled =
-            self.first.saturating_mul(1_u32.checked_shl(self.attempts).unwrap_or(u32::MAX));
+            self.first.saturating_mul(1_u32.checked_shl(self.doublings).unwrap_or(u32::MAX));
         self.attempts = self.attempts.saturating_add(1);
+        self.doublings = self.doublings.saturating_add(1);
         let longest = doubled.min(self.most);
+        self.last = longest;
         // Between half of it and all of it.
         let [random, ..] = self.draw("duologue 1 backoff");
         let part = longest.saturating_mul(u32::from(random)).checked_div(512).unwrap_or_default();
         Some((self.attempts, longest.saturating_sub(part)))
     }
 
-    /// The conversation is open again.
-    pub(super) fn reset(&mut self) {
+    /// The conversation was open again, over a stream that lasted so long.
+    pub(super) fn on_stream(&mut self, lasted: Duration) {
         self.attempts = 0;
+        // A peer that takes every stream and ends it is not asked more often for that.
+        if lasted >= self.last {
+            self.doublings = 0;
+        }
     }
 
     /// A seed for the next stream.

@@ -11,7 +11,8 @@ use bytes::Bytes;
 use super::driver::{Driver, Ended};
 use super::error::SessionError;
 use super::queue::Told;
-use super::shared::{Shared, State, wait};
+use super::shared::{Shared, State};
+use super::waiters::{Place, WaitFor, Waiting};
 use crate::io::TransportError;
 use crate::proto::{CloseReason, Resuming, StreamParameters};
 use crate::time::{Time, Timer};
@@ -33,6 +34,7 @@ pub struct Detached<T: Timer + Unpin> {
     timer: Option<T>,
     transport: Option<TransportError>,
     armed: Option<Time>,
+    place: Option<Place>,
 }
 
 impl<T: Timer + Unpin> fmt::Debug for Detached<T> {
@@ -43,7 +45,7 @@ impl<T: Timer + Unpin> fmt::Debug for Detached<T> {
 
 impl<T: Timer + Unpin> Detached<T> {
     pub(super) fn new(shared: Arc<Shared>, timer: T, transport: Option<TransportError>) -> Self {
-        Self { shared, timer: Some(timer), transport, armed: None }
+        Self { shared, timer: Some(timer), transport, armed: None, place: None }
     }
 
     /// What the transport failed with, if it did.
@@ -125,6 +127,9 @@ impl<T: Timer + Unpin> Drop for Detached<T> {
         if self.timer.is_some() {
             self.shared.with(State::abort);
         }
+        if let Some(place) = self.place {
+            self.shared.forget_place(&[WaitFor::End], place);
+        }
     }
 }
 
@@ -150,11 +155,12 @@ impl<T: Timer + Unpin> Detached<T> {
         loop {
             let Some(timer) = &mut self.timer else { return Poll::Pending };
             let now = timer.now();
+            let waiting = &mut Waiting::future(cx, &mut self.place);
             let (ended, deadline) = self.shared.with(|state| {
                 state.now = now;
                 state.connection.handle_timeout(now);
                 state.route_all();
-                wait(&mut state.end_waiters, cx);
+                state.wait(WaitFor::End, waiting);
                 (state.ended, state.connection.poll_timeout())
             });
             if let Some(reason) = ended {
@@ -172,10 +178,15 @@ impl<T: Timer + Unpin> Detached<T> {
                 Pin::new(&mut *timer).reset(deadline);
                 self.armed = Some(deadline);
             }
-            if Pin::new(timer).poll(cx).is_pending() {
+            if Pin::new(&mut *timer).poll(cx).is_pending() {
                 return Poll::Pending;
             }
             self.armed = None;
+            if deadline > timer.now() {
+                // It fired before its time: others may have a turn first.
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
         }
     }
 
@@ -190,6 +201,11 @@ impl<T: Timer + Unpin> Detached<T> {
         })
     }
 
+    /// The current time.
+    pub(super) fn now(&self) -> Time {
+        self.timer.as_ref().map(Timer::now).unwrap_or_default()
+    }
+
     /// Streams that the conversation was opened on.
     pub(super) fn streams(&self) -> u64 {
         self.shared.with(|state| state.connection.statistics().streams)
@@ -197,9 +213,9 @@ impl<T: Timer + Unpin> Detached<T> {
 
     /// Tells the application of an attempt; returns when it is to be made.
     pub(super) fn announce(&mut self, number: u32, wait: Duration) -> Time {
-        let now = self.timer.as_ref().map(Timer::now);
+        let now = self.now();
         self.shared.with(|state| {
-            state.now = now.unwrap_or(state.now);
+            state.now = now;
             let failure = self.transport.clone();
             state.tell(Told::Attempt { number, wait, failure });
             state.now.saturating_add(wait)

@@ -53,6 +53,8 @@ pub struct Driver<IO, T> {
     armed: Option<Time>,
     linger: Option<Time>,
     transport_error: Option<TransportError>,
+    /// Nothing can be written any more; what has come is read first.
+    write_error: Option<TransportError>,
     is_read_ended: bool,
     /// What still comes is thrown away.
     discards: bool,
@@ -117,6 +119,7 @@ impl<IO, T> Driver<IO, T> {
             armed: None,
             linger: None,
             transport_error: None,
+            write_error: None,
             is_read_ended: false,
             discards: false,
             is_write_closed: false,
@@ -392,6 +395,7 @@ where
             state.connection.handle_timeout(now);
         }
         state.rate_limit.fill(now, &mut state.wake);
+        state.let_rates_fall(now);
         let mut has_more = false;
         if !self.is_write_closed {
             let (io, connection) = (&mut self.io, &mut state.connection);
@@ -399,10 +403,16 @@ where
                 Ok(written) => {
                     moved = moved.saturating_add(written.bytes);
                     has_more = !written.is_done;
-                    self.close_write(cx, state, now);
+                    self.close_write(cx, state);
                 }
-                Err(error) => self.fail(state, now, error),
+                Err(error) => {
+                    self.is_write_closed = true;
+                    self.write_error = Some(error);
+                }
             }
+        }
+        if let Some(error) = self.write_error.take_if(|_| moved == 0) {
+            self.fail(state, now, error);
         }
         state.route_all();
         let is_over = self.is_over(state, now);
@@ -410,22 +420,24 @@ where
             let replaced = state.driver.replace(cx.waker().clone());
             state.wake.forget(replaced);
         }
-        let deadlines = [state.connection.poll_timeout(), state.rate_limit.deadline(), self.linger];
-        let deadline = deadlines.into_iter().flatten().min();
+        let own = [state.rate_limit.deadline(), state.rates_due, self.linger];
+        let deadline = own.into_iter().chain([state.connection.poll_timeout()]).flatten().min();
         Turn { moved, has_more, is_over, deadline }
     }
 
     /// Ends our half of the stream once the last words are written.
-    fn close_write(&mut self, cx: &mut Context<'_>, state: &mut State, now: Time) {
+    fn close_write(&mut self, cx: &mut Context<'_>, state: &State) {
         if !state.connection.is_write_closed() || self.is_write_closed {
             return;
         }
         match Pin::new(&mut self.io).poll_close(cx) {
             Poll::Pending => {}
             Poll::Ready(Ok(())) => self.is_write_closed = true,
-            // The peer may have ended the stream before: nothing is lost with it.
-            Poll::Ready(Err(_)) if state.connection.is_closed() => self.is_write_closed = true,
-            Poll::Ready(Err(error)) => self.fail(state, now, error.into()),
+            // All was written before: what the peer still says decides.
+            Poll::Ready(Err(error)) => {
+                self.is_write_closed = true;
+                self.transport_error.get_or_insert_with(|| error.into());
+            }
         }
     }
 
@@ -453,11 +465,15 @@ where
             Pin::new(&mut *timer).reset(deadline);
             self.armed = Some(deadline);
         }
-        if Pin::new(timer).poll(cx).is_pending() {
+        if Pin::new(&mut *timer).poll(cx).is_pending() {
             return true;
         }
-        self.armed = None;
-        self.reader.on_timer();
+        if self.armed.take().is_some_and(|armed| armed > timer.now()) {
+            // It fired before its time: others may have a turn first.
+            cx.waker().wake_by_ref();
+            return true;
+        }
+        self.reader.on_timer(now);
         self.writer.shrink();
         false
     }

@@ -175,7 +175,7 @@ impl Stream for Events {
                 return Poll::Ready(None);
             }
             let polled = self.handle.with(|state| {
-                let polled = state.queue.poll(cx);
+                let polled = state.queue.poll(cx, &mut state.wake);
                 if let Poll::Ready((generation, told)) = &polled {
                     // Of before it began anew there is nothing to acknowledge any more.
                     if let Some(item) = told.item().filter(|_| *generation == state.generation) {

@@ -1,15 +1,14 @@
 //! A transfer that the peer offers, as its handle sees it.
 
-use core::task::Waker;
 use std::collections::VecDeque;
 use std::string::String;
-use std::vec::Vec;
 
 use bytes::Bytes;
 
 use super::error::TransferError;
 use super::progress::Meter;
 use super::shared::Key;
+use super::waiters::Waiters;
 use crate::proto::CloseReason;
 use crate::wire::{Finish, Offer, TransferCode};
 
@@ -24,7 +23,7 @@ pub(super) struct Inbound {
     pub(super) meter: Meter,
     pub(super) is_paused_by_peer: bool,
     pub(super) end: Option<End>,
-    pub(super) waiters: Vec<Waker>,
+    pub(super) waiters: Waiters,
     /// Members of a batch that were offered, and not handed out yet.
     pub(super) members: VecDeque<Member>,
     /// Members that are still to be offered.
@@ -66,7 +65,7 @@ impl Inbound {
             meter: Meter::new(size),
             is_paused_by_peer: false,
             end: None,
-            waiters: Vec::new(),
+            waiters: Waiters::default(),
             members: VecDeque::new(),
             members_left: 0,
         }

@@ -11,7 +11,8 @@ use super::error::TransferError;
 use super::handle::Handle;
 use super::inbound::{Chunk, Inbound};
 use super::progress::Progress;
-use super::shared::{Key, State, wait};
+use super::shared::{Key, State};
+use super::waiters::{WaitFor, Waiting};
 use crate::proto::Conclusion;
 use crate::wire::{Finish, Offer, TransferCode, TransferId};
 
@@ -224,7 +225,7 @@ impl Incoming {
                     let (code, text) = (*code, text.clone());
                     return Poll::Ready(Err(TransferError::CancelAsked { code, text }));
                 }
-                wait(&mut t.waiters, cx);
+                state.wait(WaitFor::Transfer(key), &mut Waiting::handle(cx));
                 Poll::Pending
             }
         })

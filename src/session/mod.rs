@@ -46,7 +46,7 @@
 //! # Memory
 //!
 //! [`worst_case_memory`] bounds what a peer can make a conversation hold. An idle one has no buffers:
-//! they follow the load, and are given back after two keep-alive intervals. File data is handed out
+//! they follow the load, and are given back within two keep-alive intervals. File data is handed out
 //! in slices of the buffer that it was read into; an application that keeps many of them for long
 //! gets copies once these buffers exceed a receive window. Memory of chunks that it was handed is
 //! its own affair.
@@ -71,11 +71,9 @@
 //!         // 32 random bytes, in earnest.
 //!         let stream = StreamParameters::new([1; 32]);
 //!         let connection = Connection::client(Config::default(), stream, timer.now());
-//!         let (session, mut events, driver) = session(near, connection, timer);
+//!         let (session, _events, driver) = session(near, connection, timer);
 //!         let talk = async {
-//!             while !session.is_open() {
-//!                 events.next().await;
-//!             }
+//!             session.opened().await.unwrap();
 //!             let receipt = session.send_chat(&Chat::new("Is anybody there?")).await.unwrap();
 //!             assert_eq!(receipt.await, Receipt::Delivered);
 //!             session.close(CloseCode::DONE, "").unwrap();
@@ -149,10 +147,10 @@
 //! # let timer = AsyncIoTimer::new();
 //! # let stream = |n| StreamParameters::new([n; 32]);
 //! # let connection = Connection::client(Config::default(), stream(1), timer.now());
-//! # let (near, mut events, driver) = session(near, connection, timer);
+//! # let (near, _events, driver) = session(near, connection, timer);
 //! # let file = Bytes::from(vec![7; 200_000]);
 //! # let client = async {
-//! #     while !near.is_open() { events.next().await; }
+//! #     near.opened().await.unwrap();
 //! #     send(&near, file.clone()).await.unwrap();
 //! #     near.close(duologue::wire::CloseCode::DONE, "").unwrap();
 //! # };
@@ -198,6 +196,7 @@ mod route;
 mod session;
 mod shared;
 mod transmit;
+mod waiters;
 
 pub use accept::{AcceptError, accept};
 pub use backoff::Backoff;

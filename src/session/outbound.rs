@@ -1,11 +1,10 @@
 //! A transfer that this side offers, as its handle sees it.
 
-use core::task::Waker;
 use std::string::String;
-use std::vec::Vec;
 
 use super::error::{EndedBy, TransferError, Verdict};
 use super::progress::Meter;
+use super::waiters::Waiters;
 use crate::proto::CloseReason;
 use crate::wire::{Accept, TransferCode};
 
@@ -18,7 +17,7 @@ pub(super) struct Outbound {
     pub(super) is_paused_by_peer: bool,
     pub(super) is_cancel_asked: bool,
     pub(super) end: Option<End>,
-    pub(super) waiters: Vec<Waker>,
+    pub(super) waiters: Waiters,
     pub(super) has_handle: bool,
 }
 
@@ -40,7 +39,7 @@ impl Outbound {
             is_paused_by_peer: false,
             is_cancel_asked: false,
             end: None,
-            waiters: Vec::new(),
+            waiters: Waiters::default(),
             has_handle: true,
         }
     }

@@ -12,7 +12,9 @@ use super::error::{TransferError, Verdict};
 use super::handle::Handle;
 use super::outbound::Outbound;
 use super::progress::Progress;
-use super::shared::{Key, State, wait};
+use super::session::{TO_OFFER, poll_offer};
+use super::shared::{Key, State};
+use super::waiters::{WaitFor, Waiting, wait_for};
 use crate::proto::ActionError;
 use crate::wire::{Accept, Digest, Offer, TransferCode, TransferId};
 
@@ -81,11 +83,11 @@ impl Outgoing {
     pub fn poll_accepted(&mut self, cx: &mut Context<'_>) -> Poll<Result<Accept, TransferError>> {
         let key = self.key;
         let accepted = self.handle.with(|state| {
-            let t = open(state, key)?;
-            if t.accept.is_none() {
-                wait(&mut t.waiters, cx);
+            let accept = open(state, key)?.accept;
+            if accept.is_none() {
+                state.wait(WaitFor::Transfer(key), &mut Waiting::handle(cx));
             }
-            Ok(t.accept)
+            Ok(accept)
         });
         match accepted {
             Ok(None) => Poll::Pending,
@@ -99,6 +101,9 @@ impl Outgoing {
 
     /// Sends the next bytes, as soon as there is room for them: a chunk of any size fits as soon as
     /// there is some. They are kept until the receiver has them, and sent again after a break.
+    ///
+    /// The driver drops the bytes at some time while it holds the conversation's lock: an owner of
+    /// [`Bytes::from_owner`] must not use a handle of the same conversation in its `Drop`.
     ///
     /// # Errors
     ///
@@ -126,42 +131,54 @@ impl Outgoing {
         chunk: &mut Option<Bytes>,
     ) -> Poll<Result<(), TransferError>> {
         let Some(data) = chunk.as_ref() else { return Poll::Ready(Ok(())) };
-        let (key, len) = (self.key, data.len());
+        let sent = self.poll_send_with(cx, |_| data.clone());
+        if matches!(sent, Poll::Ready(Ok(_))) {
+            *chunk = None;
+        }
+        sent.map_ok(drop)
+    }
+
+    /// Sends what `chunk` makes, once it may be sent, of the bytes that there is room for; or of one
+    /// less than there might be.
+    fn poll_send_with(
+        &mut self,
+        cx: &Context<'_>,
+        chunk: impl FnOnce(usize) -> Bytes,
+    ) -> Poll<Result<usize, TransferError>> {
+        let key = self.key;
         let sent = self.handle.with(|state| {
-            let may_send = state.rate_limit.may_send(cx);
             let t = open(state, key)?;
             if let Some(offset) = t.rewind.take() {
                 return Err(TransferError::Rewind { offset });
             }
-            let Some(accept) = t.accept else {
-                wait(&mut t.waiters, cx);
+            let waiting = &mut Waiting::handle(cx);
+            let accept = t.accept;
+            let may_send = accept.is_some() && state.may_send(key, waiting);
+            let Some(accept) = accept.filter(|_| may_send) else {
+                // Whatever becomes of the transfer meanwhile has to be noticed.
+                state.wait(WaitFor::Transfer(key), waiting);
                 return Ok(None);
             };
             let offset = self.position.max(accept.offset);
-            if !may_send {
-                // Whatever becomes of the transfer meanwhile has to be noticed, too.
-                wait(&mut t.waiters, cx);
-                return Ok(None);
-            }
-            match state.connection.send_data(key.transfer, offset, data.clone()) {
+            let data = chunk(state.connection.capacity(key.transfer));
+            let len = data.len();
+            match state.connection.send_data(key.transfer, offset, data) {
                 Ok(()) => {
-                    state.rate_limit.take(len);
+                    state.rate_limit.take(key, len, &mut state.wake);
                     state.wake_driver();
-                    Ok(Some(offset))
+                    Ok(Some((offset, len)))
                 }
                 Err(ActionError::Blocked) => {
-                    let t = open(state, key)?;
-                    wait(&mut t.waiters, cx);
+                    state.wait(WaitFor::Transfer(key), waiting);
                     Ok(None)
                 }
                 Err(error) => Err(error.into()),
             }
         });
         match sent {
-            Ok(Some(offset)) => {
+            Ok(Some((offset, len))) => {
                 self.position = offset.saturating_add(len as u64);
-                *chunk = None;
-                Poll::Ready(Ok(()))
+                Poll::Ready(Ok(len))
             }
             Ok(None) => Poll::Pending,
             Err(TransferError::Rewind { offset }) => {
@@ -238,8 +255,9 @@ impl Outgoing {
             if let Some(offset) = t.rewind.take() {
                 return Err(TransferError::Rewind { offset });
             }
-            wait(&mut t.waiters, cx);
-            if !t.is_finished && t.accept.is_some() && !t.is_cancel_asked {
+            let may_finish = !t.is_finished && t.accept.is_some() && !t.is_cancel_asked;
+            state.wait(WaitFor::Transfer(key), &mut Waiting::handle(cx));
+            if may_finish {
                 state.connection.finish(key.transfer, digest)?;
                 if let Some(t) = state.outbound.get_mut(&key) {
                     t.is_finished = true;
@@ -288,19 +306,26 @@ impl Outgoing {
     ///
     /// It can be dropped and called again.
     pub async fn verdict(&mut self) -> Result<Verdict, TransferError> {
-        poll_fn(|cx| {
-            self.handle.with(|state| {
-                let Some(t) = state.outbound.get_mut(&self.key) else {
-                    return Poll::Ready(Err(TransferError::Abandoned(state.ended)));
-                };
-                if let Some(end) = &t.end {
-                    return Poll::Ready(end.result());
-                }
-                wait(&mut t.waiters, cx);
-                Poll::Pending
-            })
+        poll_fn(|cx| self.poll_verdict(cx)).await
+    }
+
+    /// [`verdict`](Self::verdict) as a poll.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`finish`](Self::finish).
+    pub fn poll_verdict(&mut self, cx: &mut Context<'_>) -> Poll<Result<Verdict, TransferError>> {
+        let key = self.key;
+        self.handle.with(|state| {
+            let Some(t) = state.outbound.get_mut(&key) else {
+                return Poll::Ready(Err(TransferError::Abandoned(state.ended)));
+            };
+            if let Some(end) = &t.end {
+                return Poll::Ready(end.result());
+            }
+            state.wait(WaitFor::Transfer(key), &mut Waiting::handle(cx));
+            Poll::Pending
         })
-        .await
     }
 
     /// Pauses it, or lets it go on.
@@ -331,17 +356,25 @@ impl Outgoing {
     ///
     /// It can be dropped and called again.
     pub async fn changed(&self, seen: Progress) -> Progress {
-        poll_fn(|cx| {
-            self.handle.with(|state| match state.outbound.get_mut(&self.key) {
-                Some(t) if t.meter.progress == seen && t.end.is_none() => {
-                    wait(&mut t.waiters, cx);
-                    Poll::Pending
-                }
-                Some(t) => Poll::Ready(t.meter.progress),
-                None => Poll::Ready(seen),
-            })
+        let what = [WaitFor::Transfer(self.key)];
+        wait_for(&self.handle, &what, |waiting| self.has_changed(waiting, seen)).await
+    }
+
+    /// [`changed`](Self::changed) as a poll.
+    pub fn poll_changed(&self, cx: &mut Context<'_>, seen: Progress) -> Poll<Progress> {
+        self.has_changed(&mut Waiting::task(cx), seen)
+    }
+
+    fn has_changed(&self, waiting: &mut Waiting<'_>, seen: Progress) -> Poll<Progress> {
+        let key = self.key;
+        self.handle.with(|state| match state.outbound.get(&key) {
+            Some(t) if t.meter.progress == seen && t.end.is_none() => {
+                state.wait(WaitFor::Transfer(key), waiting);
+                Poll::Pending
+            }
+            Some(t) => Poll::Ready(t.meter.progress),
+            None => Poll::Ready(seen),
         })
-        .await
     }
 
     fn act(
@@ -372,8 +405,11 @@ impl Drop for Outgoing {
     fn drop(&mut self) {
         let key = self.key;
         self.handle.with(|state| {
+            state.forget_turn(key);
             let Some(t) = state.outbound.get_mut(&key) else { return };
             t.has_handle = false;
+            // Wakers are never dropped under the lock.
+            state.wake.extend(&mut t.waiters);
             if t.end.is_some() {
                 state.outbound.remove(&key);
                 return;
@@ -397,17 +433,11 @@ impl AsyncWrite for Outgoing {
             return Poll::Ready(Ok(0));
         }
         // Copied only when there is room: a waiting writer is polled again and again.
-        let capacity = this.handle.with(|state| {
-            let may_send = state.rate_limit.may_send(cx);
-            if may_send { state.connection.capacity(this.key.transfer) } else { 0 }
+        let sent = this.poll_send_with(cx, |room| match room {
+            0 => Bytes::from_static(&[0]),
+            _ => Bytes::copy_from_slice(buffer.get(..room).unwrap_or(buffer)),
         });
-        let len = buffer.len().min(capacity.max(1));
-        let mut chunk = Some(Bytes::copy_from_slice(buffer.get(..len).unwrap_or(buffer)));
-        match this.poll_send(cx, &mut chunk) {
-            Poll::Ready(Ok(())) => Poll::Ready(Ok(len)),
-            Poll::Ready(Err(error)) => Poll::Ready(Err(io::Error::other(error))),
-            Poll::Pending => Poll::Pending,
-        }
+        sent.map_err(io::Error::other)
     }
 
     fn poll_flush(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -450,7 +480,16 @@ impl OutgoingBatch {
     ///
     /// It can be dropped and called again.
     pub async fn accepted(&mut self) -> Result<(), TransferError> {
-        self.outgoing.accepted().await.map(drop)
+        poll_fn(|cx| self.poll_accepted(cx)).await
+    }
+
+    /// [`accepted`](Self::accepted) as a poll.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`accepted`](Self::accepted).
+    pub fn poll_accepted(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), TransferError>> {
+        self.outgoing.poll_accepted(cx).map_ok(drop)
     }
 
     /// Offers the next member, which is accepted already, as soon as one more transfer is allowed.
@@ -465,10 +504,31 @@ impl OutgoingBatch {
     /// Dropped before it is ready it has offered nothing.
     pub async fn offer(&mut self, offer: Offer<'_>) -> Result<Outgoing, TransferError> {
         let offer = offer.batch(self.id());
-        let Self { outgoing: Outgoing { handle, key, .. } } = self;
-        let offered = super::session::offer(handle, &offer, Some(*key)).await;
+        let handle = &self.outgoing.handle;
+        wait_for(handle, &TO_OFFER, |waiting| self.offer_member(waiting, &offer)).await
+    }
+
+    /// [`offer`](Self::offer) as a poll.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`offer`](Self::offer).
+    pub fn poll_offer(
+        &mut self,
+        cx: &mut Context<'_>,
+        offer: &Offer<'_>,
+    ) -> Poll<Result<Outgoing, TransferError>> {
+        self.offer_member(&mut Waiting::task(cx), &offer.clone().batch(self.id()))
+    }
+
+    fn offer_member(
+        &self,
+        waiting: &mut Waiting<'_>,
+        offer: &Offer<'_>,
+    ) -> Poll<Result<Outgoing, TransferError>> {
+        let Outgoing { handle, key, .. } = &self.outgoing;
         // A batch that has ended says how.
-        offered.map_err(|error| {
+        poll_offer(handle, waiting, offer, Some(*key)).map_err(|error| {
             handle.with(|state| open(state, *key).err()).unwrap_or_else(|| error.into())
         })
     }
@@ -493,5 +553,14 @@ impl OutgoingBatch {
     /// It can be dropped and called again.
     pub async fn verdict(&mut self) -> Result<Verdict, TransferError> {
         self.outgoing.verdict().await
+    }
+
+    /// [`verdict`](Self::verdict) as a poll.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Outgoing::finish`].
+    pub fn poll_verdict(&mut self, cx: &mut Context<'_>) -> Poll<Result<Verdict, TransferError>> {
+        self.outgoing.poll_verdict(cx)
     }
 }

@@ -5,6 +5,7 @@ use core::time::Duration;
 use std::collections::VecDeque;
 
 use super::chats::{Chats, Run};
+use super::shared::WakeList;
 use crate::io::TransportError;
 use crate::proto::{Event, ItemId, Lane};
 use crate::wire::{Chat, Limits};
@@ -118,7 +119,7 @@ impl Queue {
         self.generation = self.generation.saturating_add(1);
     }
 
-    pub(super) fn poll(&mut self, cx: &Context<'_>) -> Poll<(u32, Told)> {
+    pub(super) fn poll(&mut self, cx: &Context<'_>, wake: &mut WakeList) -> Poll<(u32, Told)> {
         while let Some((generation, Told::Chats(run))) = self.events.front_mut() {
             if let Some((number, text)) = run.pop() {
                 let item = ItemId { lane: Lane::Chat, number };
@@ -129,7 +130,7 @@ impl Queue {
         }
         let Some((generation, told)) = self.events.pop_front() else {
             if !self.waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
-                self.waker = Some(cx.waker().clone());
+                wake.forget(self.waker.replace(cx.waker().clone()));
             }
             return Poll::Pending;
         };

@@ -1,24 +1,70 @@
 //! A limit on the rate of file data that this side sends.
 
-use core::task::{Context, Waker};
+use core::task::Waker;
 use core::time::Duration;
-use std::vec::Vec;
+use std::collections::VecDeque;
 
-use super::shared::{WakeList, wait};
+use super::shared::{Key, State, WakeList};
+use super::waiters::Waiting;
 use crate::time::Time;
 
 /// Allowance that may be saved up: this much time's worth.
 const BURST: Duration = Duration::from_millis(50);
+/// A transfer whose turn it is, and that does not send for this long, is passed over.
+const TURN: Duration = Duration::from_millis(1);
 
 /// A bucket that fills at the limited rate. What is taken may overdraw it, so that a chunk of any
-/// size goes as one; the next then waits longer.
+/// size goes as one; the next then waits longer. Transfers that wait get it in turn.
 #[derive(Default)]
 pub(super) struct RateLimit {
     rate: Option<u64>,
     /// Bytes that may go, or are overdrawn, at `filled`.
     level: i64,
     filled: Time,
-    waiters: Vec<Waker>,
+    /// Transfers that wait, in the order in which they came.
+    waiting: VecDeque<(Key, Waker)>,
+    /// When the turn of the first ends.
+    turn: Option<Time>,
+}
+
+impl State {
+    /// Whether a transfer may send data now. If not, it waits for its turn.
+    pub(super) fn may_send(&mut self, key: Key, waiting: &Waiting<'_>) -> bool {
+        let limit = &mut self.rate_limit;
+        if limit.rate.is_none() {
+            return true;
+        }
+        let is_next = limit.waiting.front().is_none_or(|(first, _)| *first == key);
+        if limit.level >= 0 && is_next {
+            return true;
+        }
+        match limit.waiting.iter_mut().find(|(other, _)| *other == key) {
+            Some((_, waker)) if waker.will_wake(waiting.waker()) => {}
+            Some((_, waker)) => {
+                let replaced = core::mem::replace(waker, waiting.waker().clone());
+                self.wake.forget(Some(replaced));
+            }
+            None => {
+                limit.waiting.push_back((key, waiting.waker().clone()));
+                // Only the driver knows when it is time.
+                self.wake_driver();
+            }
+        }
+        false
+    }
+
+    /// A transfer that might wait to send does not any more.
+    pub(super) fn forget_turn(&mut self, key: Key) {
+        let limit = &mut self.rate_limit;
+        if let Some(place) = limit.waiting.iter().position(|(other, _)| *other == key) {
+            let forgotten = limit.waiting.remove(place).map(|(_, waker)| waker);
+            if place == 0 {
+                limit.turn = None;
+            }
+            self.wake.forget(forgotten);
+            self.wake_driver();
+        }
+    }
 }
 
 impl RateLimit {
@@ -27,24 +73,23 @@ impl RateLimit {
     }
 
     pub(super) fn set(&mut self, rate: Option<u64>, now: Time, wake: &mut WakeList) {
+        // What was overdrawn is gone with the last limit, and stands under another one.
+        self.level = if rate.is_some() { self.level.min(0) } else { 0 };
         self.rate = rate.map(|rate| rate.max(1));
-        self.level = self.level.min(0);
         self.filled = now;
-        wake.extend(&mut self.waiters);
+        self.turn = None;
+        self.waiting.drain(..).for_each(|(_, waker)| wake.push(waker));
     }
 
-    /// Whether data may go now; remembers who waits if not.
-    pub(super) fn may_send(&mut self, cx: &Context<'_>) -> bool {
-        let may_send = self.rate.is_none() || self.level >= 0;
-        if !may_send {
-            wait(&mut self.waiters, cx);
+    /// A transfer has sent so much.
+    pub(super) fn take(&mut self, key: Key, len: usize, wake: &mut WakeList) {
+        if self.rate.is_none() {
+            return;
         }
-        may_send
-    }
-
-    pub(super) fn take(&mut self, len: usize) {
-        if self.rate.is_some() {
-            self.level = self.level.saturating_sub(i64::try_from(len).unwrap_or(i64::MAX));
+        self.level = self.level.saturating_sub(i64::try_from(len).unwrap_or(i64::MAX));
+        if self.waiting.front().is_some_and(|(first, _)| *first == key) {
+            wake.forget(self.waiting.pop_front().map(|(_, waker)| waker));
+            self.turn = None;
         }
     }
 
@@ -53,24 +98,40 @@ impl RateLimit {
         let Some(rate) = self.rate else { return };
         let passed = now.saturating_duration_since(self.filled);
         let bytes = (u128::from(rate).saturating_mul(passed.as_micros())) / 1_000_000;
-        if bytes == 0 {
-            return;
+        if bytes > 0 {
+            let whole_time = bytes.saturating_mul(1_000_000).div_ceil(u128::from(rate));
+            let whole_time = Duration::from_micros(u64::try_from(whole_time).unwrap_or(u64::MAX));
+            let most = u128::from(rate).saturating_mul(BURST.as_micros()) / 1_000_000;
+            let most = i64::try_from(most).unwrap_or(i64::MAX);
+            let bytes = i64::try_from(bytes).unwrap_or(i64::MAX);
+            self.level = self.level.saturating_add(bytes).min(most);
+            // What is left of the time counts the next time.
+            self.filled = self.filled.saturating_add(whole_time);
         }
-        let whole_time = bytes.saturating_mul(1_000_000).div_ceil(u128::from(rate));
-        let whole_time = Duration::from_micros(u64::try_from(whole_time).unwrap_or(u64::MAX));
-        let most = i64::try_from(u128::from(rate).saturating_mul(BURST.as_micros()) / 1_000_000);
-        let bytes = i64::try_from(bytes).unwrap_or(i64::MAX);
-        self.level = self.level.saturating_add(bytes).min(most.unwrap_or(i64::MAX));
-        // What is left of the time counts the next time.
-        self.filled = self.filled.saturating_add(whole_time);
         if self.level >= 0 {
-            wake.extend(&mut self.waiters);
+            self.give_turn(now, wake);
         }
+    }
+
+    /// Lets the first of those that wait send, and passes over one that has not.
+    fn give_turn(&mut self, now: Time, wake: &mut WakeList) {
+        match self.turn {
+            Some(end) if end > now => return,
+            Some(_) => wake.forget(self.waiting.pop_front().map(|(_, waker)| waker)),
+            None => {}
+        }
+        self.turn = self.waiting.front().map(|(_, waker)| {
+            wake.push(waker.clone());
+            now.saturating_add(TURN)
+        });
     }
 
     /// When somebody who waits can go on.
     pub(super) fn deadline(&self) -> Option<Time> {
-        let rate = self.rate.filter(|_| !self.waiters.is_empty() && self.level < 0)?;
+        let rate = self.rate.filter(|_| !self.waiting.is_empty())?;
+        if self.level >= 0 {
+            return Some(self.turn.unwrap_or(self.filled));
+        }
         let missing = u128::from(self.level.unsigned_abs()).saturating_mul(1_000_000);
         let micros = missing.checked_div(u128::from(rate))?;
         let wait = Duration::from_micros(u64::try_from(micros).unwrap_or(u64::MAX));

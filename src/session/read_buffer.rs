@@ -1,5 +1,6 @@
 //! Where the driver reads into.
 
+use core::time::Duration;
 use std::boxed::Box;
 use std::mem;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -9,6 +10,8 @@ use std::vec::Vec;
 
 use bytes::Bytes;
 
+use crate::time::Time;
+
 /// Read into without a buffer of its own, so that an idle conversation has none: enough for chat.
 pub(super) const SMALL: usize = 2048;
 /// The first buffer that is allocated, and the largest. A read that fills one asks for the next.
@@ -16,6 +19,8 @@ const FIRST: usize = 64 << 10;
 const LARGEST: usize = 256 << 10;
 /// Buffers that are kept for the next read.
 const SPARE: usize = 4;
+/// How long nothing has to come for buffers to be given back.
+const IDLE: Duration = Duration::from_secs(1);
 
 /// Bytes of buffers that nobody has a slice of.
 pub(super) const MOST_IDLE: usize = LARGEST * (SPARE + 1);
@@ -28,8 +33,8 @@ pub(super) const MOST_IDLE: usize = LARGEST * (SPARE + 1);
 pub(super) struct ReadBuffer {
     len: usize,
     pool: Arc<Pool>,
-    /// Nothing came since the driver's timer last fired.
-    is_idle: bool,
+    /// When the driver's timer fired first since anything came.
+    idle_since: Option<Time>,
 }
 
 struct Pool {
@@ -79,7 +84,7 @@ impl ReadBuffer {
     /// memory that it is a slice of.
     pub(super) fn new(most_pinned: usize) -> Self {
         let pool = Pool { spare: Mutex::default(), pinned: AtomicUsize::new(0), most_pinned };
-        Self { len: 0, pool: Arc::new(pool), is_idle: true }
+        Self { len: 0, pool: Arc::new(pool), idle_since: None }
     }
 
     /// Memory for the next read; none when the small one on the stack will do.
@@ -97,20 +102,20 @@ impl ReadBuffer {
 
     /// A read filled `len` of `room` bytes.
     pub(super) fn note(&mut self, len: usize, room: usize) {
-        self.is_idle = false;
+        self.idle_since = None;
         if len >= room && self.len < LARGEST {
             self.len = if self.len == 0 { FIRST } else { LARGEST };
         }
     }
 
-    /// The timer has fired: twice without a read between gives the buffers back.
-    pub(super) fn on_timer(&mut self) {
-        if self.is_idle {
+    /// The timer has fired: twice without a read between, and not at once, gives the buffers back.
+    pub(super) fn on_timer(&mut self, now: Time) {
+        let since = *self.idle_since.get_or_insert(now);
+        if now.saturating_duration_since(since) >= IDLE {
             self.len = 0;
             // Those that slices were handed out of come back later.
             self.pool.spare.lock().unwrap_or_else(PoisonError::into_inner).clear();
         }
-        self.is_idle = true;
     }
 
     /// Whether `data` bytes of a buffer are handed out as slices rather than copied: when they are
@@ -162,11 +167,13 @@ mod tests {
         full(&mut reader);
         let memory = reader.take().unwrap_or_default();
         let kept = reader.pin(memory);
-        reader.on_timer();
-        reader.on_timer();
+        let seconds = |n: u64| Time::from_micros(n.saturating_mul(1_000_000));
+        reader.on_timer(seconds(5));
+        assert!(reader.len > 0);
+        reader.on_timer(seconds(25));
         assert!(reader.take().is_none());
         drop(kept);
-        reader.on_timer();
+        reader.on_timer(seconds(45));
         let spare = reader.pool.spare.lock().unwrap_or_else(PoisonError::into_inner).len();
         assert_eq!(spare, 0);
     }

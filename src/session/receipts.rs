@@ -10,7 +10,6 @@ use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::vec::Vec;
 
-use super::shared::wait;
 use crate::proto::{ItemId, Lane, Receipt as Fate};
 
 /// What becomes of a message: waits until it is known.
@@ -29,6 +28,7 @@ use crate::proto::{ItemId, Lane, Receipt as Fate};
 pub struct Receipt {
     item: ItemId,
     receipts: Arc<Receipts>,
+    is_waiting: bool,
 }
 
 /// The fates of all items of a conversation, until it begins anew.
@@ -49,12 +49,12 @@ struct Fated {
     delivered: u64,
     unknown: u64,
     has_ended: bool,
-    waiting: BTreeMap<u64, Vec<Waker>>,
+    waiting: BTreeMap<u64, Waker>,
 }
 
 impl Receipt {
     pub(super) fn new(item: ItemId, receipts: &Arc<Receipts>) -> Self {
-        Self { item, receipts: Arc::clone(receipts) }
+        Self { item, receipts: Arc::clone(receipts), is_waiting: false }
     }
 
     /// The message's number in its lane.
@@ -77,15 +77,30 @@ impl fmt::Debug for Receipt {
 impl Future for Receipt {
     type Output = Fate;
 
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Fate> {
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Fate> {
+        let ItemId { lane, number } = self.item;
         let mut fates = self.receipts.lock();
-        let fated = fates.lane(self.item.lane);
-        match fated.fate(self.item.number) {
-            Some(fate) => Poll::Ready(fate),
-            None => {
-                wait(fated.waiting.entry(self.item.number).or_default(), cx);
-                Poll::Pending
-            }
+        let fated = fates.lane(lane);
+        if let Some(fate) = fated.fate(number) {
+            return Poll::Ready(fate);
+        }
+        let is_known = fated.waiting.get(&number).is_some_and(|waker| waker.will_wake(cx.waker()));
+        let replaced =
+            if is_known { None } else { fated.waiting.insert(number, cx.waker().clone()) };
+        drop(fates);
+        // Dropping a waker may run anything.
+        drop(replaced);
+        self.is_waiting = true;
+        Poll::Pending
+    }
+}
+
+impl Drop for Receipt {
+    fn drop(&mut self) {
+        if self.is_waiting {
+            let ItemId { lane, number } = self.item;
+            let forgotten = self.receipts.lock().lane(lane).waiting.remove(&number);
+            drop(forgotten);
         }
     }
 }
@@ -104,7 +119,7 @@ impl Receipts {
             return Vec::new();
         }
         let later = fated.waiting.split_off(&numbers.end);
-        mem::replace(&mut fated.waiting, later).into_values().flatten().collect()
+        mem::replace(&mut fated.waiting, later).into_values().collect()
     }
 
     /// Nothing more will be known; returns who waits.
@@ -115,7 +130,7 @@ impl Receipts {
             fated.has_ended = true;
             mem::take(&mut fated.waiting)
         });
-        waiting.into_iter().flat_map(BTreeMap::into_values).flatten().collect()
+        waiting.into_iter().flat_map(BTreeMap::into_values).collect()
     }
 
     fn lock(&self) -> MutexGuard<'_, Fates> {

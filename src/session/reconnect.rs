@@ -62,6 +62,8 @@ pub struct Reconnecting<C: Connect, T: Timer + Unpin> {
     stage: Stage<C, T>,
     /// Streams that the conversation had been opened on when the present one began.
     streams: u64,
+    /// When that was, but for the first.
+    since: Option<Time>,
 }
 
 enum Stage<C: Connect, T: Timer + Unpin> {
@@ -87,7 +89,7 @@ where
         connector: C,
         backoff: Backoff,
     ) -> Reconnecting<C, T> {
-        Reconnecting { connector, backoff, stage: Stage::Driving(self), streams: 0 }
+        Reconnecting { connector, backoff, stage: Stage::Driving(self), streams: 0, since: None }
     }
 }
 
@@ -98,7 +100,7 @@ impl<C: Connect, T: Timer + Unpin> Future for Reconnecting<C, T> {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Ended> {
         let this = &mut *self;
-        loop {
+        for _ in 0..STAGES {
             match core::mem::replace(&mut this.stage, Stage::Done) {
                 Stage::Done => return Poll::Pending,
                 Stage::Driving(mut driver) => match Pin::new(&mut driver).poll(cx) {
@@ -110,7 +112,9 @@ impl<C: Connect, T: Timer + Unpin> Future for Reconnecting<C, T> {
                     Poll::Ready(Outcome::Detached(detached)) => {
                         let streams = detached.streams();
                         if streams > this.streams {
-                            this.backoff.reset();
+                            let now = detached.now();
+                            let since = this.since.unwrap_or_default();
+                            this.backoff.on_stream(now.saturating_duration_since(since));
                         }
                         this.streams = streams;
                         if let Some(ended) = this.wait(detached) {
@@ -137,6 +141,7 @@ impl<C: Connect, T: Timer + Unpin> Future for Reconnecting<C, T> {
                             let binding = this.connector.channel_binding(&io);
                             let stream = StreamParameters::new(this.backoff.stream_seed())
                                 .channel_binding(&binding);
+                            this.since = Some(detached.now());
                             match detached.attach(io, stream) {
                                 Ok(driver) => this.stage = Stage::Driving(driver),
                                 Err((mut detached, _, _)) => {
@@ -165,8 +170,13 @@ impl<C: Connect, T: Timer + Unpin> Future for Reconnecting<C, T> {
                 }
             }
         }
+        cx.waker().wake_by_ref();
+        Poll::Pending
     }
 }
+
+/// Stages that one poll passes at most, for waits and attempts that take no time.
+const STAGES: usize = 16;
 
 impl<C: Connect, T: Timer + Unpin> Reconnecting<C, T> {
     /// Waits for the next attempt, or gives up.

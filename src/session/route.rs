@@ -50,15 +50,25 @@ impl State {
                 let ready = self.receipts.resolve(lane, numbers, receipt);
                 ready.into_iter().for_each(|waker| self.wake.push(waker));
             }
-            Event::MayOffer => self.wake.extend(&mut self.offer_waiters),
+            Event::MayOffer => {
+                self.offer_waiters.rotate();
+                self.wake.extend(&mut self.offer_waiters);
+            }
             Event::LaneWritable(lane) => {
                 let [chat, control] = &mut self.lane_waiters;
-                self.wake.extend(if lane == Lane::Chat { chat } else { control });
+                let waiters = if lane == Lane::Chat { chat } else { control };
+                waiters.rotate();
+                self.wake.extend(waiters);
             }
             Event::Open(opening) => self.on_open(opening),
             Event::Detached(reason) => {
                 // Whoever stores a file makes it ready to be gone on with.
                 for t in self.inbound.values_mut() {
+                    t.meter.stop();
+                    self.wake.extend(&mut t.waiters);
+                }
+                for t in self.outbound.values_mut() {
+                    t.meter.stop();
                     self.wake.extend(&mut t.waiters);
                 }
                 self.tell(Told::Event(Event::Detached(reason)));
@@ -128,6 +138,7 @@ impl State {
             self.wake.extend(waiters);
         }
         self.wake.extend(&mut self.offer_waiters);
+        self.wake.extend(&mut self.open_waiters);
         self.tell(Told::Event(Event::Open(opening)));
     }
 
@@ -148,6 +159,7 @@ impl State {
             self.wake.extend(waiters);
         }
         self.wake.extend(&mut self.offer_waiters);
+        self.wake.extend(&mut self.open_waiters);
         self.wake.extend(&mut self.end_waiters);
         self.tell(Told::Event(Event::Closed(reason)));
     }
@@ -257,6 +269,7 @@ impl State {
                     t.meter.on_received(received, now);
                     t.meter.progress.durable = durable;
                     self.wake.extend(&mut t.waiters);
+                    self.watch_rates();
                 }
             }
             _ => {}
@@ -335,6 +348,7 @@ impl State {
         t.meter.on_received(t.received, self.now);
         t.chunks.push_back(Chunk { offset, data });
         self.wake.extend(&mut t.waiters);
+        self.watch_rates();
     }
 
     /// A transfer ended without its receiver's verdict.
@@ -369,7 +383,8 @@ impl State {
 
     /// It was concluded: what waited for its handle goes.
     pub(super) fn forget_inbound(&mut self, key: Key) {
-        let Some(t) = self.inbound.remove(&key) else { return };
+        let Some(mut t) = self.inbound.remove(&key) else { return };
+        self.wake.extend(&mut t.waiters);
         let waiting = t.waiting();
         if waiting > 0 {
             self.release(key, waiting);

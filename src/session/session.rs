@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::vec::Vec;
 
 use bytes::Bytes;
-use futures::future::poll_fn;
 use futures::io::{AsyncRead, AsyncWrite};
 
 use super::driver::Driver;
@@ -14,7 +13,8 @@ use super::handle::Handle;
 use super::outbound::Outbound;
 use super::outgoing::{Outgoing, OutgoingBatch};
 use super::receipts::Receipt;
-use super::shared::{Key, Shared, State, wait};
+use super::shared::{Key, Shared, State};
+use super::waiters::{WaitFor, Waiting, wait_for};
 use crate::proto::{ActionError, CloseReason, Connection, Lane, Statistics};
 use crate::time::Timer;
 use crate::wire::{
@@ -75,7 +75,8 @@ impl Session {
     ///
     /// Dropped before it is ready it has sent nothing.
     pub async fn send_chat(&self, chat: &Chat<'_>) -> Result<Receipt, SessionError> {
-        poll_fn(|cx| self.poll_send_chat(cx, chat)).await
+        let what = [WaitFor::Room(Lane::Chat)];
+        wait_for(&self.handle, &what, |waiting| self.try_send_chat(waiting, chat)).await
     }
 
     /// [`send_chat`](Self::send_chat) as a poll.
@@ -88,12 +89,20 @@ impl Session {
         cx: &mut Context<'_>,
         chat: &Chat<'_>,
     ) -> Poll<Result<Receipt, SessionError>> {
+        self.try_send_chat(&mut Waiting::task(cx), chat)
+    }
+
+    fn try_send_chat(
+        &self,
+        waiting: &mut Waiting<'_>,
+        chat: &Chat<'_>,
+    ) -> Poll<Result<Receipt, SessionError>> {
         self.handle.with(|state| {
             if let Err(error) = state.check_taking() {
                 return Poll::Ready(Err(error));
             }
             let sent = state.connection.send_chat(chat);
-            state.sent(cx, Lane::Chat, sent)
+            state.sent(waiting, Lane::Chat, sent)
         })
     }
 
@@ -113,35 +122,52 @@ impl Session {
         chats: &mut &[Chat<'_>],
     ) -> Result<Option<Receipt>, SessionError> {
         let mut last = None;
-        while let Some((receipt, sent)) = poll_fn(|cx| self.poll_send_chats(cx, chats)).await? {
-            *chats = chats.get(sent..).unwrap_or_default();
-            last = Some(receipt);
+        while !chats.is_empty() {
+            let what = [WaitFor::Room(Lane::Chat)];
+            let sent = wait_for(&self.handle, &what, |waiting| self.try_send_chats(waiting, chats));
+            last = sent.await?;
         }
         Ok(last)
     }
 
-    fn poll_send_chats(
+    /// [`send_chats`](Self::send_chats) as a poll that is ready when some have gone: the receipt is
+    /// that of the last of these.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`send_chat`](Self::send_chat), for the first line of what is left of the slice.
+    pub fn poll_send_chats(
         &self,
         cx: &mut Context<'_>,
-        chats: &[Chat<'_>],
-    ) -> Poll<Result<Option<(Receipt, usize)>, SessionError>> {
+        chats: &mut &[Chat<'_>],
+    ) -> Poll<Result<Option<Receipt>, SessionError>> {
+        self.try_send_chats(&mut Waiting::task(cx), chats)
+    }
+
+    fn try_send_chats(
+        &self,
+        waiting: &mut Waiting<'_>,
+        chats: &mut &[Chat<'_>],
+    ) -> Poll<Result<Option<Receipt>, SessionError>> {
         self.handle.with(|state| {
             if let Err(error) = state.check_taking() {
                 return Poll::Ready(Err(error));
             }
             let mut last = None;
-            for (sent, chat) in (1..).zip(chats) {
+            for (sent, chat) in (1..).zip(*chats) {
                 match state.connection.send_chat(chat) {
                     Ok(item) => last = Some((item, sent)),
                     Err(_) if last.is_some() => break,
                     Err(error) => {
-                        return state.sent(cx, Lane::Chat, Err(error)).map_ok(|_| None);
+                        return state.sent(waiting, Lane::Chat, Err(error)).map_ok(|_| None);
                     }
                 }
             }
             state.wake_driver();
-            let receipt = last.map(|(item, sent)| (Receipt::new(item, &state.receipts), sent));
-            Poll::Ready(Ok(receipt))
+            Poll::Ready(Ok(last.map(|(item, sent)| {
+                *chats = chats.get(sent..).unwrap_or_default();
+                Receipt::new(item, &state.receipts)
+            })))
         })
     }
 
@@ -155,7 +181,8 @@ impl Session {
     ///
     /// Dropped before it is ready it has sent nothing.
     pub async fn send_message(&self, message: &Message<'_>) -> Result<Receipt, SessionError> {
-        poll_fn(|cx| self.poll_send_message(cx, message)).await
+        let what = [WaitFor::Room(Lane::Control)];
+        wait_for(&self.handle, &what, |waiting| self.try_send_message(waiting, message)).await
     }
 
     /// [`send_message`](Self::send_message) as a poll.
@@ -168,12 +195,20 @@ impl Session {
         cx: &mut Context<'_>,
         message: &Message<'_>,
     ) -> Poll<Result<Receipt, SessionError>> {
+        self.try_send_message(&mut Waiting::task(cx), message)
+    }
+
+    fn try_send_message(
+        &self,
+        waiting: &mut Waiting<'_>,
+        message: &Message<'_>,
+    ) -> Poll<Result<Receipt, SessionError>> {
         self.handle.with(|state| {
             if let Err(error) = state.check_taking() {
                 return Poll::Ready(Err(error));
             }
             let sent = state.connection.send_message(message);
-            state.sent(cx, Lane::Control, sent)
+            state.sent(waiting, Lane::Control, sent)
         })
     }
 
@@ -202,7 +237,21 @@ impl Session {
     ///
     /// Dropped before it is ready it has offered nothing.
     pub async fn offer(&self, offer: &Offer<'_>) -> Result<Outgoing, SessionError> {
-        self::offer(&self.handle, offer, None).await
+        wait_for(&self.handle, &TO_OFFER, |waiting| poll_offer(&self.handle, waiting, offer, None))
+            .await
+    }
+
+    /// [`offer`](Self::offer) as a poll.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`offer`](Self::offer).
+    pub fn poll_offer(
+        &self,
+        cx: &mut Context<'_>,
+        offer: &Offer<'_>,
+    ) -> Poll<Result<Outgoing, SessionError>> {
+        poll_offer(&self.handle, &mut Waiting::task(cx), offer, None)
     }
 
     /// Offers many files at once, a folder say, as soon as the peer allows one more transfer.
@@ -215,13 +264,31 @@ impl Session {
     ///
     /// Dropped before it is ready it has offered nothing.
     pub async fn offer_batch(&self, batch: &Batch<'_>) -> Result<OutgoingBatch, SessionError> {
-        let key = poll_fn(|cx| {
-            poll_offer(&self.handle, cx, None, false, |state| {
-                state.connection.offer_batch(batch, state.now)
-            })
-        })
-        .await?;
-        Ok(OutgoingBatch::new(Arc::clone(&self.handle), key))
+        wait_for(&self.handle, &TO_OFFER, |waiting| self.try_offer_batch(waiting, batch)).await
+    }
+
+    /// [`offer_batch`](Self::offer_batch) as a poll.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`offer`](Self::offer).
+    pub fn poll_offer_batch(
+        &self,
+        cx: &mut Context<'_>,
+        batch: &Batch<'_>,
+    ) -> Poll<Result<OutgoingBatch, SessionError>> {
+        self.try_offer_batch(&mut Waiting::task(cx), batch)
+    }
+
+    fn try_offer_batch(
+        &self,
+        waiting: &mut Waiting<'_>,
+        batch: &Batch<'_>,
+    ) -> Poll<Result<OutgoingBatch, SessionError>> {
+        let offered = poll_transfer(&self.handle, waiting, None, false, |state| {
+            state.connection.offer_batch(batch, state.now)
+        });
+        offered.map_ok(|key| OutgoingBatch::new(Arc::clone(&self.handle), key))
     }
 
     /// Accepts the peer, when the driver [asks](Driver::ask_for_peer). Once more does nothing.
@@ -282,26 +349,71 @@ impl Session {
         })
     }
 
+    /// Waits until the conversation is open for the first time: until the handshake is over, and
+    /// messages and offers are taken. It is at once from then on, even while there is no stream.
+    ///
+    /// # Errors
+    ///
+    /// [`SessionError::Ended`] when it has ended, as after a handshake that failed.
+    ///
+    /// # Cancel safety
+    ///
+    /// It can be dropped and called again.
+    pub async fn opened(&self) -> Result<(), SessionError> {
+        wait_for(&self.handle, &[WaitFor::Open], |waiting| self.has_opened(waiting)).await
+    }
+
+    /// [`opened`](Self::opened) as a poll.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`opened`](Self::opened).
+    pub fn poll_opened(&self, cx: &mut Context<'_>) -> Poll<Result<(), SessionError>> {
+        self.has_opened(&mut Waiting::task(cx))
+    }
+
+    fn has_opened(&self, waiting: &mut Waiting<'_>) -> Poll<Result<(), SessionError>> {
+        self.handle.with(|state| match state.ended {
+            Some(reason) => Poll::Ready(Err(SessionError::Ended(reason))),
+            None if state.connection.is_open() => Poll::Ready(Ok(())),
+            None => {
+                state.wait(WaitFor::Open, waiting);
+                Poll::Pending
+            }
+        })
+    }
+
     /// Waits until the conversation has ended.
     ///
     /// # Cancel safety
     ///
     /// It can be dropped and called again.
     pub async fn closed(&self) -> CloseReason {
-        poll_fn(|cx| {
-            self.handle.with(|state| match state.ended {
-                Some(reason) => Poll::Ready(reason),
-                None => {
-                    wait(&mut state.end_waiters, cx);
-                    Poll::Pending
-                }
-            })
-        })
-        .await
+        wait_for(&self.handle, &[WaitFor::End], |waiting| self.has_closed(waiting)).await
     }
 
-    /// Limits the file data that this side sends to so many bytes a second, from now on; `None`,
-    /// the default, sets no limit. Messages are not limited.
+    /// [`closed`](Self::closed) as a poll.
+    pub fn poll_closed(&self, cx: &mut Context<'_>) -> Poll<CloseReason> {
+        self.has_closed(&mut Waiting::task(cx))
+    }
+
+    fn has_closed(&self, waiting: &mut Waiting<'_>) -> Poll<CloseReason> {
+        self.handle.with(|state| match state.ended {
+            Some(reason) => Poll::Ready(reason),
+            None => {
+                state.wait(WaitFor::End, waiting);
+                Poll::Pending
+            }
+        })
+    }
+
+    /// Limits the file data that this side sends to so many bytes a second, at least 1, from now on;
+    /// `None`, the default, sets no limit. Messages are not limited, and transfers that wait get
+    /// their turn one after the other.
+    ///
+    /// A chunk goes as one, and the wait comes after it. So keep chunks small beside the limit: one
+    /// that is worth more than the peer's [stall time-out](crate::proto::ConfigBuilder::stall_timeout)
+    /// makes it give up the transfer before the next.
     pub fn set_rate_limit(&self, bytes_per_second: Option<u64>) {
         self.handle.with(|state| {
             state.rate_limit.set(bytes_per_second, state.now, &mut state.wake);
@@ -349,7 +461,7 @@ impl State {
     /// An item was sent, or has to wait for room in its lane.
     fn sent(
         &mut self,
-        cx: &Context<'_>,
+        waiting: &mut Waiting<'_>,
         lane: Lane,
         sent: Result<crate::proto::ItemId, ActionError>,
     ) -> Poll<Result<Receipt, SessionError>> {
@@ -359,8 +471,7 @@ impl State {
                 Poll::Ready(Ok(Receipt::new(item, &self.receipts)))
             }
             Err(ActionError::Blocked) => {
-                let [chat, control] = &mut self.lane_waiters;
-                wait(if lane == Lane::Chat { chat } else { control }, cx);
+                self.wait(WaitFor::Room(lane), waiting);
                 Poll::Pending
             }
             Err(error) => Poll::Ready(Err(self.error(error))),
@@ -368,27 +479,28 @@ impl State {
     }
 }
 
-pub(super) async fn offer(
+/// What an offer may have to wait for.
+pub(super) const TO_OFFER: [WaitFor; 2] = [WaitFor::Room(Lane::Control), WaitFor::Offer];
+
+pub(super) fn poll_offer(
     handle: &Arc<Handle>,
+    waiting: &mut Waiting<'_>,
     offer: &Offer<'_>,
     batch: Option<Key>,
-) -> Result<Outgoing, SessionError> {
+) -> Poll<Result<Outgoing, SessionError>> {
     let is_member = offer.batch.is_some();
-    let key = poll_fn(|cx| {
-        poll_offer(handle, cx, offer.size, is_member, |state| match batch {
-            Some(batch) if !state.is_current(batch) => {
-                Err(ActionError::UnknownTransfer(batch.transfer))
-            }
-            _ => state.connection.offer(offer, state.now),
-        })
-    })
-    .await?;
-    Ok(Outgoing::new(Arc::clone(handle), key))
+    let offered = poll_transfer(handle, waiting, offer.size, is_member, |state| match batch {
+        Some(batch) if !state.is_current(batch) => {
+            Err(ActionError::UnknownTransfer(batch.transfer))
+        }
+        _ => state.connection.offer(offer, state.now),
+    });
+    offered.map_ok(|key| Outgoing::new(Arc::clone(handle), key))
 }
 
-fn poll_offer(
+fn poll_transfer(
     handle: &Handle,
-    cx: &Context<'_>,
+    waiting: &mut Waiting<'_>,
     size: Option<u64>,
     is_member: bool,
     offer: impl FnOnce(&mut State) -> Result<TransferId, ActionError>,
@@ -402,12 +514,11 @@ fn poll_offer(
             Poll::Ready(Ok(key))
         }
         Ok(Err(ActionError::Blocked)) => {
-            let [_, control] = &mut state.lane_waiters;
-            wait(control, cx);
+            state.wait(WaitFor::Room(Lane::Control), waiting);
             Poll::Pending
         }
         Ok(Err(ActionError::PeerLimit)) if state.may_offer_later() => {
-            wait(&mut state.offer_waiters, cx);
+            state.wait(WaitFor::Offer, waiting);
             Poll::Pending
         }
         Ok(Err(error)) => Poll::Ready(Err(state.error(error))),

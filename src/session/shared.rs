@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::mem;
 use std::string::String;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context, Waker};
+use std::task::Waker;
 use std::vec::Vec;
 
 use super::error::SessionError;
@@ -13,6 +13,7 @@ use super::outbound::Outbound;
 use super::queue::Queue;
 use super::rate_limit::RateLimit;
 use super::receipts::Receipts;
+use super::waiters::Waiters;
 use crate::proto::{ActionError, CloseReason, Connection, Lane};
 use crate::time::Time;
 use crate::wire::{CloseCode, TransferId};
@@ -42,6 +43,8 @@ pub(super) struct State {
     /// Batches that were given up while members of them were open.
     pub(super) abandoned_batches: Vec<TransferId>,
     pub(super) rate_limit: RateLimit,
+    /// When the rates of transfers are looked at, though nothing came of them.
+    pub(super) rates_due: Option<Time>,
     pub(super) ended: Option<CloseReason>,
     /// Whether the application decides on the peer itself.
     pub(super) asks_for_peer: bool,
@@ -50,10 +53,11 @@ pub(super) struct State {
     /// The driver, while it waits.
     pub(super) driver: Option<Waker>,
     pub(super) has_driver: bool,
-    /// Who waits for room in a lane, for one more offer to be allowed, and for the end.
-    pub(super) lane_waiters: [Vec<Waker>; 2],
-    pub(super) offer_waiters: Vec<Waker>,
-    pub(super) end_waiters: Vec<Waker>,
+    /// Who waits for room in a lane, for one more offer to be allowed, and for both ends.
+    pub(super) lane_waiters: [Waiters; 2],
+    pub(super) offer_waiters: Waiters,
+    pub(super) open_waiters: Waiters,
+    pub(super) end_waiters: Waiters,
     pub(super) wake: WakeList,
 }
 
@@ -70,7 +74,7 @@ pub(super) struct Requests {
 #[derive(Default)]
 pub(super) struct WakeList {
     /// Those that are forgotten instead: dropping a waker may run anything, too.
-    forgotten: Option<Waker>,
+    forgotten: Vec<Waker>,
     /// Enough for nearly every turn, without an allocation.
     few: [Option<Waker>; 3],
     more: Vec<Waker>,
@@ -85,12 +89,11 @@ impl WakeList {
     }
 
     pub(super) fn forget(&mut self, waker: Option<Waker>) {
-        // Only the driver's is replaced, once a turn.
-        self.forgotten = waker.or_else(|| self.forgotten.take());
+        self.forgotten.extend(waker);
     }
 
-    pub(super) fn extend(&mut self, wakers: &mut Vec<Waker>) {
-        wakers.drain(..).for_each(|waker| self.push(waker));
+    pub(super) fn extend(&mut self, waiters: &mut Waiters) {
+        waiters.drain().for_each(|waker| self.push(waker));
     }
 
     fn is_empty(&self) -> bool {
@@ -99,13 +102,6 @@ impl WakeList {
 
     fn wake(self) {
         self.few.into_iter().flatten().chain(self.more).for_each(Waker::wake);
-    }
-}
-
-/// Remembers a task that waits, once.
-pub(super) fn wait(waiters: &mut Vec<Waker>, cx: &Context<'_>) {
-    if !waiters.iter().any(|waker| waker.will_wake(cx.waker())) {
-        waiters.push(cx.waker().clone());
     }
 }
 
@@ -121,14 +117,16 @@ impl Shared {
             inbound: BTreeMap::new(),
             abandoned_batches: Vec::new(),
             rate_limit: RateLimit::default(),
+            rates_due: None,
             ended: None,
             asks_for_peer: false,
             now,
             driver: None,
             has_driver: true,
-            lane_waiters: [Vec::new(), Vec::new()],
-            offer_waiters: Vec::new(),
-            end_waiters: Vec::new(),
+            lane_waiters: Default::default(),
+            offer_waiters: Waiters::default(),
+            open_waiters: Waiters::default(),
+            end_waiters: Waiters::default(),
             wake: WakeList::default(),
         };
         Self { state: Mutex::new(state) }

@@ -51,6 +51,12 @@ fn settings_have_the_ranges_that_they_say() {
     }
     let less = Config::builder().max_item(20_000).max_untaken_bytes(19_999).build();
     assert_eq!(less.unwrap_err().setting(), "max_untaken_bytes");
+    let often = Config::builder().keep_alive_interval(millis(999)).build().unwrap_err();
+    assert_eq!(often.setting(), "keep_alive_interval");
+    let said =
+        "keep_alive_interval is out of its range: 1 s or more, and shorter than idle_timeout";
+    assert_eq!(often.to_string(), said);
+    assert!(Config::builder().keep_alive_interval(millis(1000)).build().is_ok());
     let second = millis(1000);
     let same = Config::builder().keep_alive_interval(second).idle_timeout(second).build();
     assert_eq!(same.unwrap_err().setting(), "keep_alive_interval");

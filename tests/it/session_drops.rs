@@ -37,6 +37,7 @@ const DROPPED: &[&str] = &[
     "session::closed",
     "session::offer",
     "session::offer_batch",
+    "session::opened",
     "session::send_chat",
     "session::send_chats",
     "session::send_message",
@@ -66,6 +67,32 @@ fn every_public_future_is_listed() {
     }
     let listed: BTreeSet<String> = DROPPED.iter().map(|&name| name.to_owned()).collect();
     assert_eq!(found, listed, "a future without a test here, or a test without its future");
+}
+
+#[test]
+fn every_async_method_of_a_handle_has_a_twin_that_polls() {
+    // These take a stream, and are dropped with it.
+    let without = ["accept::accept", "conversations::accept"];
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/session");
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        let file = path.file_stem().unwrap().to_str().unwrap().to_owned();
+        let text = std::fs::read_to_string(&path).unwrap();
+        let names = |start: &str| -> Vec<String> {
+            let rest = text.lines().filter_map(|line| line.split_once(start));
+            rest.map(|(_, rest)| rest.split(['<', '(']).next().unwrap().to_owned()).collect()
+        };
+        let mut twins = names("    pub fn poll_");
+        for name in names("    pub async fn ") {
+            if without.contains(&&*format!("{file}::{name}")) {
+                continue;
+            }
+            // Two types of a file may have methods of the same name.
+            let twin = twins.iter().position(|twin| *twin == name);
+            assert!(twin.is_some(), "{file}::{name} has no poll_{name}");
+            twins.remove(twin.unwrap());
+        }
+    }
 }
 
 /// Most polls after which a future is dropped.
@@ -115,6 +142,7 @@ fn message(correlation: u64) -> Message<'static> {
 
 async fn say(victim: Victim, session: Session) {
     let world = &victim.world;
+    victim.wait("session::opened", async || session.opened().await).await.unwrap();
     let chatting = async {
         let mut receipts = Vec::new();
         for n in 0..10_u32 {

@@ -1,11 +1,17 @@
 //! Coming back by itself, with waits that grow.
 
+use std::cell::Cell;
+use std::future::Future;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Waker};
 use std::time::Duration;
 
 use duologue::io::TransportError;
-use duologue::proto::{CloseReason, Config, Opening};
-use duologue::session::{Backoff, Conversations, Event};
-use duologue::wire::CloseCode;
+use duologue::proto::{CloseReason, Config, Opening, Receipt};
+use duologue::session::{Accepted, Backoff, Conversations, Event, accept};
+use duologue::testing::duplex;
+use duologue::wire::{Chat, CloseCode};
 use futures::StreamExt;
 
 use super::session_network::{Network, listen, reconnecting};
@@ -85,6 +91,108 @@ fn an_open_conversation_begins_to_count_anew() {
         }
         drop((session, events));
         assert_eq!(driver.await.unwrap().transport, None);
+    });
+}
+
+#[test]
+fn streams_that_do_not_last_make_the_waits_grow_until_one_does() {
+    World::run(async |world| {
+        let (network, listener) = Network::new(world);
+        let conversations = Conversations::new(Config::default());
+        let mut arrivals = listen(world, listener, &conversations);
+        let first = Duration::from_millis(100);
+        let most = Duration::from_secs(2);
+        let backoff = Backoff::new([3; 32]).first(first).most(most).max_attempts(2);
+        let (session, mut events, _driver) =
+            reconnecting(&network, Config::default(), backoff).await;
+        let mut far = arrivals.next().await.unwrap().unwrap().unwrap();
+        world.detach(async move { while far.events.next().await.is_some() {} });
+        world.sleep(Duration::from_secs(60)).await;
+        for doublings in [0, 1, 2, 3, 4, 5, 6, 0, 1, 2] {
+            network.cut();
+            let Event::Detached(_) = events.next().await.unwrap() else { panic!() };
+            let Event::Attempt { number, wait, .. } = events.next().await.unwrap() else {
+                panic!()
+            };
+            // It was open, so this is the first attempt; but not for long, so it waits longer.
+            assert_eq!(number, 1);
+            let longest = first.saturating_mul(1 << doublings).min(most);
+            assert!(wait > longest / 2 && wait <= longest, "{wait:?} of {longest:?}");
+            let event = events.next().await.unwrap();
+            assert!(matches!(event, Event::Open(Opening::Resumed)), "{event:?}");
+            // Who brings nothing on would be refused at some point.
+            let receipt = session.send_chat(&Chat::new("x")).await.unwrap();
+            assert_eq!(receipt.await, Receipt::Delivered);
+            if doublings == 6 {
+                world.sleep(most).await;
+            }
+        }
+    });
+}
+
+#[test]
+fn a_peer_that_takes_every_stream_and_ends_it_is_given_up() {
+    World::run(async |world| {
+        let (network, mut listener) = Network::new(world);
+        let conversations = Conversations::new(Config::default());
+        let (parameters, timer) = (world.parameters(), world.timer());
+        let first = conversations.clone();
+        world.detach(async move {
+            let accepted = first.accept(listener.next().await.unwrap(), parameters, timer).await;
+            let Ok(Accepted::New(_session, _events, driver)) = accepted else { panic!() };
+            let serving = async {
+                while let Some(stream) = listener.next().await {
+                    drop(stream);
+                }
+            };
+            futures::join!(driver, serving);
+        });
+        let backoff = Backoff::new([3; 32]).first(Duration::from_secs(1)).max_attempts(5);
+        let (session, mut events, driver) =
+            reconnecting(&network, Config::default(), backoff).await;
+        network.cut();
+        let mut waits = Vec::new();
+        while let Some(event) = events.next().await {
+            if let Event::Attempt { number, wait, .. } = event {
+                waits.push(wait);
+                assert_eq!(number as usize, waits.len());
+            }
+        }
+        assert_eq!(waits.len(), 5);
+        assert!(waits[4] > Duration::from_secs(8), "{waits:?}");
+        let given_up = CloseReason::Local { code: CloseCode::SHUTDOWN, is_answered: false };
+        assert_eq!((session.closed().await, driver.await.unwrap().reason), (given_up, given_up));
+    });
+}
+
+#[test]
+fn attempts_without_a_wait_give_way() {
+    World::run(async |world| {
+        let (near, far) = duplex(10_000);
+        let (session, _events, driver) = world.client(near, Config::default());
+        let accepted = accept(far, Config::default(), world.parameters(), world.timer());
+        let (made, backoff) = (Rc::new(Cell::new(0_u64)), Backoff::new([1; 32]));
+        let count = Rc::clone(&made);
+        let mut driver = driver.reconnecting(
+            move || {
+                count.set(count.get() + 1);
+                let refused = std::io::Error::from(std::io::ErrorKind::ConnectionRefused);
+                std::future::ready(Err(TransportError::from(refused)))
+            },
+            backoff.first(Duration::ZERO).max_attempts(10_000_000),
+        );
+        let opening = async {
+            let (session, events, driver) = accepted.await.unwrap();
+            futures::future::select(driver, Box::pin(session.opened())).await;
+            drop((session, events));
+        };
+        futures::future::select(&mut driver, Box::pin(opening)).await;
+        session.opened().await.unwrap();
+        let mut cx = Context::from_waker(Waker::noop());
+        for _ in 0..5 {
+            assert!(Pin::new(&mut driver).poll(&mut cx).is_pending());
+        }
+        assert!((1..1000).contains(&made.get()), "{made:?}");
     });
 }
 
