@@ -223,6 +223,11 @@ impl SendLane {
         self.cursor
     }
 
+    /// Whether anything waits to be cut into frames.
+    pub(super) fn has_unframed(&self) -> bool {
+        self.cursor < self.end()
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.items.is_empty()
     }

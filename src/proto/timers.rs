@@ -18,24 +18,24 @@ impl Connection {
             return None;
         }
         let config = &self.config;
-        let detached =
-            self.detached_since.map(|since| since.saturating_add(config.detached_timeout));
-        let closing = self.closing.as_ref().map(|closing| closing.deadline);
-        let link = self.link.as_ref();
-        let handshake = link.and_then(|link| link.handshake_deadline(config.handshake_timeout));
-        let open = link.filter(|link| link.phase == Phase::Open);
-        let idle = open.map(|link| link.last_input.saturating_add(config.idle_timeout));
-        let keep_alive = open.and_then(|link| self.keep_alive_at(link));
-        let acknowledgement = open.and_then(|link| link.acknowledgement.deadline());
-        let credit = open.and(self.credit_due);
-        let transfers = open.map(|_| self.transfers_due).filter(|&due| due != Time::MAX);
-        let budget = open.filter(|_| self.is_out_of_budget).map(|_| self.own_budget.refill_at());
-        [detached, closing, handshake, idle, keep_alive, acknowledgement, credit, transfers, budget]
-            .into_iter()
-            .flatten()
-            .min()
-            // What came due while there was no stream is due now.
-            .map(|due| due.max(self.now))
+        let mut next = self.closing.as_ref().map_or(Time::MAX, |closing| closing.deadline);
+        if let Some(since) = self.detached_since {
+            next = next.min(since.saturating_add(config.detached_timeout));
+        }
+        if let Some(link) = &self.link {
+            let mut at = |due: Option<Time>| next = next.min(due.unwrap_or(Time::MAX));
+            at(link.handshake_deadline(config.handshake_timeout));
+            if link.phase == Phase::Open {
+                at(Some(link.last_input.saturating_add(config.idle_timeout)));
+                at(self.keep_alive_at(link));
+                at(link.acknowledgement.deadline());
+                at(self.credit_due);
+                at(Some(self.transfers_due));
+                at(self.is_out_of_budget.then(|| self.own_budget.refill_at()));
+            }
+        }
+        // What came due while there was no stream is due now.
+        (next != Time::MAX).then(|| next.max(self.now))
     }
 
     fn keep_alive_at(&self, link: &Link) -> Option<Time> {

@@ -6,7 +6,7 @@ use super::link::Phase;
 use super::pacer;
 use super::plan::{Slices, Source};
 use super::schedule::Schedule;
-use super::send_lane::Payload;
+use super::send_lane::{Payload, SendLane};
 use crate::time::Time;
 use crate::wire::{Ack, HEADER_LEN, Header, Kind, Ping, Signal, Start, TransferId};
 
@@ -313,6 +313,9 @@ impl Connection {
 
     /// Plans the frame that goes next; `false` if there is none for now.
     fn plan_next(&mut self, now: Time) -> bool {
+        if !self.has_anything_to_plan() {
+            return false;
+        }
         let [may_chat, may_message] = Lane::ALL.map(|lane| self.may_plan(lane, now));
         let schedule = self.schedule();
         let item_waits = may_chat || may_message;
@@ -329,7 +332,23 @@ impl Connection {
         if may_chat && !may_message && self.plan_chats() {
             return true;
         }
-        schedule.turn().into_iter().any(|lane| self.plan_item(lane, now)) || self.plan_bulk(now)
+        let may_go = |lane| if lane == Lane::Chat { may_chat } else { may_message };
+        schedule.turn().into_iter().any(|lane| may_go(lane) && self.plan_item(lane, now))
+            || self.plan_bulk(now)
+    }
+
+    /// Whether anything waits, whether it may go now or not.
+    fn has_anything_to_plan(&self) -> bool {
+        let Some(link) = &self.link else { return false };
+        let owed = &link.acknowledgement;
+        self.send.iter().any(SendLane::has_unframed)
+            || owed.may_go(!link.plan.is_empty())
+            || !self.credits.is_empty()
+            || !self.ring.is_empty()
+            || link.ping.wanted
+            || link.ping.answer.is_some()
+            || self.signals.len() > self.planned_signals
+            || !self.restarts.is_empty()
     }
 
     /// Whether a frame of the lane can go now, as far as limits, pace and budget allow.
@@ -438,10 +457,8 @@ impl Connection {
         true
     }
 
+    /// Plans the next frame of a lane that [may go](Self::may_plan).
     fn plan_item(&mut self, lane: Lane, now: Time) -> bool {
-        if !self.may_plan(lane, now) {
-            return false;
-        }
         let is_costly = self.send.get(lane).is_costly() && self.own_budget.spend(now);
         let limit = self.fragment_len();
         let Some(link) = &mut self.link else { return false };

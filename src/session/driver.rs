@@ -51,6 +51,8 @@ pub struct Driver<IO, T> {
     head: Bytes,
     pieces: Vec<Piece>,
     armed: Option<Time>,
+    /// When the machine wants to be called, as it said last.
+    due: Option<Time>,
     linger: Option<Time>,
     transport_error: Option<TransportError>,
     /// Nothing can be written any more; what has come is read first.
@@ -117,6 +119,7 @@ impl<IO, T> Driver<IO, T> {
             head,
             pieces: Vec::new(),
             armed: None,
+            due: None,
             linger: None,
             transport_error: None,
             write_error: None,
@@ -189,21 +192,31 @@ where
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Outcome<T>> {
         let this = &mut *self;
         let mut work: usize = 0;
+        // All is done but what has not come: until when.
+        let mut settled = None;
         for _ in 0..TURNS {
-            let Some(timer) = &this.timer else { return Poll::Pending };
-            let now = timer.now();
-            let turn = this.turn(cx, now);
-            if turn.is_over {
-                if let Some(outcome) = this.outcome() {
-                    return Poll::Ready(outcome);
-                }
-            }
-            work = work.saturating_add(turn.moved);
-            if turn.moved == 0 && !turn.has_more && this.poll_timer(cx, now, turn.deadline) {
+            if this.timer.is_none() {
                 return Poll::Pending;
+            }
+            if let Some(turn) = this.turn(cx, settled.is_some()) {
+                if turn.is_over {
+                    if let Some(outcome) = this.outcome() {
+                        return Poll::Ready(outcome);
+                    }
+                }
+                work = work.saturating_add(turn.moved);
+                settled = (!turn.has_more).then_some((turn.now, turn.deadline));
+                if turn.has_read && work < WORK {
+                    continue;
+                }
             }
             if work >= WORK {
                 break;
+            }
+            if let Some((now, deadline)) = settled.take() {
+                if this.poll_timer(cx, now, deadline) {
+                    return Poll::Pending;
+                }
             }
         }
         cx.waker().wake_by_ref();
@@ -213,7 +226,12 @@ where
 
 /// What a turn brought.
 struct Turn {
+    now: Time,
+    /// Whether anything was read: more may be there.
+    has_read: bool,
+    /// Bytes read and written.
     moved: usize,
+    /// Whether there is more to do, whatever comes.
     has_more: bool,
     is_over: bool,
     deadline: Option<Time>,
@@ -227,24 +245,36 @@ enum Input {
     Pending,
 }
 
+impl Input {
+    fn is_pending(&self) -> bool {
+        matches!(self, Self::Pending)
+    }
+}
+
 impl<IO, T> Driver<IO, T>
 where
     IO: AsyncRead + AsyncWrite + Unpin,
     T: Timer + Unpin,
 {
-    /// Reads once, lets the machine and the handles have it, and writes what there is to write.
-    fn turn(&mut self, cx: &mut Context<'_>, now: Time) -> Turn {
+    /// Reads once, lets the machine and the handles have it, and writes what there is to write;
+    /// `None` if that was settled and nothing has come.
+    fn turn(&mut self, cx: &mut Context<'_>, is_settled: bool) -> Option<Turn> {
         if !self.head.is_empty() {
             let head = mem::take(&mut self.head);
-            return self.process(cx, now, Input::Bytes(head.len()), &head, None);
+            return Some(self.process(cx, Input::Bytes(head.len()), &head, None));
         }
         let Some(mut memory) = self.reader.take() else {
             let mut small = [0; SMALL];
             let input = self.poll_read(cx, &mut small);
-            return self.process(cx, now, input, &small, None);
+            let is_idle = is_settled && input.is_pending();
+            return (!is_idle).then(|| self.process(cx, input, &small, None));
         };
         let input = self.poll_read(cx, &mut memory);
-        self.process(cx, now, input, &[], Some(memory))
+        if is_settled && input.is_pending() {
+            self.reader.put(memory);
+            return None;
+        }
+        Some(self.process(cx, input, &[], Some(memory)))
     }
 
     fn poll_read(&mut self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Input {
@@ -273,11 +303,11 @@ where
     fn process(
         &mut self,
         cx: &mut Context<'_>,
-        now: Time,
         input: Input,
         borrowed: &[u8],
         owned: Option<Box<[u8]>>,
     ) -> Turn {
+        let now = self.timer.as_ref().map_or(Time::ZERO, Timer::now);
         let shared = Arc::clone(&self.shared);
         shared.with(|state| {
             state.apply_requests(now);
@@ -391,7 +421,8 @@ where
         now: Time,
         mut moved: usize,
     ) -> Turn {
-        if state.connection.poll_timeout().is_some_and(|deadline| deadline <= now) {
+        let has_read = moved > 0;
+        if self.due.is_none_or(|due| due <= now) {
             state.connection.handle_timeout(now);
         }
         state.rate_limit.fill(now, &mut state.wake);
@@ -414,15 +445,17 @@ where
         if let Some(error) = self.write_error.take_if(|_| moved == 0) {
             self.fail(state, now, error);
         }
-        state.route_all();
+        // What they caused may have to be written.
+        has_more |= state.route_all() || self.write_error.is_some();
         let is_over = self.is_over(state, now);
         if !state.driver.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
             let replaced = state.driver.replace(cx.waker().clone());
             state.wake.forget(replaced);
         }
         let own = [state.rate_limit.deadline(), state.rates_due, self.linger];
-        let deadline = own.into_iter().chain([state.connection.poll_timeout()]).flatten().min();
-        Turn { moved, has_more, is_over, deadline }
+        self.due = state.connection.poll_timeout();
+        let deadline = own.into_iter().chain([self.due]).flatten().min();
+        Turn { now, has_read, moved, has_more, is_over, deadline }
     }
 
     /// Ends our half of the stream once the last words are written.

@@ -17,11 +17,14 @@ use crate::time::Time;
 use crate::wire::{Offer, TransferCode, TransferId};
 
 impl State {
-    /// Routes all that the machine has to tell.
-    pub(super) fn route_all(&mut self) {
+    /// Routes all that the machine has to tell; whether there was anything.
+    pub(super) fn route_all(&mut self) -> bool {
+        let mut has_news = false;
         while let Some(event) = self.connection.poll_event() {
             self.route(event);
+            has_news = true;
         }
+        has_news
     }
 
     /// Gives the machine the plain lines of chat that the input begins with; returns how many bytes

@@ -97,11 +97,16 @@ impl WakeList {
     }
 
     fn is_empty(&self) -> bool {
-        self.forgotten.is_none() && self.more.is_empty() && self.few.iter().all(Option::is_none)
+        self.forgotten.is_empty() && self.more.is_empty() && self.few.iter().all(Option::is_none)
     }
 
     fn wake(self) {
-        self.few.into_iter().flatten().chain(self.more).for_each(Waker::wake);
+        for waker in self.few {
+            // They are filled from the first on.
+            let Some(waker) = waker else { return };
+            waker.wake();
+        }
+        self.more.into_iter().for_each(Waker::wake);
     }
 }
 
@@ -237,7 +242,7 @@ impl State {
         for (transfer, len) in self.requests.release.drain(..) {
             self.connection.release(transfer, len, now);
         }
-        for (transfer, offset) in mem::take(&mut self.requests.durable) {
+        while let Some((transfer, offset)) = self.requests.durable.pop_first() {
             self.connection.set_durable(transfer, offset, now);
         }
         if let Some((code, text)) = self.requests.close.take() {

@@ -2,7 +2,7 @@
 
 use core::pin::Pin;
 use core::task::{Context, Poll};
-use std::io::{ErrorKind, IoSlice};
+use std::io::{self, ErrorKind, IoSlice};
 use std::vec::Vec;
 
 use futures::io::AsyncWrite;
@@ -81,24 +81,16 @@ impl Writer {
         io: &mut W,
         transmit: Transmit<'_>,
     ) -> Poll<Result<usize, TransportError>> {
-        let mut slices = [IoSlice::new(&[]); SLICES];
-        let mut count: usize = 0;
-        let mut offered: usize = 0;
-        for (place, slice) in slices.iter_mut().zip(transmit.clone()) {
-            *place = IoSlice::new(slice);
-            count = count.saturating_add(1);
-            offered = offered.saturating_add(slice.len());
-        }
-        let slices = slices.get(..count).unwrap_or_default();
-        let first = slices.first().map_or(0, |slice| slice.len());
-        let written = if count == 1 {
-            Pin::new(io).poll_write(cx, slices.first().map_or(&[], |slice| slice))
+        let mut pieces = transmit.clone().into_iter();
+        let first = pieces.next().unwrap_or_default();
+        let is_single = pieces.next().is_none();
+        let (offered, written) = if is_single {
+            (first.len(), Pin::new(io).poll_write(cx, first))
         } else if self.gathers {
             self.gather(transmit);
-            offered = self.gathered.len();
-            Pin::new(io).poll_write(cx, &self.gathered)
+            (self.gathered.len(), Pin::new(io).poll_write(cx, &self.gathered))
         } else {
-            Pin::new(io).poll_write_vectored(cx, slices)
+            poll_write_vectored(cx, io, transmit)
         };
         match written {
             Poll::Ready(Ok(claimed)) if claimed > offered => {
@@ -106,7 +98,7 @@ impl Writer {
             }
             Poll::Ready(Ok(len)) => {
                 // A header alone is what no transport with vectors ever stops after.
-                self.gathers |= count > 1 && len == first;
+                self.gathers |= !is_single && len == first.len();
                 Poll::Ready(Ok(len))
             }
             Poll::Ready(Err(error)) => Poll::Ready(Err(error.into())),
@@ -152,4 +144,21 @@ impl Writer {
     pub(super) fn shrink(&mut self) {
         self.gathered = Vec::new();
     }
+}
+
+/// Writes as many pieces as one call takes; returns how many bytes these are, and what came of it.
+fn poll_write_vectored<W: AsyncWrite + Unpin>(
+    cx: &mut Context<'_>,
+    io: &mut W,
+    transmit: Transmit<'_>,
+) -> (usize, Poll<io::Result<usize>>) {
+    let mut slices = [IoSlice::new(&[]); SLICES];
+    let (mut count, mut offered) = (0_usize, 0_usize);
+    for (place, piece) in slices.iter_mut().zip(transmit) {
+        *place = IoSlice::new(piece);
+        count = count.saturating_add(1);
+        offered = offered.saturating_add(piece.len());
+    }
+    let slices = slices.get(..count).unwrap_or_default();
+    (offered, Pin::new(io).poll_write_vectored(cx, slices))
 }
