@@ -96,6 +96,10 @@ impl WakeList {
         waiters.drain().for_each(|waker| self.push(waker));
     }
 
+    fn is_empty(&self) -> bool {
+        self.forgotten.is_empty() && self.more.is_empty() && self.few.iter().all(Option::is_none)
+    }
+
     fn wake(self) {
         self.few.into_iter().flatten().chain(self.more).for_each(Waker::wake);
     }
@@ -133,9 +137,11 @@ impl Shared {
     pub(super) fn with<R>(&self, act: impl FnOnce(&mut State) -> R) -> R {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let result = act(&mut state);
-        let wake = mem::take(&mut state.wake);
-        drop(state);
-        wake.wake();
+        if !state.wake.is_empty() {
+            let wake = mem::take(&mut state.wake);
+            drop(state);
+            wake.wake();
+        }
         result
     }
 }

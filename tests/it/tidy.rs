@@ -10,7 +10,10 @@ fn sources(folder: &str) -> Vec<(PathBuf, String)> {
         entries.sort();
         for path in entries {
             if path.is_dir() {
-                walk(&path, found);
+                // What is built there is not ours.
+                if !path.ends_with("target") {
+                    walk(&path, found);
+                }
             } else if path.extension().is_some_and(|extension| extension == "rs") {
                 let text = fs::read_to_string(&path).unwrap();
                 found.push((path, text));

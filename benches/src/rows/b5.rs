@@ -1,0 +1,100 @@
+//! B5: the delay of chat while bulk saturates the same connection.
+
+use std::time::Duration;
+
+use crate::Result;
+use crate::arguments::Arguments;
+use crate::load::{self, Load};
+use crate::measure::{Sample, Subject, rounds};
+use crate::report::{Bar, Figure, Limit, Report, Table};
+use crate::streams::{RENO, link, one_thread, tcp, two_threads};
+
+fn load(arguments: &Arguments) -> Load {
+    Load {
+        transfers: 1,
+        warm_up: Duration::from_millis(500),
+        duration: Duration::from_millis(arguments.amount(4000)),
+        interval: Duration::from_millis(1),
+    }
+}
+
+const KIB: usize = 1 << 10;
+
+macro_rules! subjects {
+    ($runtime:expr, $streams:expr, $load:expr; $($name:literal => $work:path $(, $argument:expr)*;)*) => {
+        vec![$(Subject::new($name, move || {
+            $runtime?.block_on(async move {
+                let (near, far) = $streams;
+                $work(near, far, $load $(, $argument)*).await
+            })
+        })),*]
+    };
+}
+
+/// Over TCP.
+pub(super) fn run(arguments: &Arguments, report: &mut Report) -> Result<()> {
+    let load = load(arguments);
+    let mut subjects = vec![Subject::new("two connections", move || two_connections(load))];
+    subjects.extend(subjects! { two_threads(), tcp().await?, load;
+        "ours" => load::ours;
+        "by priority, by hand, 16k" => load::by_priority, 16 * KIB;
+        "by priority, by hand, 64k" => load::by_priority, 64 * KIB;
+        "LengthDelimited fifo, 64k" => load::fifo, 64 * KIB;
+        "yamux" => load::yamux;
+        "h2" => load::h2, false;
+        "h2 tuned" => load::h2, true;
+    });
+    report.add(&Table {
+        row: "b5",
+        title: format!(
+            "a message every 1 to 2 ms while bulk saturates the connection, {RENO}, default socket \
+             buffers, two threads, {} ms",
+            load.duration.as_millis()
+        ),
+        unit: "us p99",
+        cpu: "CPU s/GiB",
+        base: "two connections",
+        cases: rounds(arguments, subjects)?,
+        bars: vec![
+            Bar::new("ours", Figure::Value, Limit::AtMost(200.0)).goal(Limit::AtMost(80.0)),
+            Bar::new("ours", Figure::Extra("bulk MB/s"), Limit::AtLeast(2500.0))
+                .goal(Limit::AtLeast(3000.0)),
+        ],
+        notes: vec!["two threads: +-20 % or worse".into()],
+    });
+    Ok(())
+}
+
+fn two_connections(load: Load) -> Result<Sample> {
+    two_threads()?.block_on(async { load::two(tcp().await?, tcp().await?, load).await })
+}
+
+/// Over a link that is modelled.
+pub(super) fn run_slow(arguments: &Arguments, report: &mut Report) -> Result<()> {
+    let load = load(arguments);
+    let subjects = subjects! { one_thread(), link(25e6, 64 * KIB), load;
+        "by priority, by hand, 16k" => load::by_priority, 16 * KIB;
+        "ours" => load::ours;
+        "LengthDelimited fifo, 64k" => load::fifo, 64 * KIB;
+        "yamux" => load::yamux;
+        "h2" => load::h2, false;
+        "h2 tuned" => load::h2, true;
+    };
+    report.add(&Table {
+        row: "b5s",
+        title: format!(
+            "a message every 1 to 2 ms beside bulk on a modelled link, 25 MB/s, 64 KiB of buffer, one \
+             thread, {} ms",
+            load.duration.as_millis()
+        ),
+        unit: "us p99",
+        cpu: "",
+        base: "by priority, by hand, 16k",
+        cases: rounds(arguments, subjects)?,
+        bars: vec![
+            Bar::new("ours", Figure::Value, Limit::AtMost(1200.0)).goal(Limit::AtMost(800.0)),
+        ],
+        notes: vec!["the link moves bytes once a millisecond, which is the floor".into()],
+    });
+    Ok(())
+}
