@@ -11,6 +11,15 @@ use crate::proto::{Event, ItemId, Lane};
 const SIGNALS: usize = 16;
 /// Breaks, openings and attempts that wait at most; of more the oldest are dropped.
 const TURNS: usize = 64;
+/// The memory of an event that waits, and of its number, beside its bytes.
+const EVENT: usize = 192;
+const _: () = assert!(size_of::<(u32, Told)>() + size_of::<u64>() <= EVENT);
+
+/// Bytes that the slots of so many items in each lane take at most, while a queue grows: it has
+/// twice as many then, and as many as before for a moment.
+pub(super) const fn most_slots(items: u32) -> usize {
+    (items as usize).saturating_mul(2 * 3 * EVENT)
+}
 
 /// Something to tell the application.
 pub(super) enum Told {

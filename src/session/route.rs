@@ -8,7 +8,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::error::EndedBy;
-use super::inbound::{self, Chunk, Inbound, Member};
+use super::inbound::{self, Inbound, Member};
 use super::outbound;
 use super::queue::Told;
 use super::shared::{Key, State};
@@ -317,7 +317,7 @@ impl State {
         };
         t.received = offset.saturating_add(len as u64);
         t.meter.on_received(t.received, self.now);
-        t.chunks.push_back(Chunk { offset, data });
+        t.chunks.push(offset, data);
         self.wake.extend(&mut t.waiters);
     }
 

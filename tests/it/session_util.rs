@@ -25,7 +25,7 @@ use futures::stream::{FuturesUnordered, StreamExt};
 pub(crate) struct World {
     pub(crate) clock: VirtualClock,
     spawned: Rc<RefCell<Vec<LocalBoxFuture<'static, ()>>>>,
-    seeds: Rc<Cell<u8>>,
+    seeds: Rc<Cell<u32>>,
 }
 
 /// What a task will return.
@@ -85,7 +85,9 @@ impl World {
     /// 32 bytes that no other stream of the test has.
     pub(crate) fn seed(&self) -> [u8; 32] {
         self.seeds.set(self.seeds.get() + 1);
-        [self.seeds.get(); 32]
+        let mut seed = [self.seeds.get() as u8; 32];
+        seed[..4].copy_from_slice(&self.seeds.get().to_be_bytes());
+        seed
     }
 
     pub(crate) fn parameters(&self) -> StreamParameters<'static> {
