@@ -82,6 +82,7 @@ mod session_batches;
 mod session_breaks;
 mod session_chat;
 mod session_conversations;
+mod session_crowd;
 mod session_drops;
 mod session_handles;
 mod session_memory;
