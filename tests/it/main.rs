@@ -8,6 +8,7 @@ mod extension_traits;
 mod faulty;
 mod fs_batches;
 mod fs_crash;
+mod fs_disk_rows;
 mod fs_drops;
 mod fs_faults;
 mod fs_inbox;
