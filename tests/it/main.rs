@@ -24,6 +24,7 @@ mod hostile_floods;
 mod hostile_flow;
 mod hostile_framing;
 mod hostile_memory;
+mod hostile_rows;
 mod hostile_session;
 mod hostile_stream;
 mod hostile_time;
