@@ -78,6 +78,7 @@ mod proto_two_way;
 mod proto_util;
 mod raw_peer;
 mod read_all;
+mod rows;
 mod runtimes;
 mod scenario;
 mod session_batches;
