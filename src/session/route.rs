@@ -193,7 +193,6 @@ impl State {
     fn begin_anew(&mut self) {
         self.generation = self.generation.saturating_add(1);
         self.requests.take = [None, None];
-        self.requests.release.clear();
         self.requests.durable.clear();
         self.abandoned_batches.clear();
         for t in self.outbound.values_mut() {

@@ -102,6 +102,7 @@ mod session_shapes;
 mod session_streams;
 mod session_transfers;
 mod session_util;
+mod session_window;
 mod session_worst_case;
 mod sized;
 mod state_conversation;
