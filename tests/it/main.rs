@@ -82,6 +82,7 @@ mod rows;
 mod runtimes;
 mod scenario;
 mod session_batches;
+mod session_bounded;
 mod session_breaks;
 mod session_chat;
 mod session_conversations;

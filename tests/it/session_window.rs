@@ -8,11 +8,13 @@ use duologue::proto::{Config, Opening};
 use duologue::session::{
     Backoff, Conversations, Event, Events, Incoming, Outgoing, Session, TransferError,
 };
+use duologue::testing::duplex;
 use duologue::wire::{Digest, Offer, TransferCode};
-use futures::StreamExt;
 use futures::future::{Either, select};
+use futures::{FutureExt, StreamExt};
 
 use super::session_network::{Network, listen, reconnecting};
+use super::session_shapes::{Gate, Shape, Shaped};
 use super::session_util::World;
 
 fn small() -> Config {
@@ -94,6 +96,47 @@ fn what_a_new_beginning_makes_void_is_given_back() {
         let (fits_now, _files) = fill(world, &near.session, &far.session, &mut far.events).await;
         assert_eq!(fits_now, fits);
     });
+}
+
+#[test]
+fn a_tail_and_what_makes_it_void_may_come_in_one_read() {
+    // In the small buffer on the stack, and in one of which slices are handed out.
+    for len in [100, 60_000] {
+        World::run(async |world| {
+            let (near, far) = duplex(1 << 20);
+            let gate = Gate::default();
+            let far = Shaped::new(far, Shape::Gate(gate.clone()));
+            let (mut near, mut far) = world.connect_over(near, far, Default::default()).await;
+            // So that the buffer has grown.
+            let (mut warm, mut warm_in) =
+                world.transfer(&mut near, &mut far, Offer::new("warm").size(2 * len)).await;
+            warm.send(Bytes::from(vec![0; 2 * len as usize])).await.unwrap();
+            drop(warm.finish(None).now_or_never());
+            while warm_in.next().await.unwrap().is_some() {}
+            warm_in.stored("warm").unwrap();
+            warm.verdict().await.unwrap();
+
+            let mut outgoing = near.session.offer(&Offer::new("x").size(1 << 20)).await.unwrap();
+            let Event::Offer(offer) = far.event().await else { panic!() };
+            let mut incoming = offer.accept_part(1 << 19, Digest::Blake3([1; 32])).unwrap();
+            outgoing.accepted().await.unwrap();
+            gate.shut();
+            outgoing.send(Bytes::from(vec![2; len as usize])).await.unwrap();
+            world.sleep(Duration::from_millis(100)).await;
+            outgoing.restart().unwrap();
+            outgoing.send(Bytes::from(vec![3; len as usize])).await.unwrap();
+            world.sleep(Duration::from_millis(100)).await;
+            gate.open();
+            world.sleep(Duration::from_millis(100)).await;
+            let mut received = 0;
+            while received < len {
+                let chunk = incoming.next().await.unwrap().unwrap();
+                assert_eq!(chunk.offset, received);
+                assert!(chunk.data.iter().all(|&byte| byte == 3));
+                received += chunk.data.len() as u64;
+            }
+        });
+    }
 }
 
 #[test]
