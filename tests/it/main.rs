@@ -16,6 +16,7 @@ mod fs_killed;
 mod fs_names;
 mod fs_rows;
 mod fs_source;
+mod fs_swapped;
 mod fs_transfer;
 mod fs_two_hundred_kills;
 mod fs_util;

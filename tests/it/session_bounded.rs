@@ -1,18 +1,21 @@
-//! One poll of a driver does a bounded amount of work, however much there is to read and to write.
+//! What a driver does in one poll is bounded, and so is what waits for an application that does not
+//! listen.
 
 use std::cell::Cell;
 use std::io;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
-use duologue::proto::Config;
-use duologue::session::accept;
+use duologue::proto::{Config, Opening};
+use duologue::session::{Backoff, Conversations, Event, accept};
 use duologue::testing::{Duplex, duplex};
-use duologue::wire::{Chat, Header, Kind};
-use futures::FutureExt;
+use duologue::wire::{Chat, Header, Kind, Signal};
 use futures::io::{AsyncRead, AsyncWrite};
+use futures::{FutureExt, StreamExt};
 
+use super::session_network::{Network, listen, reconnecting};
 use super::session_util::World;
 use super::support::is_pending;
 
@@ -104,4 +107,49 @@ fn a_stream_that_is_never_short_of_bytes_lets_other_tasks_run() {
     assert!(bytes <= (1 << 20) + (256 << 10), "{bytes} bytes");
     let (reads, bytes) = work_of_one_poll(1);
     assert!((1..=64).contains(&reads) && bytes == reads, "{reads} reads, {bytes} bytes");
+}
+
+#[test]
+fn of_signals_that_nobody_hears_the_newest_wait() {
+    World::run_at_once(async |world| {
+        let (near, mut far) = world.connect().await;
+        for n in 0..200_u16 {
+            let payload = n.to_be_bytes().to_vec().into();
+            near.session.send_signal(&Signal { signal_type: 7, payload }).unwrap();
+            world.sleep(Duration::from_millis(10)).await;
+        }
+        let mut heard = Vec::new();
+        while let Some(Some(Event::Signal(signal))) = far.events.next().now_or_never() {
+            heard.push(u16::from_be_bytes(signal.payload[..].try_into().unwrap()));
+        }
+        assert_eq!(heard, Vec::from_iter(184..200));
+    });
+}
+
+#[test]
+fn of_breaks_that_nobody_hears_of_the_last_ones_wait() {
+    World::run(async |world| {
+        let (network, listener) = Network::new(world);
+        let conversations = Conversations::new(Config::default());
+        let mut arrivals = listen(world, listener, &conversations);
+        let backoff = Backoff::new([1; 32]).first(Duration::from_millis(10));
+        let (session, mut events, _driver) =
+            reconnecting(&network, Config::default(), backoff).await;
+        let hosted = arrivals.next().await.unwrap().unwrap().unwrap();
+        for _ in 0..50 {
+            // Something is said in between, or coming back has to wait.
+            drop(session.send_chat(&Chat::new("x")).await.unwrap());
+            world.sleep(Duration::from_millis(100)).await;
+            network.cut();
+            assert!(arrivals.next().await.unwrap().unwrap().is_none());
+            world.sleep(Duration::from_millis(100)).await;
+        }
+        let mut heard = Vec::new();
+        while let Some(Some(event)) = events.next().now_or_never() {
+            heard.push(event);
+        }
+        assert_eq!(heard.len(), 64, "three of each break, at most");
+        assert!(matches!(heard.last(), Some(Event::Open(Opening::Resumed))), "{heard:?}");
+        drop(hosted);
+    });
 }

@@ -184,6 +184,7 @@ fn t4_h19_a_stream_that_lies_is_broken() {
             Defect::Overrun(30),
             (|error| matches!(error, TransportError::Overrun { .. })) as fn(&_) -> bool,
         ),
+        (Defect::WriteOverrun(30), |error| matches!(error, TransportError::Overrun { .. })),
         (Defect::WriteZero(30), |error| *error == TransportError::WriteZero),
     ] {
         World::run(async |world| {

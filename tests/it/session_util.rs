@@ -51,6 +51,17 @@ impl World {
         world.clock.block_on(whole).expect("nothing waits for ever")
     }
 
+    /// The same, for a test in which nothing is to wait for a time-out: what ought to come at once
+    /// would come in the end without being asked for, too.
+    pub(crate) fn run_at_once<T>(test: impl AsyncFnOnce(&Self) -> T) -> T {
+        Self::run(async |world| {
+            let result = test(world).await;
+            let passed = world.clock.now();
+            assert!(passed.as_micros() < 5_000_000, "it took until {passed:?}");
+            result
+        })
+    }
+
     fn poll_tasks(
         &self,
         tasks: &mut FuturesUnordered<LocalBoxFuture<'static, ()>>,
