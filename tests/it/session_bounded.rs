@@ -95,7 +95,8 @@ fn work_of_one_poll(step: usize) -> (usize, usize) {
     for _ in 0..5 {
         assert!(is_pending(&mut driver));
     }
-    (reads.set(0), bytes.set(0));
+    reads.set(0);
+    bytes.set(0);
     assert!(is_pending(&mut driver), "it goes on at the next poll");
     (reads.get(), bytes.get())
 }
