@@ -5,6 +5,7 @@ use std::string::String;
 
 use bytes::Bytes;
 
+use super::chunks::Chunks;
 use super::error::TransferError;
 use super::progress::Meter;
 use super::shared::Key;
@@ -14,7 +15,7 @@ use crate::wire::{Finish, Offer, TransferCode};
 
 pub(super) struct Inbound {
     /// Data that came, with its offsets, not handed out yet.
-    pub(super) chunks: VecDeque<Chunk>,
+    pub(super) chunks: Chunks,
     /// The offset of the byte after the last that came, and after the last that was handed out.
     pub(super) received: u64,
     pub(super) position: u64,
@@ -57,7 +58,7 @@ pub(super) enum End {
 impl Inbound {
     pub(super) fn new(offset: u64, size: Option<u64>) -> Self {
         Self {
-            chunks: VecDeque::new(),
+            chunks: Chunks::default(),
             received: offset,
             position: offset,
             finish: None,
@@ -78,7 +79,7 @@ impl Inbound {
 
     /// Bytes that wait to be handed out.
     pub(super) fn waiting(&self) -> usize {
-        self.chunks.iter().fold(0, |sum, chunk| sum.saturating_add(chunk.data.len()))
+        self.chunks.waiting()
     }
 }
 

@@ -82,7 +82,7 @@ impl Incoming {
     ) -> Poll<Result<Option<Chunk>, TransferError>> {
         self.poll_with(cx, |state, key| {
             let t = inbound(state, key)?;
-            if let Some(chunk) = t.chunks.pop_front() {
+            if let Some(chunk) = t.chunks.pop() {
                 t.position = chunk.offset.saturating_add(chunk.data.len() as u64);
                 state.release(key, chunk.data.len());
                 return Ok(Some(Some(chunk)));

@@ -174,6 +174,7 @@
 mod accept;
 mod backoff;
 mod chats;
+mod chunks;
 mod conversations;
 mod detached;
 mod driver;
@@ -219,8 +220,8 @@ pub use session::{Session, session};
 ///
 /// It is [`Config::worst_case_memory`](crate::proto::Config::worst_case_memory), and what the driver
 /// adds: read buffers that file data is a slice of, with all of their memory (at most another
-/// receive window), one buffer each to read and to gather writes in, spare ones, and the slots of events
-/// that wait.
+/// receive window), one buffer each to read and to gather writes in, spare ones, and the events
+/// that wait for the application.
 ///
 /// # Examples
 ///
@@ -229,7 +230,7 @@ pub use session::{Session, session};
 /// use duologue::session::worst_case_memory;
 ///
 /// let config = Config::default();
-/// assert_eq!(worst_case_memory(&config) - config.worst_case_memory(), 7_602_176);
+/// assert_eq!(worst_case_memory(&config) - config.worst_case_memory(), 8_454_144);
 /// ```
 pub fn worst_case_memory(config: &crate::proto::Config) -> usize {
     config

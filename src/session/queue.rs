@@ -14,13 +14,15 @@ use crate::wire::{Chat, Limits};
 const SIGNALS: usize = 16;
 /// Breaks, openings and attempts that wait at most; of more the oldest are dropped.
 const TURNS: usize = 64;
+/// The memory of an event that waits, and of its number, beside its bytes.
+const EVENT: usize = 192;
+const _: () = assert!(size_of::<(u32, Told)>() + size_of::<u64>() <= EVENT);
 
-/// Memory of the slots of items that wait, and of text that has room to grow.
+/// Memory of what waits beside its bytes, and of text that has room to grow. A queue that grows has
+/// twice the slots in each lane, and as many as before for a moment.
 pub(super) fn worst_case(limits: &Limits) -> usize {
     let number = |limit: u32| usize::try_from(limit).unwrap_or(usize::MAX);
-    // Of each lane; a queue that grows doubles.
-    let slots = number(limits.items).saturating_mul(2 * 2);
-    slots.saturating_mul(size_of::<(u32, Told)>()).saturating_add(number(limits.item_bytes))
+    number(limits.items).saturating_mul(2 * 3 * EVENT).saturating_add(number(limits.item_bytes))
 }
 
 /// Something to tell the application.

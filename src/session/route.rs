@@ -8,7 +8,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::error::EndedBy;
-use super::inbound::{self, Chunk, Inbound, Member};
+use super::inbound::{self, Inbound, Member};
 use super::outbound;
 use super::queue::Told;
 use super::shared::{Key, State};
@@ -224,7 +224,6 @@ impl State {
     fn begin_anew(&mut self) {
         self.generation = self.generation.saturating_add(1);
         self.requests.take = [None, None];
-        self.requests.release.clear();
         self.requests.durable.clear();
         self.abandoned_batches.clear();
         for t in self.outbound.values_mut() {
@@ -349,7 +348,7 @@ impl State {
         };
         t.received = offset.saturating_add(len as u64);
         t.meter.on_received(t.received, self.now);
-        t.chunks.push_back(Chunk { offset, data });
+        t.chunks.push(offset, data);
         self.wake.extend(&mut t.waiters);
         self.watch_rates();
     }

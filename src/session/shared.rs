@@ -189,11 +189,9 @@ impl State {
         *take = (*take).max(number);
     }
 
-    /// File data was handed to the application, or thrown away: as much more may come.
+    /// File data was handed to the application, or thrown away: as much more may come. What is of
+    /// before the conversation began anew counts in the window all the same, and is paid first.
     pub(super) fn release(&mut self, key: Key, len: usize) {
-        if !self.is_current(key) {
-            return;
-        }
         let transfer = key.transfer;
         match self.requests.release.last_mut() {
             Some((last, sum)) if *last == transfer => *sum = sum.saturating_add(len),

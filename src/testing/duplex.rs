@@ -227,7 +227,14 @@ impl AsyncWrite for Duplex {
         if bufs.iter().all(|buf| buf.is_empty()) {
             return Poll::Ready(Ok(0));
         }
-        let n = bufs.iter().fold(0_usize, |n, buf| n.saturating_add(pipe.push(buf)));
+        let mut n = 0_usize;
+        for buf in bufs {
+            let pushed = pipe.push(buf);
+            n = n.saturating_add(pushed);
+            if pushed < buf.len() {
+                break;
+            }
+        }
         if n > 0 {
             let reader = pipe.reader.take();
             unlock_and_wake(pipe, reader);

@@ -23,7 +23,7 @@ const PEER: Option<&[u8]> = Some(b"peer");
 const POLLS: usize = 60;
 
 /// Polls so many times, and drops.
-async fn at_most<F: Future>(polls: usize, future: F) -> Option<F::Output> {
+pub(crate) async fn at_most<F: Future>(polls: usize, future: F) -> Option<F::Output> {
     let mut future = pin!(future);
     let mut left = polls;
     poll_fn(|cx| match future.as_mut().poll(cx) {

@@ -18,7 +18,7 @@ use super::fs_util::{PEER, content, digest, on, small};
 use super::session_shapes::{Shape, Shaped};
 use super::session_util::World;
 
-const LEN: usize = 2000;
+const LEN: usize = 120;
 
 /// What the sender was told at last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,13 +66,14 @@ async fn serve(world: World, mut events: Events, inbox: Inbox) {
     }
 }
 
-/// Sends a file to a server that reads it over a stream of this shape.
-fn send_over(shape: Shape, disk: &ShadowDisk) -> (Told, u64) {
+/// Sends a file to a server; the ends read over streams of these shapes. Tells how it went, and how
+/// many bytes each end read.
+fn send_over(near_shape: Shape, far_shape: Shape, disk: &ShadowDisk) -> (Told, [u64; 2]) {
     World::run(async |world| {
         let inbox = on(disk, small()).unwrap();
         let (near, far) = duplex(10_000);
-        let far = Shaped::new(far, shape);
-        let read = Rc::clone(&far.read);
+        let (near, far) = (Shaped::new(near, near_shape), Shaped::new(far, far_shape));
+        let read = [&near.read, &far.read].map(Rc::clone);
         let (session, mut events, driver) = world.client(near, Config::default());
         let driver = world.spawn(driver);
         let (inner, parameters, timer) = (world.clone(), world.parameters(), world.timer());
@@ -119,32 +120,64 @@ fn send_over(shape: Shape, disk: &ShadowDisk) -> (Told, u64) {
         };
         drop(session);
         serving.await.unwrap();
-        (told, read.get())
+        (told, read.map(|read| read.get()))
     })
 }
 
-#[test]
-fn t12_no_bit_that_is_flipped_is_published() {
-    let whole = content(1, LEN);
-    let disk = ShadowDisk::new();
-    let (told, all) = send_over(Shape::Plain, &disk);
+/// How many bytes each end reads when all is well.
+fn places() -> [u64; 2] {
+    let (told, read) = send_over(Shape::Plain, Shape::Plain, &ShadowDisk::new());
     assert_eq!(told, Told::Stored);
-    assert!(all > LEN as u64 + 300);
+    read
+}
+
+/// What has a name that is not hidden is the whole file; tells whether there is any.
+fn is_stored(disk: &ShadowDisk, at: &str) -> bool {
+    let whole = content(1, LEN);
+    let names = disk.names();
+    let mut shown = names.iter().filter(|name| !name.starts_with('.')).peekable();
+    let is_stored = shown.peek().is_some();
+    shown.for_each(|name| assert!(disk.read(name).unwrap() == whole, "{at}: {name} is wrong"));
+    is_stored
+}
+
+#[test]
+fn t12_no_bit_that_is_flipped_on_the_way_to_the_receiver_is_published() {
+    let all = places()[1];
+    assert!(all > LEN as u64 + 200, "{all}");
     let (mut found, mut lost) = (0, 0);
-    for at in 0..all {
+    for (at, bit) in (0..all).flat_map(|at| (0..8).map(move |bit| (at, bit))) {
         let disk = ShadowDisk::new();
-        let (told, _) = send_over(Shape::FlipAt(at, (at % 8) as u8), &disk);
-        for name in disk.names().iter().filter(|name| !name.starts_with('.')) {
-            assert!(disk.read(name).unwrap() == whole, "byte {at}: {name} is wrong");
-        }
+        let (told, _) = send_over(Shape::Plain, Shape::FlipAt(at, bit), &disk);
+        let is_stored = is_stored(&disk, &format!("bit {bit} of byte {at}"));
         match told {
             Told::NotStored(TransferCode::DIGEST_DIFFERS) => found += 1,
             Told::NotStored(_) | Told::Lost => lost += 1,
             // Of the handshake's random bytes, of the name or of what came after.
-            Told::Stored => {}
+            Told::Stored => assert!(is_stored, "bit {bit} of byte {at}"),
         }
     }
-    assert!(found >= LEN, "{found} flips found by the digest, {lost} by other means");
+    // Each bit of the content; and of what is around it most.
+    println!("{found} flips of {} found by the digest, {lost} by other means", all * 8);
+    assert!(found >= LEN * 8, "{found} flips found by the digest, {lost} by other means");
+    assert!(lost > 300, "{lost}");
+}
+
+#[test]
+fn t12_a_bit_that_is_flipped_on_the_way_back_makes_no_file_wrong_or_up() {
+    let all = places()[0];
+    assert!(all > 200);
+    let mut lost = 0;
+    for (at, bit) in (0..all).flat_map(|at| (0..8).map(move |bit| (at, bit))) {
+        let disk = ShadowDisk::new();
+        let (told, _) = send_over(Shape::FlipAt(at, bit), Shape::Plain, &disk);
+        let is_stored = is_stored(&disk, &format!("bit {bit} of byte {at}"));
+        match told {
+            Told::Stored => assert!(is_stored, "bit {bit} of byte {at}"),
+            Told::NotStored(_) | Told::Lost => lost += 1,
+        }
+    }
+    assert!(lost > 300, "{lost} of {}", all * 8);
 }
 
 #[test]

@@ -28,7 +28,7 @@ async fn begin(
 
 #[test]
 fn a_folder_arrives_with_its_empty_folders() {
-    World::run(async |world| {
+    World::run_at_once(async |world| {
         // Fewer transfers at a time than members.
         let config = Config::builder().max_transfers(4).build().unwrap();
         let (near, mut far) = world.connect_with((Default::default(), config)).await;
@@ -65,7 +65,7 @@ fn a_folder_arrives_with_its_empty_folders() {
 
 #[test]
 fn a_batch_can_be_rejected_or_dropped() {
-    World::run(async |world| {
+    World::run_at_once(async |world| {
         let (near, mut far) = world.connect().await;
         let mut outgoing = near.session.offer_batch(&batch(3, 3)).await.unwrap();
         far.batch().await.reject(TransferCode::NO_SPACE, "full").unwrap();
@@ -80,7 +80,7 @@ fn a_batch_can_be_rejected_or_dropped() {
 
 #[test]
 fn a_batch_given_up_by_its_receiver_takes_its_waiting_members_along() {
-    World::run(async |world| {
+    World::run_at_once(async |world| {
         let (near, mut far) = world.connect().await;
         let (mut outgoing, mut incoming) = begin(&near, &mut far, batch(5, 500_000)).await;
         let mut first = outgoing.offer(Offer::new("1")).await.unwrap();
@@ -110,7 +110,7 @@ fn a_batch_given_up_by_its_receiver_takes_its_waiting_members_along() {
 
 #[test]
 fn a_batch_given_up_by_its_sender_asks_for_its_end() {
-    World::run(async |world| {
+    World::run_at_once(async |world| {
         let (near, mut far) = world.connect().await;
         let (outgoing, mut incoming) = begin(&near, &mut far, batch(5, 500_000)).await;
         drop(outgoing);
@@ -123,7 +123,7 @@ fn a_batch_given_up_by_its_sender_asks_for_its_end() {
 
 #[test]
 fn a_batch_concluded_too_early_ends_as_cancelled_with_its_last_member() {
-    World::run(async |world| {
+    World::run_at_once(async |world| {
         let (near, mut far) = world.connect().await;
         let (mut outgoing, mut incoming) = begin(&near, &mut far, batch(1, 1)).await;
         let mut first = outgoing.offer(Offer::new("1")).await.unwrap();

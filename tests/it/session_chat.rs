@@ -13,7 +13,7 @@ use super::support::{is_pending, poll_once};
 
 #[test]
 fn a_line_is_delivered_once_the_peer_has_taken_it() {
-    World::run(async |world| {
+    World::run_at_once(async |world| {
         let (near, mut far) = world.connect().await;
         let mut receipt = near.session.send_chat(&Chat::new("hello")).await.unwrap();
         world.sleep(Duration::from_secs(1)).await;
@@ -30,7 +30,7 @@ fn a_line_is_delivered_once_the_peer_has_taken_it() {
 
 #[test]
 fn messages_and_signals_keep_their_fields() {
-    World::run(async |world| {
+    World::run_at_once(async |world| {
         let (near, mut far) = world.connect().await;
         let message =
             Message { message_type: 7, is_reply: true, correlation: 99, body: b"tea"[..].into() };
@@ -47,7 +47,7 @@ fn messages_and_signals_keep_their_fields() {
 
 #[test]
 fn many_lines_go_with_one_receipt_for_all() {
-    World::run(async |world| {
+    World::run_at_once(async |world| {
         // The lane takes 10 lines at a time, of which there are 35.
         let config = Config::builder().queued_items(10).build().unwrap();
         let (near, far) = world.connect_with((config, Config::default())).await;
@@ -75,7 +75,7 @@ fn many_lines_go_with_one_receipt_for_all() {
 
 #[test]
 fn sending_many_lines_given_up_in_the_middle_goes_on_where_it_was() {
-    World::run(async |world| {
+    World::run_at_once(async |world| {
         let config = Config::builder().queued_items(10).build().unwrap();
         let (near, mut far) = world.connect_with((config, Config::default())).await;
         let chats: Vec<Chat<'_>> = (0..35).map(|n| Chat::new(format!("{n}"))).collect();
@@ -97,7 +97,7 @@ fn sending_many_lines_given_up_in_the_middle_goes_on_where_it_was() {
 
 #[test]
 fn a_line_that_can_never_go_stops_the_batch_before_it() {
-    World::run(async |world| {
+    World::run_at_once(async |world| {
         let (near, mut far) = world.connect().await;
         let chats = [Chat::new("fits"), Chat::new("x".repeat(1 << 20)), Chat::new("after")];
         let mut rest = &chats[..];
@@ -111,7 +111,7 @@ fn a_line_that_can_never_go_stops_the_batch_before_it() {
 #[test]
 fn lines_sent_one_by_one_leave_together() {
     let (near, far) = pipes(1 << 20);
-    World::run(async |world| {
+    World::run_at_once(async |world| {
         let counting = super::session_streams::Counting::new(near);
         let writes = counting.writes();
         let (near, mut far) = world.connect_over(counting, far, Default::default()).await;
@@ -130,7 +130,7 @@ fn lines_sent_one_by_one_leave_together() {
 
 #[test]
 fn a_full_lane_makes_its_senders_wait_and_no_others() {
-    World::run(async |world| {
+    World::run_at_once(async |world| {
         let config = Config::builder().queued_items(4).build().unwrap();
         let (near, mut far) = world.connect_with((config, Config::default())).await;
         let line = Chat::new("line");
@@ -172,7 +172,7 @@ fn closing_ends_the_receipts_of_what_was_not_taken_as_unknown() {
 
 #[test]
 fn what_never_left_was_not_sent() {
-    World::run(async |world| {
+    World::run_at_once(async |world| {
         let (near, far) = pipes(64);
         let (mut near, far) = world.connect_over(near, far, Default::default()).await;
         let first = near.session.send_chat(&Chat::new("x".repeat(60_000))).await.unwrap();
@@ -194,7 +194,7 @@ fn what_never_left_was_not_sent() {
 
 #[test]
 fn both_sides_learn_the_code_and_the_text() {
-    World::run(async |world| {
+    World::run_at_once(async |world| {
         let (near, far) = world.connect().await;
         let code = CloseCode::application(40_000).unwrap();
         assert!(near.session.close(code, &"x".repeat(256)).is_err());
@@ -223,7 +223,7 @@ fn both_sides_learn_the_code_and_the_text() {
 
 #[test]
 fn both_may_close_at_once() {
-    World::run(async |world| {
+    World::run_at_once(async |world| {
         let (near, far) = world.connect().await;
         near.session.close(CloseCode::DONE, "").unwrap();
         far.session.close(CloseCode::SHUTDOWN, "").unwrap();
@@ -238,7 +238,7 @@ fn both_may_close_at_once() {
 
 #[test]
 fn nothing_is_taken_before_the_conversation_is_open() {
-    World::run(async |world| {
+    World::run_at_once(async |world| {
         let (near, _far) = pipes(1000);
         let (session, _events, _driver) = world.client(near, Config::default());
         let error = session.send_chat(&Chat::new("early")).await.unwrap_err();

@@ -21,7 +21,7 @@ fn message(correlation: u64) -> Message<'static> {
 
 #[test]
 fn an_incoming_file_dropped_is_cancelled() {
-    World::run(async |world| {
+    World::run_at_once(async |world| {
         let (mut near, mut far) = world.connect().await;
         let (mut outgoing, incoming) = world.transfer(&mut near, &mut far, Offer::new("x")).await;
         outgoing.send(Bytes::from(content(1 << 20))).await.unwrap();
@@ -45,7 +45,7 @@ fn an_incoming_file_dropped_is_cancelled() {
 
 #[test]
 fn an_outgoing_file_dropped_asks_the_receiver_to_cancel() {
-    World::run(async |world| {
+    World::run_at_once(async |world| {
         let (mut near, mut far) = world.connect().await;
         let (outgoing, mut incoming) = world.transfer(&mut near, &mut far, Offer::new("x")).await;
         drop(outgoing);
@@ -61,7 +61,7 @@ fn an_outgoing_file_dropped_asks_the_receiver_to_cancel() {
 
 #[test]
 fn a_receipt_dropped_does_nothing() {
-    World::run(async |world| {
+    World::run_at_once(async |world| {
         let (near, mut far) = world.connect().await;
         drop(near.session.send_chat(&Chat::new("x")).await.unwrap());
         assert_eq!(far.chat().await, "x");
@@ -106,7 +106,7 @@ fn events_dropped_reject_offers_and_never_take_messages() {
 
 #[test]
 fn offers_rejected_by_dropped_events_do_not_use_up_the_lane() {
-    World::run(async |world| {
+    World::run_at_once(async |world| {
         let config = Config::builder().max_untaken(4).build().unwrap();
         let (near, far) = world.connect_with((Default::default(), config)).await;
         let mut one = near.session.offer(&Offer::new("1")).await.unwrap();
@@ -123,7 +123,7 @@ fn offers_rejected_by_dropped_events_do_not_use_up_the_lane() {
 
 #[test]
 fn the_last_handle_of_any_kind_closes() {
-    World::run(async |world| {
+    World::run_at_once(async |world| {
         let (mut near, mut far) = world.connect().await;
         let (outgoing, _incoming) = world.transfer(&mut near, &mut far, Offer::new("x")).await;
         let clone = near.session.clone();
@@ -147,7 +147,7 @@ fn the_last_handle_of_any_kind_closes() {
 
 #[test]
 fn the_driver_dropped_tells_every_handle_the_same_cause() {
-    World::run(async |world| {
+    World::run_at_once(async |world| {
         let (near, far) = duplex(64 << 10);
         let (session, mut events, driver) = world.client(near, Config::default());
         let (stop, stopped) = futures::channel::oneshot::channel::<()>();
@@ -202,7 +202,7 @@ fn the_driver_dropped_tells_every_handle_the_same_cause() {
 
 #[test]
 fn the_driver_dropped_before_it_was_polled_ends_it() {
-    World::run(async |world| {
+    World::run_at_once(async |world| {
         let (near, _far) = duplex(64);
         let (session, mut events, driver) = world.client(near, Config::default());
         let closed = session.closed();
@@ -219,7 +219,7 @@ fn handles_may_be_dropped_by_a_waker() {
     impl std::task::Wake for Guard {
         fn wake(self: std::sync::Arc<Self>) {}
     }
-    World::run(async |world| {
+    World::run_at_once(async |world| {
         let (near, far) = world.connect().await;
         let (alone, _other_end) = duplex(64);
         let (session, events, mut driver) = world.client(alone, Config::default());
@@ -274,7 +274,7 @@ fn everything_goes_when_all_is_dropped() {
     }
     let gone = Rc::new(Cell::new(false));
     let noticed = Rc::clone(&gone);
-    World::run(async move |world| {
+    World::run_at_once(async move |world| {
         let (near, far) = duplex(1000);
         let near = Noticed(near, noticed);
         let (near, far) = world.connect_over(near, far, Default::default()).await;

@@ -12,6 +12,7 @@ use futures::future::{join, join4};
 
 use super::session_streams::{Defect, Polls, Wrong};
 use super::session_util::{Peer, World, content, read_all, send_all};
+use super::support::small_or_large;
 
 async fn send_zeros(mut outgoing: Outgoing, mebibytes: usize) {
     let chunk = Bytes::from(vec![0; 1 << 20]);
@@ -49,7 +50,8 @@ fn two_that_push_with_all_their_might_through_a_tiny_pipe_both_get_through() {
     World::run(async |world| {
         let (near, far) = duplex(97);
         let (mut near, mut far) = world.connect_over(near, far, Default::default()).await;
-        both_ways(world, &mut near, &mut far, 2).await;
+        let mebibytes = small_or_large(2, 64);
+        both_ways(world, &mut near, &mut far, mebibytes).await;
     });
 }
 
@@ -182,6 +184,7 @@ fn t4_h19_a_stream_that_lies_is_broken() {
             Defect::Overrun(30),
             (|error| matches!(error, TransportError::Overrun { .. })) as fn(&_) -> bool,
         ),
+        (Defect::WriteOverrun(30), |error| matches!(error, TransportError::Overrun { .. })),
         (Defect::WriteZero(30), |error| *error == TransportError::WriteZero),
     ] {
         World::run(async |world| {

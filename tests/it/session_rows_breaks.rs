@@ -14,32 +14,38 @@ use futures::future::{Either, join, join3, select};
 use super::session_network::{Network, listen};
 use super::session_util::{World, content, read_all, send_all};
 
-const LINES: u32 = 6;
-const LEN: usize = 3000;
+/// What each side says: lines, and a file of some length in pieces.
+#[derive(Clone, Copy)]
+struct Talk {
+    lines: u32,
+    len: usize,
+    chunk: usize,
+    is_seekable: bool,
+}
 
 /// Says lines and sends a file, all of which arrives.
-async fn say(session: &Session, seekable: bool) {
-    let file = Bytes::from(content(LEN));
+async fn say(session: &Session, talk: Talk) {
+    let file = Bytes::from(content(talk.len));
     let chatting = async {
-        for n in 0..LINES {
+        for n in 0..talk.lines {
             let receipt = session.send_chat(&Chat::new(n.to_string())).await.unwrap();
             assert_eq!(receipt.await, Fate::Delivered);
         }
     };
     let sending = async {
-        let offer = Offer::new("x").size(LEN as u64);
-        let offer = if seekable { offer.seekable() } else { offer };
+        let offer = Offer::new("x").size(talk.len as u64);
+        let offer = if talk.is_seekable { offer.seekable() } else { offer };
         let mut outgoing = session.offer(&offer).await.unwrap();
-        assert_eq!(send_all(&mut outgoing, &file, 700).await, Ok("x".into()));
+        assert_eq!(send_all(&mut outgoing, &file, talk.chunk).await, Ok("x".into()));
     };
     join(chatting, sending).await;
 }
 
 /// Hears the lines, once each and in order, and the whole file: unless it was cut before the listener
 /// knew that the client knows of the conversation.
-async fn hear(events: &mut Events, world: &World) -> bool {
+async fn hear(events: &mut Events, world: &World, talk: Talk) -> bool {
     let (mut lines, mut file) = (0, None);
-    while lines < LINES || file.is_none() {
+    while lines < talk.lines || file.is_none() {
         match events.next().await.unwrap() {
             Event::Chat(chat) => {
                 assert_eq!(chat.text, lines.to_string());
@@ -59,13 +65,13 @@ async fn hear(events: &mut Events, world: &World) -> bool {
             other => panic!("{other:?}"),
         }
     }
-    assert!(file.unwrap().await.unwrap() == content(LEN));
+    assert!(file.unwrap().await.unwrap() == content(talk.len));
     true
 }
 
 /// Talks both ways over a stream that is cut once this end has read so many bytes, and tells how many
 /// it would have read still: none if it was cut.
-fn cut_after(is_far: bool, bytes: u64, seekable: bool) -> u64 {
+fn cut_after(is_far: bool, bytes: u64, talk: Talk) -> u64 {
     World::run(async |world| {
         let (network, listener) = Network::new(world);
         let conversations = Conversations::new(Config::default());
@@ -91,10 +97,10 @@ fn cut_after(is_far: bool, bytes: u64, seekable: bool) -> u64 {
             return 0;
         };
         let speaking = async {
-            let far = say_once_open(world, &hosted.session, seekable);
-            join3(say(&session, seekable), hear(&mut events, world), far).await
+            let far = say_once_open(world, &hosted.session, talk);
+            join3(say(&session, talk), hear(&mut events, world, talk), far).await
         };
-        let hearing = hear(&mut hosted.events, world);
+        let hearing = hear(&mut hosted.events, world, talk);
         match select(Box::pin(hearing), Box::pin(speaking)).await {
             Either::Left((false, _)) => {
                 assert!(bytes < 500, "it was open since long at {bytes}");
@@ -117,17 +123,17 @@ fn cut_after(is_far: bool, bytes: u64, seekable: bool) -> u64 {
     })
 }
 
-async fn say_once_open(world: &World, session: &Session, seekable: bool) {
+async fn say_once_open(world: &World, session: &Session, talk: Talk) {
     while !session.is_open() {
         world.sleep(Duration::from_millis(1)).await;
     }
-    say(session, seekable).await;
+    say(session, talk).await;
 }
 
 /// How many bytes an end reads in all.
-fn places(is_far: bool) -> u64 {
+fn places(is_far: bool, talk: Talk) -> u64 {
     let all = 1_000_000;
-    all - cut_after(is_far, all, false)
+    all - cut_after(is_far, all, talk)
 }
 
 #[test]
@@ -141,11 +147,19 @@ fn t5_cut_behind_any_byte_that_the_client_reads() {
 }
 
 fn cut_everywhere(is_far: bool) {
-    let all = places(is_far);
-    assert!(all > LEN as u64 + 300, "{all}");
-    // Each byte of the handshake and of the first messages, and then each seventeenth.
-    for bytes in (1..600).chain((600..all).step_by(17)) {
-        cut_after(is_far, bytes, bytes % 2 == 0);
+    // Each byte of a short conversation, whether its files can be sent again from anywhere or not.
+    for is_seekable in [false, true] {
+        let talk = Talk { lines: 3, len: 600, chunk: 250, is_seekable };
+        let all = places(is_far, talk);
+        assert!(all > talk.len as u64 + 300, "{all}");
+        for bytes in 1..all {
+            cut_after(is_far, bytes, talk);
+        }
+    }
+    // Places all over a longer one.
+    let talk = |is_seekable| Talk { lines: 6, len: 3000, chunk: 700, is_seekable };
+    for bytes in (600..places(is_far, talk(false))).step_by(17) {
+        cut_after(is_far, bytes, talk(bytes % 2 == 0));
     }
 }
 

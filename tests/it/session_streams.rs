@@ -83,6 +83,8 @@ pub(crate) enum Defect {
     Interrupted,
     /// After so many calls each way it claims to have moved one byte more than it was offered.
     Overrun(usize),
+    /// After so many writes it claims to have taken one byte more than it was offered.
+    WriteOverrun(usize),
     /// After so many writes it takes nothing.
     WriteZero(usize),
     /// After so many calls each way every call fails.
@@ -152,7 +154,9 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Wrong<S> {
         }
         let len = if self.defect == Defect::SingleBytes { 1 } else { buffer.len() };
         match self.defect {
-            Defect::Overrun(calls) if self.writes > calls => Poll::Ready(Ok(buffer.len() + 1)),
+            Defect::Overrun(calls) | Defect::WriteOverrun(calls) if self.writes > calls => {
+                Poll::Ready(Ok(buffer.len() + 1))
+            }
             Defect::WriteZero(calls) if self.writes > calls => Poll::Ready(Ok(0)),
             _ => Pin::new(&mut self.inner).poll_write(cx, &buffer[..len]),
         }
@@ -173,7 +177,9 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Wrong<S> {
         }
         let offered: usize = slices.iter().map(|slice| slice.len()).sum();
         match self.defect {
-            Defect::Overrun(calls) if self.writes > calls => Poll::Ready(Ok(offered + 1)),
+            Defect::Overrun(calls) | Defect::WriteOverrun(calls) if self.writes > calls => {
+                Poll::Ready(Ok(offered + 1))
+            }
             Defect::WriteZero(calls) if self.writes > calls => Poll::Ready(Ok(0)),
             _ => Pin::new(&mut self.inner).poll_write_vectored(cx, slices),
         }

@@ -17,7 +17,7 @@ fn digest(bytes: &[u8]) -> Digest {
 
 #[test]
 fn a_file_goes_whole_and_the_verdict_comes_back() {
-    World::run(async |world| {
+    World::run_at_once(async |world| {
         let (mut near, mut far) = world.connect().await;
         let file = Bytes::from(content(3_000_000));
         let offer = Offer::new("notes.txt").size(file.len() as u64).media_type("text/plain");
@@ -47,7 +47,7 @@ fn a_file_goes_whole_and_the_verdict_comes_back() {
 
 #[test]
 fn an_offer_says_what_it_is_and_can_be_rejected_or_dropped() {
-    World::run(async |world| {
+    World::run_at_once(async |world| {
         let (near, mut far) = world.connect().await;
         let offer = Offer::new("a").size(7).modified(123).metadata(&b"meta"[..]).seekable();
         let mut rejected = near.session.offer(&offer).await.unwrap();
@@ -73,7 +73,7 @@ fn an_offer_says_what_it_is_and_can_be_rejected_or_dropped() {
 
 #[test]
 fn the_receiver_can_say_why_it_was_not_stored() {
-    World::run(async |world| {
+    World::run_at_once(async |world| {
         let (mut near, mut far) = world.connect().await;
         let file = Bytes::from(content(100_000));
         let offer = Offer::new("x").digest(digest(b"of something else"));
@@ -95,7 +95,7 @@ fn the_receiver_can_say_why_it_was_not_stored() {
 
 #[test]
 fn empty_files_and_files_of_unknown_size_are_files() {
-    World::run(async |world| {
+    World::run_at_once(async |world| {
         let (mut near, mut far) = world.connect().await;
         for (offer, len) in [
             (Offer::new("empty"), 0),
@@ -118,7 +118,7 @@ fn empty_files_and_files_of_unknown_size_are_files() {
 
 #[test]
 fn stored_is_refused_while_bytes_are_missing_and_ends_it_as_cancelled() {
-    World::run(async |world| {
+    World::run_at_once(async |world| {
         let (mut near, mut far) = world.connect().await;
         let offer = Offer::new("x").size(10);
         let (mut outgoing, incoming) = world.transfer(&mut near, &mut far, offer).await;
@@ -133,7 +133,7 @@ fn stored_is_refused_while_bytes_are_missing_and_ends_it_as_cancelled() {
 
 #[test]
 fn a_part_is_confirmed_and_the_rest_comes() {
-    World::run(async |world| {
+    World::run_at_once(async |world| {
         let (near, mut far) = world.connect().await;
         let file = Bytes::from(content(200_000));
         let mut outgoing = near.session.offer(&Offer::new("x").size(200_000)).await.unwrap();
@@ -162,7 +162,7 @@ fn a_part_is_confirmed_and_the_rest_comes() {
 
 #[test]
 fn a_part_of_another_file_is_void_and_all_of_it_comes() {
-    World::run(async |world| {
+    World::run_at_once(async |world| {
         let (near, mut far) = world.connect().await;
         let file = Bytes::from(content(200_000));
         let mut outgoing = near.session.offer(&Offer::new("x").size(200_000)).await.unwrap();
@@ -195,7 +195,7 @@ fn a_part_of_another_file_is_void_and_all_of_it_comes() {
 
 #[test]
 fn h38_each_side_can_pause_and_the_other_knows() {
-    World::run(async |world| {
+    World::run_at_once(async |world| {
         let (mut near, mut far) = world.connect().await;
         let offer = Offer::new("x").size(30);
         let (mut outgoing, mut incoming) = world.transfer(&mut near, &mut far, offer).await;
@@ -224,7 +224,7 @@ fn h38_each_side_can_pause_and_the_other_knows() {
 
 #[test]
 fn h38_a_cancel_is_a_request_that_the_receiver_answers() {
-    World::run(async |world| {
+    World::run_at_once(async |world| {
         let (mut near, mut far) = world.connect().await;
         let offer = Offer::new("x").size(30);
         let (mut outgoing, mut incoming) = world.transfer(&mut near, &mut far, offer).await;
@@ -250,7 +250,7 @@ fn h38_a_cancel_is_a_request_that_the_receiver_answers() {
 
 #[test]
 fn h38_a_file_that_was_stored_before_the_cancel_came_is_stored() {
-    World::run(async |world| {
+    World::run_at_once(async |world| {
         let (mut near, mut far) = world.connect().await;
         let (mut outgoing, mut incoming) =
             world.transfer(&mut near, &mut far, Offer::new("x")).await;
@@ -306,7 +306,7 @@ fn progress_has_a_rate_and_tells_when_it_changes() {
 
 #[test]
 fn both_ends_are_streams_of_bytes() {
-    World::run(async |world| {
+    World::run_at_once(async |world| {
         let (mut near, mut far) = world.connect().await;
         let file = content(1_000_000);
         let (mut outgoing, mut incoming) =
@@ -329,7 +329,7 @@ fn both_ends_are_streams_of_bytes() {
 
 #[test]
 fn a_stream_of_bytes_fails_with_the_transfer() {
-    World::run(async |world| {
+    World::run_at_once(async |world| {
         let (mut near, mut far) = world.connect().await;
         let (mut outgoing, mut incoming) =
             world.transfer(&mut near, &mut far, Offer::new("x")).await;
@@ -347,7 +347,7 @@ fn a_stream_of_bytes_fails_with_the_transfer() {
 
 #[test]
 fn offers_wait_until_the_peer_allows_one_more() {
-    World::run(async |world| {
+    World::run_at_once(async |world| {
         let config = duologue::proto::Config::builder().max_undecided(2).build().unwrap();
         let (near, mut far) = world.connect_with((Default::default(), config)).await;
         let offer = Offer::new("x");
@@ -367,7 +367,7 @@ fn offers_wait_until_the_peer_allows_one_more() {
 
 #[test]
 fn a_large_chunk_is_taken_as_a_whole() {
-    World::run(async |world| {
+    World::run_at_once(async |world| {
         let (mut near, mut far) = world.connect().await;
         let file = Bytes::from(content(20 << 20));
         let (mut outgoing, mut incoming) =
@@ -385,7 +385,7 @@ fn a_large_chunk_is_taken_as_a_whole() {
 
 #[test]
 fn a_wait_that_is_given_up_takes_no_chunk() {
-    World::run(async |world| {
+    World::run_at_once(async |world| {
         let (mut near, mut far) = world.connect().await;
         let (mut outgoing, mut incoming) =
             world.transfer(&mut near, &mut far, Offer::new("x")).await;

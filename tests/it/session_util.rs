@@ -25,7 +25,7 @@ use futures::stream::{FuturesUnordered, StreamExt};
 pub(crate) struct World {
     pub(crate) clock: VirtualClock,
     spawned: Rc<RefCell<Vec<LocalBoxFuture<'static, ()>>>>,
-    seeds: Rc<Cell<u8>>,
+    seeds: Rc<Cell<u32>>,
 }
 
 /// What a task will return.
@@ -49,6 +49,17 @@ impl World {
             }
         });
         world.clock.block_on(whole).expect("nothing waits for ever")
+    }
+
+    /// The same, for a test in which nothing is to wait for a time-out: what ought to come at once
+    /// would come in the end without being asked for, too.
+    pub(crate) fn run_at_once<T>(test: impl AsyncFnOnce(&Self) -> T) -> T {
+        Self::run(async |world| {
+            let result = test(world).await;
+            let passed = world.clock.now();
+            assert!(passed.as_micros() < 5_000_000, "it took until {passed:?}");
+            result
+        })
     }
 
     fn poll_tasks(
@@ -85,7 +96,9 @@ impl World {
     /// 32 bytes that no other stream of the test has.
     pub(crate) fn seed(&self) -> [u8; 32] {
         self.seeds.set(self.seeds.get() + 1);
-        [self.seeds.get(); 32]
+        let mut seed = [self.seeds.get() as u8; 32];
+        seed[..4].copy_from_slice(&self.seeds.get().to_be_bytes());
+        seed
     }
 
     pub(crate) fn parameters(&self) -> StreamParameters<'static> {

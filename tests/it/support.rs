@@ -3,6 +3,7 @@
 use std::future::Future;
 use std::io;
 use std::pin::Pin;
+use std::sync::OnceLock;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
@@ -37,6 +38,13 @@ pub(crate) async fn sleep(clock: &VirtualClock, duration: Duration) {
     let deadline = timer.now().saturating_add(duration);
     Pin::new(&mut timer).reset(deadline);
     std::future::poll_fn(|cx| Pin::new(&mut timer).poll(cx)).await;
+}
+
+/// How much a test does: little, or all of it with `DUOLOGUE_LARGE=1`, as `.ci/run` says.
+pub(crate) fn small_or_large<T>(small: T, large: T) -> T {
+    static IS_LARGE: OnceLock<bool> = OnceLock::new();
+    let is_large = || std::env::var_os("DUOLOGUE_LARGE").is_some_and(|set| set != "0");
+    if *IS_LARGE.get_or_init(is_large) { large } else { small }
 }
 
 /// Lets the other futures of the task run once.

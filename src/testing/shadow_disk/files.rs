@@ -2,7 +2,7 @@ use core::fmt;
 use core::time::Duration;
 use std::io;
 use std::string::String;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::vec::Vec;
 
 use super::Barrier;
@@ -37,6 +37,7 @@ use super::state::State;
 #[derive(Clone, Default)]
 pub struct ShadowDisk {
     state: Arc<Mutex<State>>,
+    released: Arc<Condvar>,
 }
 
 impl ShadowDisk {
@@ -91,6 +92,34 @@ impl ShadowDisk {
         self.lock().heal();
     }
 
+    /// Lets whoever writes or synchronises a file wait until [`release`](Self::release), as a slow
+    /// disk does.
+    pub fn hold(&self) {
+        self.lock().is_held = true;
+    }
+
+    /// Writes go on.
+    pub fn release(&self) {
+        self.lock().is_held = false;
+        self.released.notify_all();
+    }
+
+    /// Calls that wait for [`release`](Self::release).
+    pub fn held(&self) -> usize {
+        self.lock().held
+    }
+
+    /// The state, once nothing is held.
+    pub(super) fn lock_released(&self) -> MutexGuard<'_, State> {
+        let mut state = self.lock();
+        state.held = state.held.saturating_add(1);
+        while state.is_held {
+            state = self.released.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+        state.held = state.held.saturating_sub(1);
+        state
+    }
+
     /// Sets how many bytes it says are free.
     pub fn set_free_space(&self, bytes: u64) {
         self.lock().free = bytes;
@@ -111,7 +140,7 @@ impl ShadowDisk {
     /// number, whether it had reached the disk.
     pub fn crash(&self, pick: impl FnMut(usize) -> bool) -> Self {
         let after = self.lock().after_crash(pick);
-        Self { state: Arc::new(Mutex::new(after)) }
+        Self { state: Arc::new(Mutex::new(after)), released: Arc::default() }
     }
 
     /// What there is after the program alone was killed.

@@ -67,6 +67,9 @@ pub(super) struct State {
     pub(super) longest_write: usize,
     pub(super) free: u64,
     pub(super) now: Duration,
+    /// Writes wait; how many do.
+    pub(super) is_held: bool,
+    pub(super) held: usize,
 }
 
 impl Default for State {
@@ -85,6 +88,8 @@ impl Default for State {
             longest_write: usize::MAX,
             free: u64::MAX,
             now: Duration::from_secs(1_000_000_000),
+            is_held: false,
+            held: 0,
         }
     }
 }

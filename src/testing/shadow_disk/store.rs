@@ -112,7 +112,7 @@ impl Store for ShadowDisk {
 
 impl StoreFile for ShadowFile {
     fn write_at(&mut self, offset: u64, bytes: &[IoSlice<'_>]) -> io::Result<usize> {
-        let mut state = self.disk.lock();
+        let mut state = self.disk.lock_released();
         state.call()?;
         let mut bytes: Vec<u8> = bytes.iter().flat_map(|slice| slice.iter().copied()).collect();
         bytes.truncate(state.longest_write);
@@ -146,7 +146,7 @@ impl StoreFile for ShadowFile {
     }
 
     fn sync(&mut self) -> io::Result<()> {
-        let mut state = self.disk.lock();
+        let mut state = self.disk.lock_released();
         if let Err(error) = state.call() {
             if !state.is_off() {
                 state.lose(self.node);
