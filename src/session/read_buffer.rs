@@ -13,7 +13,7 @@ use bytes::Bytes;
 use crate::time::Time;
 
 /// Read into without a buffer of its own, so that an idle conversation has none: enough for chat.
-pub(super) const SMALL: usize = 1024;
+pub(super) const SMALL: usize = 2048;
 /// The first buffer that is allocated, and the largest. A read that fills one asks for the next.
 const FIRST: usize = 64 << 10;
 const LARGEST: usize = 256 << 10;
