@@ -146,7 +146,8 @@ impl BatchReceiver {
         }
         self.seen.insert(key, seen);
         let budget = Some(Arc::clone(&self.budget));
-        let incoming = Incoming { part: fresh_name(), scope: self.scope, target: path, budget };
+        let incoming =
+            Incoming { part: fresh_name(), scope: self.scope, target: path, budget, key: None };
         self.inbox.begin(None, offer, incoming).map(Member::File)
     }
 

@@ -25,16 +25,19 @@ mod error;
 mod inbox;
 mod journal;
 mod ledger;
+mod lock;
 mod name;
 mod options;
 mod part;
 mod part_file;
 mod part_id;
 mod receiver;
+mod running_digest;
 mod shared;
 mod source;
 #[doc(hidden)]
 pub mod store;
+mod stored_files;
 mod transfer;
 mod tree;
 

@@ -71,6 +71,8 @@ pub(super) struct Settings {
     pub(super) max_members: u32,
     /// Offsets that are proposed are multiples of it.
     pub(super) alignment: u64,
+    /// Offers that were stored and are remembered.
+    pub(super) notes: u64,
     pub(super) layers: Layers,
 }
 
@@ -122,6 +124,7 @@ impl InboxOptions {
             sync_every: 16 << 20,
             max_members: 65_536,
             alignment: 1 << 20,
+            notes: 4096,
             layers: Layers {
                 final_sync: true,
                 journal_check: true,
@@ -242,6 +245,7 @@ impl InboxOptions {
         self.set(|settings| {
             settings.alignment = bytes.max(1);
             settings.sync_every = bytes.max(1);
+            settings.notes = 4;
         })
     }
 

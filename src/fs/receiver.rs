@@ -7,12 +7,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 
-use super::name::{RelativePath, join, numbered_name};
+use super::name::{RelativePath, numbered_name};
 use super::options::Collision;
 use super::part::Part;
 use super::part_id::{Scope, journal_name};
 use super::shared::Shared;
 use super::store::StatusKind;
+use super::stored_files::{self, Key};
 use super::{Action, Error, PartFile};
 use crate::wire::{Digest, Offer};
 
@@ -42,6 +43,8 @@ pub struct Receiver {
     position: u64,
     durable: u64,
     budget: Option<Arc<Budget>>,
+    /// What it is remembered by once it is stored.
+    key: Option<Key>,
 }
 
 /// Where a part is: with its receiver, unless another one has taken it over.
@@ -89,6 +92,7 @@ pub(super) struct Incoming {
     pub(super) scope: Scope,
     pub(super) target: RelativePath,
     pub(super) budget: Option<Arc<Budget>>,
+    pub(super) key: Option<Key>,
 }
 
 /// A file, or a folder of a batch, that has its name; [`Inbox::settle`](super::Inbox::settle) makes
@@ -126,6 +130,7 @@ impl Receiver {
             position: part.position(),
             durable: part.durable(),
             budget: incoming.budget,
+            key: incoming.key,
             slot,
         };
         *receiver.slot.lock() = Some(part);
@@ -135,6 +140,10 @@ impl Receiver {
     /// Where the file is to go, in the inbox. It may get a number.
     pub fn path(&self) -> &RelativePath {
         &self.target
+    }
+
+    pub(super) fn size(&self) -> Option<u64> {
+        self.size
     }
 
     /// What is there already, to accept with: its length and digest.
@@ -163,7 +172,16 @@ impl Receiver {
         if let Some(budget) = &self.budget {
             budget.give_back(self.position);
         }
-        self.with(Part::restart)
+        let (shared, scope) = (Arc::clone(&self.shared), self.scope);
+        self.with(|part| {
+            if part.stored_path().is_some() {
+                // It took no room so far.
+                if let Err(error) = shared.charge(part.name(), scope, part.position()) {
+                    return part.give_up(error);
+                }
+            }
+            part.restart()
+        })
     }
 
     /// Writes what comes next, and hashes it. Large pieces, or many at once, are quick.
@@ -200,6 +218,14 @@ impl Receiver {
     /// [`Error::Storage`], [`Error::Superseded`].
     pub fn checkpoint(&mut self) -> Result<(), Error> {
         self.with(Part::checkpoint)
+    }
+
+    /// Reads some of what was there before, to see that it is what it was: false if there is more.
+    /// [`write`](Self::write) does as much, and what is sealed is read to its end.
+    pub(super) fn catch_up(&mut self) -> Result<bool, Error> {
+        let mut is_done = true;
+        self.with(|part| part.catch_up().map(|done| is_done = done))?;
+        Ok(is_done)
     }
 
     /// The conversation has no stream for now: the same offer of the same peer may take the part
@@ -253,7 +279,7 @@ impl Receiver {
     pub fn publish(self, total: u64, digest: Option<Digest>) -> Result<Published, Error> {
         let mut slot = self.slot.lock();
         let Some(mut part) = slot.take() else { return Err(Error::Superseded) };
-        let placed = part.seal(total, self.offered, digest).and_then(|()| self.place(part.name()));
+        let placed = part.seal(total, self.offered, digest).and_then(|()| self.place(&part));
         match placed {
             Ok(path) => {
                 self.shared.lock().ledger.publish(&self.part, total);
@@ -274,7 +300,10 @@ impl Receiver {
     }
 
     /// Gives the file its name, as the collision policy says.
-    fn place(&self, part: &str) -> Result<RelativePath, Error> {
+    fn place(&self, part: &Part) -> Result<RelativePath, Error> {
+        if let Some(path) = part.stored_path() {
+            return Ok(path.clone());
+        }
         let (store, target) = (&self.shared.store, &self.target);
         let publish = Error::storage(Action::Publish);
         match self.shared.settings.collision {
@@ -283,28 +312,48 @@ impl Receiver {
                 if found.is_ok_and(|status| status.kind == StatusKind::Folder) {
                     return Err(Error::Exists);
                 }
-                store.rename(part, target.as_str()).map_err(publish)?;
+                self.note(part, target);
+                store.rename(part.name(), target.as_str()).map_err(publish)?;
                 Ok(target.clone())
             }
-            Collision::Refuse => match store.rename_no_replace(part, target.as_str()) {
-                Ok(()) => Ok(target.clone()),
-                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Err(Error::Exists),
-                Err(error) => Err(publish(error)),
-            },
+            Collision::Refuse => {
+                self.note(part, target);
+                match store.rename_no_replace(part.name(), target.as_str()) {
+                    Ok(()) => Ok(target.clone()),
+                    Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                        Err(Error::Exists)
+                    }
+                    Err(error) => Err(publish(error)),
+                }
+            }
             Collision::Number => {
                 for number in 0..=PartFile::MAX_NUMBER {
                     let Some(name) = numbered_name(target.file_name(), number) else { break };
-                    match store.rename_no_replace(part, &join(target.parent(), &name)) {
-                        Ok(()) => {
-                            return RelativePath::beneath(target.parent(), &name)
-                                .map_err(Error::FileName);
-                        }
+                    let path = RelativePath::beneath(target.parent(), &name);
+                    let path = path.map_err(Error::FileName)?;
+                    // Whoever takes the name now is noticed by the next call.
+                    if self.key.is_some() && store.status(path.as_str()).is_ok() {
+                        continue;
+                    }
+                    self.note(part, &path);
+                    match store.rename_no_replace(part.name(), path.as_str()) {
+                        Ok(()) => return Ok(path),
                         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
                         Err(error) => return Err(publish(error)),
                     }
                 }
                 Err(Error::Collisions)
             }
+        }
+    }
+
+    /// Notes the name that the file is about to get: if its sender never hears of it and offers the
+    /// file again, that is found out. Nothing depends on it, so that it may fail.
+    fn note(&self, part: &Part, path: &RelativePath) {
+        if let Some(key) = &self.key {
+            let (store, settings) = (&*self.shared.store, &self.shared.settings);
+            let noted = part.as_stored(path.clone());
+            let _ = noted.and_then(|file| stored_files::note(store, settings, key, &file));
         }
     }
 

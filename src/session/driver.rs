@@ -387,6 +387,7 @@ where
             state.connection.handle_timeout(now);
         }
         state.rate_limit.fill(now, &mut state.wake);
+        state.ring(now);
         let mut has_more = false;
         if !self.is_write_closed {
             let (io, connection) = (&mut self.io, &mut state.connection);
@@ -405,7 +406,12 @@ where
             let replaced = state.driver.replace(cx.waker().clone());
             state.wake.forget(replaced);
         }
-        let deadlines = [state.connection.poll_timeout(), state.rate_limit.deadline(), self.linger];
+        let deadlines = [
+            state.connection.poll_timeout(),
+            state.rate_limit.deadline(),
+            state.alarms.deadline(),
+            self.linger,
+        ];
         let deadline = deadlines.into_iter().flatten().min();
         Turn { moved, has_more, is_over, deadline }
     }

@@ -174,6 +174,7 @@
 //! ```
 
 mod accept;
+mod alarms;
 mod backoff;
 mod conversations;
 mod detached;

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Waker};
 use std::vec::Vec;
 
+use super::alarms::{Alarm, Alarms};
 use super::error::SessionError;
 use super::inbound::Inbound;
 use super::outbound::Outbound;
@@ -42,6 +43,7 @@ pub(super) struct State {
     /// Batches that were given up while members of them were open.
     pub(super) abandoned_batches: Vec<TransferId>,
     pub(super) rate_limit: RateLimit,
+    pub(super) alarms: Alarms,
     pub(super) ended: Option<CloseReason>,
     /// Whether the application decides on the peer itself.
     pub(super) asks_for_peer: bool,
@@ -117,6 +119,7 @@ impl Shared {
             inbound: BTreeMap::new(),
             abandoned_batches: Vec::new(),
             rate_limit: RateLimit::default(),
+            alarms: Alarms::default(),
             ended: None,
             asks_for_peer: false,
             now,
@@ -239,6 +242,17 @@ impl State {
         if let Some((code, text)) = self.requests.close.take() {
             // The text was tried; a second close is none.
             let _ = self.connection.close(code, &text, now);
+        }
+    }
+
+    /// Lets the alarms ring whose time it is.
+    pub(super) fn ring(&mut self, now: Time) {
+        for key in self.alarms.due(now) {
+            // What has ended meanwhile hears nothing.
+            if let Some(t) = self.inbound.get_mut(&key) {
+                t.alarm = Alarm::Rang;
+                self.wake.extend(&mut t.waiters);
+            }
         }
     }
 
