@@ -13,6 +13,7 @@ mod fs_faults;
 mod fs_inbox;
 mod fs_killed;
 mod fs_names;
+mod fs_prefix;
 mod fs_rows;
 mod fs_saved;
 mod fs_source;

@@ -10,7 +10,8 @@ use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 
 use super::error::SendError;
-use super::send::{Reading, Sent, proposed_name, send_from};
+use super::reading::Reading;
+use super::send::{Sent, proposed_name, send_from};
 use crate::fs::{Entry, LeftOut, Tree, TreeOptions};
 use crate::session::{Outgoing, Session, TransferError, Verdict};
 
@@ -150,6 +151,6 @@ async fn send_member(mut outgoing: Outgoing, tree: Arc<Tree>, entry: Entry) -> M
         return (path, verdict.map(|_| None).map_err(SendError::from));
     }
     let reading = Reading::start(move || tree.open(&entry));
-    let sent = send_from(outgoing, reading, &mut |_| ()).await;
+    let sent = send_from(outgoing, reading).await;
     (path, sent.map(Some))
 }
