@@ -126,9 +126,7 @@ impl Inbox {
     ) -> Result<Receiver, Error> {
         self.check_offer(offer)?;
         let scope = Scope::new(identity);
-        let is_known = identity.is_some() || self.shared.settings.has_anonymous_parts;
-        let is_kept = is_known && self.shared.settings.keep_parts_for > Duration::ZERO;
-        let id = is_kept.then(|| PartId::new(identity, offer));
+        let id = self.keeps(identity).then(|| PartId::new(identity, offer));
         let part = id.map_or_else(fresh_name, |id| id.part_name(scope));
         let target = RelativePath::from(name.clone());
         let key = id.map(|id| Key::new(&id, &target));
@@ -141,6 +139,9 @@ impl Inbox {
 
     /// Begins to receive a batch: a folder beneath the inbox.
     ///
+    /// One that [`send_tree`](super::send_tree) was sending before, as the same peer, goes on: it is
+    /// refused once as [`Error::KnownInPart`], and then offered with digests.
+    ///
     /// # Errors
     ///
     /// [`Error`], whose [`code`](Error::code) is for the REJECT.
@@ -150,7 +151,7 @@ impl Inbox {
         batch: &Batch<'_>,
     ) -> Result<BatchReceiver, Error> {
         let name = self.file_name(&batch.name)?;
-        BatchReceiver::create(self.clone(), Scope::new(identity), batch, &name)
+        BatchReceiver::create(self.clone(), identity, batch, &name)
     }
 
     /// Makes files that were [published](Receiver::publish) stay under their names, whatever becomes
@@ -208,6 +209,13 @@ impl Inbox {
 impl Inbox {
     pub(super) fn shared(&self) -> &Arc<Shared> {
         &self.shared
+    }
+
+    /// Whether anything of this peer's is found again.
+    pub(super) fn keeps(&self, identity: Option<&[u8]>) -> bool {
+        let settings = &self.shared.settings;
+        let is_known = identity.is_some() || settings.has_anonymous_parts;
+        is_known && settings.keep_parts_for > Duration::ZERO
     }
 
     fn file_name(&self, name: &str) -> Result<FileName, Error> {

@@ -24,6 +24,7 @@ mod disk;
 mod error;
 mod inbox;
 mod journal;
+mod known_folders;
 mod ledger;
 mod lock;
 mod name;

@@ -102,9 +102,19 @@ pub(super) struct Incoming {
 pub struct Published {
     pub(super) path: RelativePath,
     pub(super) journal: Option<String>,
+    /// It was there before, and nothing came of it.
+    pub(super) is_known: bool,
 }
 
 impl Published {
+    pub(super) fn new(path: RelativePath) -> Self {
+        Self { path, journal: None, is_known: false }
+    }
+
+    pub(super) fn is_known(&self) -> bool {
+        self.is_known
+    }
+
     /// Its path in the inbox: what the sender is told.
     pub fn path(&self) -> &RelativePath {
         &self.path
@@ -284,7 +294,7 @@ impl Receiver {
             Ok(path) => {
                 self.shared.lock().ledger.publish(&self.part, total);
                 let journal = part.has_journal().then(|| journal_name(&self.part));
-                Ok(Published { path, journal })
+                Ok(Published { path, journal, is_known: false })
             }
             Err(error) => {
                 // `drop` will see to it.

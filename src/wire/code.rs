@@ -125,6 +125,8 @@ codes! {
     STORAGE_FAILED = 10 "storage_failed": "The receiver could not store it.",
     STALLED = 11 "stalled": "Nothing came for too long.",
     BUSY = 12 "busy": "Another transfer holds the part that this one wants.",
+    KNOWN_IN_PART = 13 "known_in_part": "The receiver has some of the batch: offer it with digests.",
+    KNOWN = 14 "known": "The receiver has stored what the offer names by its digest.",
 }
 
 #[cfg(test)]

@@ -202,7 +202,9 @@ fn s1_every_call_fails_while_a_batch_is_received() {
             [Offer::new("d/e").batch(id).directory(), Offer::new("d/x").size(10).batch(id)];
         for member in members {
             match batch.receive(&member)? {
-                duologue::fs::Member::Folder(folder) => published.push(folder),
+                duologue::fs::Member::Folder(one) | duologue::fs::Member::Known(one) => {
+                    published.push(one);
+                }
                 duologue::fs::Member::File(mut file) => {
                     file.write(std::slice::from_ref(&one))?;
                     published.push(file.publish(10, Some(digest(&one)))?);

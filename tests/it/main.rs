@@ -10,6 +10,7 @@ mod fs_batches;
 mod fs_crash;
 mod fs_drops;
 mod fs_faults;
+mod fs_folders;
 mod fs_inbox;
 mod fs_killed;
 mod fs_names;

@@ -7,7 +7,7 @@ use super::error::ReceiveError;
 use super::work::{Target, Writing};
 use crate::fs::{Inbox, RelativePath};
 use crate::session::{Incoming, IncomingOffer, Progress, TransferError};
-use crate::wire::{Digest, Finish, TransferCode};
+use crate::wire::{Digest, Finish, Offer, TransferCode};
 
 /// A file that was received, and is stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -100,6 +100,19 @@ pub(super) fn conclude_stored(
     };
     match stored {
         // The file is whole and stays; that its sender does not know yet changes nothing here.
+        Ok(()) | Err(TransferError::Abandoned(_)) => Ok(received),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Tells the sender that its file was stored before.
+pub(super) fn conclude_known(
+    incoming: Incoming,
+    path: RelativePath,
+    offer: &Offer<'_>,
+) -> Result<Received, ReceiveError> {
+    let received = Received { bytes: offer.size.unwrap_or(0), digest: offer.digest, path };
+    match incoming.failed(TransferCode::KNOWN, received.path.as_str()) {
         Ok(()) | Err(TransferError::Abandoned(_)) => Ok(received),
         Err(error) => Err(error.into()),
     }

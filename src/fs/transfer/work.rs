@@ -79,7 +79,9 @@ impl Work {
                 let mut batch = batch.lock().unwrap_or_else(PoisonError::into_inner);
                 match batch.receive(&offer)? {
                     Member::File(receiver) => Box::new(receiver),
-                    Member::Folder(published) => return Ok(Done::Published(published)),
+                    Member::Folder(published) | Member::Known(published) => {
+                        return Ok(Done::Published(published));
+                    }
                 }
             }
         };
@@ -123,6 +125,8 @@ pub(super) struct Writing {
     /// All bytes have come; what the sender said, if it is no directory.
     has_ended: bool,
     is_directory: bool,
+    /// It may be there already, which is to be found out before anything comes.
+    may_be_known: bool,
 }
 
 impl Writing {
@@ -135,9 +139,9 @@ impl Writing {
             Target::File(receiver) => is_worth_it(receiver.size()),
             Target::Member { .. } => false,
         };
-        let is_directory = match &target {
-            Target::Member { offer, .. } => offer.is_directory,
-            Target::File(_) => false,
+        let (is_directory, may_be_known) = match &target {
+            Target::Member { offer, .. } => (offer.is_directory, offer.digest.is_some()),
+            Target::File(_) => (false, false),
         };
         Self {
             incoming,
@@ -155,6 +159,7 @@ impl Writing {
             is_detached: false,
             has_ended: is_directory,
             is_directory,
+            may_be_known,
         }
     }
 
@@ -192,7 +197,7 @@ impl Writing {
                 }
                 continue;
             }
-            if !self.gathered.is_empty() || self.has_ended || self.restarts {
+            if !self.gathered.is_empty() || self.has_ended || self.restarts || self.may_be_known {
                 self.start_work();
                 continue;
             }
@@ -258,6 +263,7 @@ impl Writing {
 
     fn start_work(&mut self) {
         let Some(target) = self.target.take() else { return };
+        self.may_be_known = false;
         let finish = self.incoming.finish().filter(|_| self.has_ended && !self.is_directory);
         let work = Work {
             target,
