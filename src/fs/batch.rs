@@ -19,7 +19,7 @@ use crate::wire::{Batch, Digest, Offer};
 /// A batch that is being received: [`Inbox::receive_batch`] makes it, and its folder.
 ///
 /// A member that fails harms no other. Members begin at 0, as they are accepted before they are
-/// known.
+/// known; those that are [there already](Member::Known) end at once.
 ///
 /// # Examples
 ///

@@ -103,7 +103,8 @@ impl Inbox {
     /// the same one only. Without it they are not found again, unless
     /// [told so](InboxOptions::anonymous_parts).
     ///
-    /// A part that is there is read and hashed first, at some gigabytes a second.
+    /// A part that is there is read and hashed while more comes, and so is the file if the same offer
+    /// of the same peer was stored before: its sender may never have heard of it.
     ///
     /// # Errors
     ///

@@ -156,7 +156,12 @@ impl Receiver {
         self.size
     }
 
-    /// What is there already, to accept with: its length and digest.
+    /// What is there already, to accept with: its length and digest, as they were noted. That it is
+    /// so still is found out while more comes: [`write`](Self::write) and [`publish`](Self::publish)
+    /// fail with [`Error::PartDiffers`] if not, and the next offer begins at 0.
+    ///
+    /// All of a file that was stored before is there, and nothing is to be written: it keeps its
+    /// name, and [`publish`](Self::publish) says which one.
     pub fn prefix(&self) -> Option<(u64, Digest)> {
         self.prefix
     }
@@ -198,8 +203,8 @@ impl Receiver {
     ///
     /// # Errors
     ///
-    /// [`Error::TooLarge`], [`Error::Quota`], [`Error::Reserve`], [`Error::Storage`],
-    /// [`Error::Superseded`].
+    /// [`Error::TooLarge`], [`Error::Quota`], [`Error::Reserve`], [`Error::PartDiffers`],
+    /// [`Error::Storage`], [`Error::Superseded`].
     pub fn write(&mut self, chunks: &[Bytes]) -> Result<(), Error> {
         let more = chunks.iter().fold(0, |sum: u64, chunk| sum.saturating_add(chunk.len() as u64));
         let allowed = self.allow(more);
@@ -220,7 +225,7 @@ impl Receiver {
         self.shared.charge(&self.part, self.scope, self.position.saturating_add(more))
     }
 
-    /// Makes what has come durable. It also happens by itself every
+    /// Makes what has come durable, up to the last whole MiB. It also happens by itself every
     /// [`sync_every`](super::InboxOptions::sync_every) bytes.
     ///
     /// # Errors
@@ -285,7 +290,7 @@ impl Receiver {
     ///
     /// [`Error::SizeDiffers`]; [`Error::DigestDiffers`], [`Error::DigestMissing`],
     /// [`Error::DigestUnsupported`]; [`Error::Exists`], [`Error::Collisions`]; [`Error::Storage`];
-    /// [`Error::Superseded`]. The name that was wanted is as it was then.
+    /// [`Error::PartDiffers`], [`Error::Superseded`]. The name that was wanted is as it was then.
     pub fn publish(self, total: u64, digest: Option<Digest>) -> Result<Published, Error> {
         let mut slot = self.slot.lock();
         let Some(mut part) = slot.take() else { return Err(Error::Superseded) };

@@ -22,7 +22,8 @@ pub struct Received {
 }
 
 /// Accepts an offer into an inbox, and stores it: from where an earlier try stopped, if the inbox has
-/// a part of the same file of the same peer.
+/// a part of the same file of the same peer. What comes is made durable at least once a second, as far
+/// as it is whole MiB.
 ///
 /// `identity` is what the application knows the peer by, see [`Inbox::receive`]. `observe` is told of
 /// the progress, at most once for each write.
