@@ -1,5 +1,6 @@
 use core::time::Duration;
 use std::boxed::Box;
+use std::io;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -251,7 +252,7 @@ impl Inbox {
         match self.shared.store.status(path) {
             Ok(status) if may_replace && status.kind != StatusKind::Folder => Ok(()),
             Ok(_) => Err(Error::Exists),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
             Err(error) => Err(Error::storage(Action::Inspect)(error)),
         }
     }
@@ -269,7 +270,8 @@ impl Inbox {
                 let kept = part.suspend();
                 shared.lock().ledger.set(&incoming.part, kept);
             }
-            let is_new = shared.store.status(&incoming.part).is_err();
+            let status = shared.store.status(&incoming.part);
+            let is_new = status.is_err_and(|error| error.kind() == io::ErrorKind::NotFound);
             let found = is_new.then(|| self.stored(incoming.key.as_ref(), offer)).flatten();
             if let (Some(found), Some(id), Some(key)) = (found, id, &incoming.key) {
                 let named = (incoming.part.clone(), id);

@@ -142,7 +142,7 @@ mod tests {
             assert_eq!((close.to_u16(), transfer.to_u16()), (number, number));
             assert_eq!(
                 (close.name().is_some(), transfer.name().is_some()),
-                (number < 16, number < 13)
+                (number < 16, number < 15)
             );
             assert_eq!(CloseCode::application(number).is_some(), number >= 32_768);
             assert_eq!(TransferCode::application(number).is_some(), transfer.is_application());

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::io::ErrorKind;
 use std::path::Path;
 
 use bytes::Bytes;
@@ -261,4 +262,89 @@ fn without_synchronising_what_is_noted_a_folder_begins_anew() {
     };
     notices(|| fine().without(Barrier::Sync(".table")), "stored twice");
     notices(|| fine().without(Barrier::SyncFolder), "is gone");
+}
+
+#[test]
+fn s1_every_call_fails_while_a_folder_goes_on() {
+    for kind in [ErrorKind::StorageFull, ErrorKind::Other, ErrorKind::PermissionDenied] {
+        for call in 0.. {
+            let disk = ShadowDisk::new();
+            let inbox = on(&disk, small()).unwrap();
+            // Cut off after the second file.
+            let mut promised = Vec::new();
+            disk.power_off_at(38);
+            let _ = transfer(&inbox, &mut promised);
+            let disk = disk.crash(|_| true);
+            let inbox = on(&disk, small()).unwrap();
+            let from = disk.calls() + call;
+            disk.fail(from, 1, kind);
+            let mut again = promised.clone();
+            let failed = transfer(&inbox, &mut again).is_err();
+            let is_beyond = disk.calls() <= from;
+            disk.heal();
+            let folder = transfer(&inbox, &mut again.clone()).unwrap();
+            let mut violations = Vec::new();
+            // What could not be looked at was taken for missing: it is there once more, and whole.
+            let kept: &[String] = if failed { &promised } else { &[] };
+            check(&disk, &[], &folder, &mut violations);
+            for path in kept {
+                let name = path.split_once('/').unwrap().1;
+                assert_eq!(disk.read(path).as_deref(), Some(&*member(name)), "call {call}");
+            }
+            assert_eq!(violations, [""; 0], "call {call}");
+            if is_beyond {
+                assert!(call > 15 && !promised.is_empty(), "{call} calls only");
+                break;
+            }
+        }
+    }
+}
+
+#[test]
+fn paths_that_are_too_long_or_that_differ_in_their_form_only_harm_no_other() {
+    let to = tempfile::tempdir().unwrap();
+    let inbox = Inbox::open(to.path()).unwrap();
+    let long = vec!["d".repeat(130); 31].join("/");
+    let offered =
+        Batch { name: "b".repeat(200).into(), count: 9, bytes: 99, metadata: [][..].into() };
+    let mut batch = inbox.receive_batch(PEER, &offered).unwrap();
+    let mut receive = |name: &str| {
+        let one = Bytes::from_static(b"x");
+        let offer = Offer::new(name.to_owned()).size(1).batch(id());
+        let Member::File(mut file) = batch.receive(&offer)? else { panic!() };
+        file.write(&[one])?;
+        let published = file.publish(1, Some(digest(b"x")))?;
+        let path = published.path().as_str().to_owned();
+        inbox.settle(&[published]).map(|()| path)
+    };
+    assert!(matches!(receive(&long), Err(Error::FileName(_))));
+    let within = long.get(..3500).unwrap().trim_end_matches('/').to_owned();
+    assert!(receive(&within).is_ok());
+    // The same to a reader, and two files to this disk; a disk to which they are one refuses or
+    // numbers the second.
+    let (composed, decomposed) = (receive("\u{e9}").unwrap(), receive("e\u{301}").unwrap());
+    for path in [&composed, &decomposed] {
+        assert_eq!(fs::read(to.path().join(path)).unwrap(), b"x");
+    }
+    assert_ne!(composed, decomposed);
+    assert_eq!(receive("\u{c9}"), Err(Error::Exists));
+}
+
+#[test]
+fn a_folder_that_goes_away_while_it_is_received_fails_its_members_only() {
+    let to = tempfile::tempdir().unwrap();
+    let inbox = Inbox::open(to.path()).unwrap();
+    let offered = Batch { name: "b".into(), count: 9, bytes: 99, metadata: [][..].into() };
+    let mut batch = inbox.receive_batch(PEER, &offered).unwrap();
+    let offer = |name: &'static str| Offer::new(name).size(1).batch(id());
+    let Member::File(mut file) = batch.receive(&offer("d/x")).unwrap() else { panic!() };
+    file.write(&["x".into()]).unwrap();
+    fs::remove_dir_all(to.path().join("b")).unwrap();
+    assert!(file.publish(1, Some(digest(b"x"))).is_err());
+    assert!(matches!(batch.receive(&offer("d/y")), Ok(Member::File(_)) | Err(_)));
+    assert!(batch.receive(&offer("e/y")).is_err());
+    assert!(batch.finish().is_ok() || !to.path().join("b").exists());
+    drop(batch);
+    assert_eq!(names(to.path()), [""; 0]);
+    assert_eq!(inbox.used(), 0);
 }

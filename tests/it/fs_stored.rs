@@ -223,3 +223,48 @@ fn two_programs_note_in_one_folder() {
         }
     }
 }
+
+#[test]
+fn what_stands_under_the_name_of_the_table_is_not_written_to() {
+    let outside = tempfile::tempdir().unwrap();
+    let target = outside.path().join("target");
+    let content = content(1, LEN);
+    for form in 0..4 {
+        let folder = tempfile::tempdir().unwrap();
+        let table = folder.path().join(TABLE);
+        fs::write(&target, "old").unwrap();
+        match form {
+            0 => std::os::unix::fs::symlink(&target, &table).unwrap(),
+            1 => fs::hard_link(&target, &table).unwrap(),
+            2 => fs::create_dir(&table).unwrap(),
+            _ => {
+                let made = std::process::Command::new("mkfifo").arg(&table).status().unwrap();
+                assert!(made.success());
+            }
+        }
+        let inbox = small().open(folder.path()).unwrap();
+        transfer(&inbox, "x", &content).unwrap();
+        assert_eq!(fs::read(&target).unwrap(), b"old");
+        assert_eq!(fs::read(folder.path().join("x")).unwrap(), content);
+        let again = inbox.receive(PEER, &offer("x", &content)).unwrap();
+        assert_eq!(again.prefix().is_some(), form != 2);
+    }
+}
+
+#[test]
+fn a_part_that_somebody_removes_fails_and_the_next_try_begins_anew() {
+    let folder = tempfile::tempdir().unwrap();
+    let content = content(1, LEN);
+    let inbox = small().open(folder.path()).unwrap();
+    let mut receiver = inbox.receive(PEER, &offer("x", &content)).unwrap();
+    send(&mut receiver, &content, LEN).unwrap();
+    for name in names(folder.path()) {
+        fs::remove_file(folder.path().join(name)).unwrap();
+    }
+    let error = receiver.finish(LEN as u64, Some(digest(&content))).unwrap_err();
+    assert_eq!(names(folder.path()), [""; 0]);
+    assert!(error.can_retry(), "{error}");
+    assert_eq!(inbox.receive(PEER, &offer("x", &content)).unwrap().prefix(), None);
+    assert_eq!(transfer(&inbox, "x", &content).unwrap().as_str(), "x");
+    assert_eq!(inbox.used_by(PEER), LEN as u64);
+}
