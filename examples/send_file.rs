@@ -24,8 +24,8 @@ usage: send_file [--identity NAME] [--limit BYTES/S] HOST:PORT PATH...
 Sends each PATH, a file or a folder, to HOST:PORT, up to 4 at a time over one
 connection. One that breaks is made again, with waits of up to 30 seconds, until
 10 attempts in a row have failed. What the receiver has of a file already, from a
-call before this one, too, is not sent again. A folder that was not stored to its
-end is sent whole. Hidden files, links and devices in a folder are left out.
+call before this one, too, is not sent again; of a folder, the files that it has
+stored. Hidden files, links and devices in a folder are left out.
 
   --identity NAME   say who sends, to a recv_file with the same --identity NAME.
                     Nothing proves the name, and it is sent in the clear

@@ -3,6 +3,7 @@
 //! Teaches: `fs::Inbox` with `fs::receive` and `fs::receive_batch`.
 
 use std::path::{Path, PathBuf};
+use std::sync::Mutex;
 
 use duologue::fs::{BatchEvent, Error, Inbox, ReceiveError, receive, receive_batch};
 use duologue::session::{BatchOffer, IncomingOffer};
@@ -30,6 +31,8 @@ pub(crate) struct Intake {
     accept: Accept,
     identity: Option<String>,
     asker: Asker,
+    /// A folder that is offered again, as some of it is here.
+    expected: Mutex<Option<(String, u32, u64)>>,
     pub(crate) bars: Bars,
 }
 
@@ -40,7 +43,8 @@ impl Intake {
         accept: Accept,
         identity: Option<String>,
     ) -> Self {
-        Self { inbox, folder, accept, identity, asker: Asker::new(), bars: Bars::new() }
+        let (asker, bars) = (Asker::new(), Bars::new());
+        Self { inbox, folder, accept, identity, asker, expected: Mutex::default(), bars }
     }
 
     /// Whether a client that says this of itself is received from.
@@ -105,7 +109,14 @@ impl Intake {
         let batch = offer.batch();
         let (name, count, bytes) = (printable(&batch.name), batch.count, batch.bytes);
         let question = format!("{peer} offers the folder {name}, {count} entries, {bytes} bytes");
-        if let Err(reason) = self.is_wanted(is_known, question).await {
+        // One that was wanted, and is offered again only to go on, is not asked about.
+        let expected = self.expected.lock().unwrap().take();
+        let is_expected = expected.is_some_and(|it| it == (name.clone(), count, bytes));
+        let wanted = match is_known && is_expected {
+            true => Ok(()),
+            false => self.is_wanted(is_known, question).await,
+        };
+        if let Err(reason) = wanted {
             let _ = offer.reject(TransferCode::DECLINED, reason);
             return self.failed(peer, &format_args!("{reason}: {name}")).map(|()| Tally::FAILED);
         }
@@ -133,7 +144,10 @@ impl Intake {
         .await;
         drop(bar);
         said?;
-        if let Err(error) = received {
+        if let Err(ReceiveError::Storage(Error::KnownInPart)) = received {
+            self.bars.tell(format_args!("{peer} goes on with {name}"));
+            *self.expected.lock().unwrap() = Some((name, count, bytes));
+        } else if let Err(error) = received {
             tally.failed += 1;
             self.failed(peer, &format_args!("{error}: {name}"))?;
         }

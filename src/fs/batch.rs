@@ -6,18 +6,20 @@ use std::string::ToString;
 use std::sync::Arc;
 
 use super::inbox::Inbox;
+use super::known_folders::{self, Known};
 use super::name::{FileName, RelativePath, numbered_name};
 use super::options::Collision;
 use super::part_id::{Scope, fresh_name};
 use super::receiver::{Budget, Incoming, Published, Receiver};
-use super::store::StatusKind;
+use super::running_digest::RunningDigest;
+use super::store::{Status, StatusKind};
 use super::{Action, Error, PartFile};
-use crate::wire::{Batch, Offer};
+use crate::wire::{Batch, Digest, Offer};
 
 /// A batch that is being received: [`Inbox::receive_batch`] makes it, and its folder.
 ///
 /// A member that fails harms no other. Members begin at 0, as they are accepted before they are
-/// known.
+/// known; those that are [there already](Member::Known) end at once.
 ///
 /// # Examples
 ///
@@ -46,6 +48,8 @@ pub struct BatchReceiver {
     inbox: Inbox,
     scope: Scope,
     folder: RelativePath,
+    /// Something may be in it from before.
+    goes_on: bool,
     count: u32,
     members: u32,
     budget: Arc<Budget>,
@@ -60,6 +64,10 @@ pub enum Member {
     File(Receiver),
     /// A folder: it is there.
     Folder(Published),
+    /// A file whose content is there already, under its name: the verdict is
+    /// [`KNOWN`](crate::wire::TransferCode::KNOWN) with its path, once it is
+    /// [settled](Inbox::settle).
+    Known(Published),
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -81,7 +89,7 @@ impl Seen {
 impl BatchReceiver {
     pub(super) fn create(
         inbox: Inbox,
-        scope: Scope,
+        identity: Option<&[u8]>,
         batch: &Batch<'_>,
         name: &FileName,
     ) -> Result<Self, Error> {
@@ -94,12 +102,22 @@ impl BatchReceiver {
         if batch.bytes > max {
             return Err(Error::Quota { max });
         }
-        let folder = create_folder(&inbox, name)?;
+        let key = known_folders::key(&inbox, identity, batch, name);
+        let known = key.as_ref().map(|key| known_folders::find(&inbox, key, batch));
+        let (folder, goes_on) = match known {
+            Some(Known::At(folder)) => (folder, true),
+            Some(Known::InPart) => return Err(Error::KnownInPart),
+            Some(Known::No) | None => (create_folder(&inbox, name)?, false),
+        };
+        if let Some(key) = key.filter(|_| !goes_on) {
+            known_folders::note(&inbox, &key, batch, &folder);
+        }
         let budget = Budget { left: AtomicU64::new(batch.bytes), max: batch.bytes };
         Ok(Self {
             inbox,
-            scope,
+            scope: Scope::new(identity),
             folder,
+            goes_on,
             count: batch.count,
             members: 0,
             budget: Arc::new(budget),
@@ -134,19 +152,24 @@ impl BatchReceiver {
         self.create_parents(&path)?;
         if offer.is_directory {
             self.create_one(&path)?;
-            return Ok(Member::Folder(Published { path, journal: None }));
+            return Ok(Member::Folder(Published::new(path)));
         }
         self.inbox.check_offer(offer)?;
         let (key, seen) = Seen::new(&path, false);
         if self.seen.contains_key(&key) {
             return Err(Error::Exists);
         }
+        if self.goes_on && self.is_there(&path, offer) {
+            self.seen.insert(key, seen);
+            return Ok(Member::Known(Published { is_known: true, ..Published::new(path) }));
+        }
         if self.inbox.shared().settings.collision != Collision::Number {
             self.inbox.check_target(path.as_str())?;
         }
         self.seen.insert(key, seen);
         let budget = Some(Arc::clone(&self.budget));
-        let incoming = Incoming { part: fresh_name(), scope: self.scope, target: path, budget };
+        let incoming =
+            Incoming { part: fresh_name(), scope: self.scope, target: path, budget, key: None };
         self.inbox.begin(None, offer, incoming).map(Member::File)
     }
 
@@ -156,9 +179,28 @@ impl BatchReceiver {
     ///
     /// Those of [`Inbox::settle`].
     pub fn finish(&self) -> Result<RelativePath, Error> {
-        let published = Published { path: self.folder.clone(), journal: None };
+        let published = Published::new(self.folder.clone());
         self.inbox.settle(core::slice::from_ref(&published))?;
         Ok(published.path)
+    }
+
+    /// Whether what is offered is stored already: its content is read.
+    fn is_there(&self, path: &RelativePath, offer: &Offer<'_>) -> bool {
+        let (Some(size), Some(Digest::Blake3(digest))) = (offer.size, offer.digest) else {
+            return false;
+        };
+        let store = &self.inbox.shared().store;
+        let is_whole = |status: &Status| status.kind == StatusKind::File && status.len == size;
+        if !store.status(path.as_str()).is_ok_and(|status| is_whole(&status)) {
+            return false;
+        }
+        let Ok(mut file) = store.open(path.as_str()) else { return false };
+        if !file.status().is_ok_and(|status| is_whole(&status)) {
+            return false;
+        }
+        let mut found = RunningDigest::claimed(1 << 20, (size, digest));
+        found.catch_up(&mut *file, size, u64::MAX).is_ok()
+            && found.digest() == Digest::Blake3(digest)
     }
 
     fn create_parents(&mut self, path: &RelativePath) -> Result<(), Error> {

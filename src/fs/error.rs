@@ -51,6 +51,10 @@ pub enum Error {
     Busy,
     /// Another transfer of the same peer took the part over while this one was detached.
     Superseded,
+    /// Some of the folder is here: it is to be offered again, with digests of its files.
+    KnownInPart,
+    /// What was kept of the file is not what it was; it is dropped, and the next offer begins at 0.
+    PartDiffers,
     /// The peer: the content is not what the digest says, or two digests differ.
     DigestDiffers,
     /// The peer: there is no digest, though one is required.
@@ -119,7 +123,11 @@ impl Error {
             Self::Storage { action, .. } => {
                 !matches!(action, Action::Write | Action::Sync | Action::SyncFolder)
             }
-            Self::Quota { .. } | Self::Reserve | Self::Busy => true,
+            Self::Quota { .. }
+            | Self::Reserve
+            | Self::Busy
+            | Self::KnownInPart
+            | Self::PartDiffers => true,
             _ => false,
         }
     }
@@ -137,6 +145,8 @@ impl Error {
                 TransferCode::DIGEST_DIFFERS
             }
             Self::SizeDiffers { .. } => TransferCode::SIZE_DIFFERS,
+            Self::KnownInPart => TransferCode::KNOWN_IN_PART,
+            Self::PartDiffers => TransferCode::STORAGE_FAILED,
             Self::Storage { kind, .. } => match kind {
                 io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => TransferCode::NO_SPACE,
                 io::ErrorKind::FileTooLarge => TransferCode::TOO_LARGE,
@@ -174,6 +184,8 @@ impl fmt::Display for Error {
             Self::Reserve => f.write_str("not enough room on the disk"),
             Self::Busy => f.write_str("the same file is being received already"),
             Self::Superseded => f.write_str("another transfer goes on with the file"),
+            Self::KnownInPart => f.write_str("some of it is here: offer it with digests"),
+            Self::PartDiffers => f.write_str("what was kept of the file is not what it was"),
             Self::DigestDiffers => f.write_str("the content is not what the digest says"),
             Self::DigestMissing => f.write_str("no digest of the content came"),
             Self::DigestUnsupported => f.write_str("a digest that cannot be computed here"),

@@ -1,17 +1,21 @@
 use core::time::Duration;
+use std::boxed::Box;
+use std::io;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::SystemTime;
 
 use super::batch::BatchReceiver;
 use super::disk::Disk;
+use super::lock::{Lock, lock};
 use super::name::{FileName, NameError, RelativePath};
 use super::options::{Collision, InboxOptions, Settings};
-use super::part::{Lock, Part, lock};
+use super::part::Part;
 use super::part_id::{PartId, Scope, fresh_name, is_part, journal_name, part_of_journal};
 use super::receiver::{Incoming, Published, Receiver};
 use super::shared::Shared;
-use super::store::{StatusKind, Store};
+use super::store::{StatusKind, Store, StoreFile};
+use super::stored_files::{self, Key, StoredFile};
 use super::{Action, Error};
 use crate::wire::{Batch, Offer};
 
@@ -100,7 +104,8 @@ impl Inbox {
     /// the same one only. Without it they are not found again, unless
     /// [told so](InboxOptions::anonymous_parts).
     ///
-    /// A part that is there is read and hashed first, at some gigabytes a second.
+    /// A part that is there is read and hashed while more comes, and so is the file if the same offer
+    /// of the same peer was stored before: its sender may never have heard of it.
     ///
     /// # Errors
     ///
@@ -122,19 +127,22 @@ impl Inbox {
         name: &FileName,
     ) -> Result<Receiver, Error> {
         self.check_offer(offer)?;
-        if self.shared.settings.collision != Collision::Number {
-            self.check_target(name.as_str())?;
-        }
         let scope = Scope::new(identity);
-        let is_known = identity.is_some() || self.shared.settings.has_anonymous_parts;
-        let is_kept = is_known && self.shared.settings.keep_parts_for > Duration::ZERO;
-        let id = is_kept.then(|| PartId::new(identity, offer));
+        let id = self.keeps(identity).then(|| PartId::new(identity, offer));
         let part = id.map_or_else(fresh_name, |id| id.part_name(scope));
         let target = RelativePath::from(name.clone());
-        self.begin(id, offer, Incoming { part, scope, target, budget: None })
+        let key = id.map(|id| Key::new(&id, &target));
+        let is_free = self.shared.settings.collision == Collision::Number;
+        if !is_free && self.stored(key.as_ref(), offer).is_none() {
+            self.check_target(name.as_str())?;
+        }
+        self.begin(id, offer, Incoming { part, scope, target, budget: None, key })
     }
 
     /// Begins to receive a batch: a folder beneath the inbox.
+    ///
+    /// One that [`send_tree`](super::send_tree) was sending before, as the same peer, goes on: it is
+    /// refused once as [`Error::KnownInPart`], and then offered with digests.
     ///
     /// # Errors
     ///
@@ -145,7 +153,7 @@ impl Inbox {
         batch: &Batch<'_>,
     ) -> Result<BatchReceiver, Error> {
         let name = self.file_name(&batch.name)?;
-        BatchReceiver::create(self.clone(), Scope::new(identity), batch, &name)
+        BatchReceiver::create(self.clone(), identity, batch, &name)
     }
 
     /// Makes files that were [published](Receiver::publish) stay under their names, whatever becomes
@@ -168,7 +176,11 @@ impl Inbox {
         let (store, mut cleaned) = (&*self.shared.store, Cleaned::default());
         let names = store.list("").map_err(Error::storage(Action::OpenFolder))?;
         for name in &names {
-            if let Some(part) = part_of_journal(name) {
+            if name == stored_files::NAME {
+                if self.is_old(name) {
+                    let _ = store.remove(name);
+                }
+            } else if let Some(part) = part_of_journal(name) {
                 if store.status(&part).is_err() && self.is_old(name) {
                     let _ = store.remove(name);
                 }
@@ -199,6 +211,13 @@ impl Inbox {
 impl Inbox {
     pub(super) fn shared(&self) -> &Arc<Shared> {
         &self.shared
+    }
+
+    /// Whether anything of this peer's is found again.
+    pub(super) fn keeps(&self, identity: Option<&[u8]>) -> bool {
+        let settings = &self.shared.settings;
+        let is_known = identity.is_some() || settings.has_anonymous_parts;
+        is_known && settings.keep_parts_for > Duration::ZERO
     }
 
     fn file_name(&self, name: &str) -> Result<FileName, Error> {
@@ -233,7 +252,7 @@ impl Inbox {
         match self.shared.store.status(path) {
             Ok(status) if may_replace && status.kind != StatusKind::Folder => Ok(()),
             Ok(_) => Err(Error::Exists),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
             Err(error) => Err(Error::storage(Action::Inspect)(error)),
         }
     }
@@ -251,6 +270,13 @@ impl Inbox {
                 let kept = part.suspend();
                 shared.lock().ledger.set(&incoming.part, kept);
             }
+            let status = shared.store.status(&incoming.part);
+            let is_new = status.is_err_and(|error| error.kind() == io::ErrorKind::NotFound);
+            let found = is_new.then(|| self.stored(incoming.key.as_ref(), offer)).flatten();
+            if let (Some(found), Some(id), Some(key)) = (found, id, &incoming.key) {
+                let named = (incoming.part.clone(), id);
+                return Ok(Part::of_stored(&shared.store, &shared.settings, named, *key, found));
+            }
             shared.charge(&incoming.part, incoming.scope, offer.size.unwrap_or(0))?;
             // A member of a batch begins at 0: it was accepted before it was known.
             let may_resume = incoming.budget.is_none();
@@ -266,6 +292,21 @@ impl Inbox {
                 Err(error)
             }
         }
+    }
+
+    /// The file that was stored of the same offer, if it seems to be there still.
+    fn stored(
+        &self,
+        key: Option<&Key>,
+        offer: &Offer<'_>,
+    ) -> Option<(Box<dyn StoreFile>, StoredFile)> {
+        let (store, settings) = (&*self.shared.store, &self.shared.settings);
+        let found = stored_files::find(store, settings, key?)?;
+        let is_same = offer.size == Some(found.size);
+        let file = store.open(found.path.as_str()).ok().filter(|_| is_same)?;
+        let status = file.status().ok()?;
+        let is_untouched = (status.len, status.modified) == (found.size, found.modified);
+        (is_untouched && status.kind == StatusKind::File).then_some((file, found))
     }
 
     fn is_old(&self, name: &str) -> bool {

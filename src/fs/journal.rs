@@ -23,7 +23,7 @@ const RECORD: usize = CHECKED + 32;
 pub(super) struct Record {
     /// Counts the records: the newer one counts.
     pub(super) generation: u64,
-    /// Bytes of the part that are on the disk.
+    /// Bytes of the part that are on the disk: an offset to go on from.
     pub(super) offset: u64,
     /// Their BLAKE3 digest.
     pub(super) digest: [u8; 32],

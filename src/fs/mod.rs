@@ -2,7 +2,8 @@
 //!
 //! - An [`Inbox`] is a folder that a peer's offers are received into: names that mean the same on
 //!   every system, limits and quotas, parts that are found again after a break, a crash or a loss of
-//!   power, digests, and no file overwritten unless [told so](Collision).
+//!   power, files and folders that are known again if their sender never heard that they were stored,
+//!   digests, and no file overwritten unless [told so](Collision).
 //! - A [`Source`] is a file that is sent, and a [`Tree`] a folder: opened once, hashed on the way,
 //!   and given up when they change.
 //! - [`PartFile`] takes the bytes of one file under a hidden temporary name, and gives it the final
@@ -24,17 +25,21 @@ mod disk;
 mod error;
 mod inbox;
 mod journal;
+mod known_folders;
 mod ledger;
+mod lock;
 mod name;
 mod options;
 mod part;
 mod part_file;
 mod part_id;
 mod receiver;
+mod running_digest;
 mod shared;
 mod source;
 #[doc(hidden)]
 pub mod store;
+mod stored_files;
 mod transfer;
 mod tree;
 

@@ -71,6 +71,8 @@ pub(super) struct Settings {
     pub(super) max_members: u32,
     /// Offsets that are proposed are multiples of it.
     pub(super) alignment: u64,
+    /// Offers that were stored and are remembered.
+    pub(super) notes: u64,
     pub(super) layers: Layers,
 }
 
@@ -93,7 +95,7 @@ pub enum Layer {
     FinalSync,
     /// A journal's record has a check.
     JournalCheck,
-    /// What is there of a file is compared with what the journal says.
+    /// What is there of a part is compared with what the journal says.
     PrefixCheck,
     /// The content is compared with its digest.
     DigestCheck,
@@ -122,6 +124,7 @@ impl InboxOptions {
             sync_every: 16 << 20,
             max_members: 65_536,
             alignment: 1 << 20,
+            notes: 4096,
             layers: Layers {
                 final_sync: true,
                 journal_check: true,
@@ -176,6 +179,8 @@ impl InboxOptions {
     }
 
     /// How long an unfinished part is kept, so that its transfer can go on: 7 days. Zero keeps none.
+    /// For as long it is known, of the last 4096 files or so, that they were stored, if their sender
+    /// never heard of that and offers them again.
     /// [`Inbox::clean`] removes those that are older.
     #[must_use]
     pub fn keep_parts_for(self, time: Duration) -> Self {
@@ -183,7 +188,7 @@ impl InboxOptions {
     }
 
     /// Whether peers without an identity share their parts: no. If they do, whoever makes the same
-    /// offer learns how much of it is there, and goes on with it.
+    /// offer learns how much of it is there, or that it was stored, and goes on with it.
     #[must_use]
     pub fn anonymous_parts(self, shared: bool) -> Self {
         self.set(|settings| settings.has_anonymous_parts = shared)
@@ -203,7 +208,9 @@ impl InboxOptions {
     }
 
     /// Bytes of a file after which it is written through to the disk, and its journal kept: 16 MiB,
-    /// at least 4 KiB. A shorter file has no journal.
+    /// at least 4 KiB. A shorter file has none, unless it takes longer than a second to
+    /// come ([`receive`](super::receive)) or [somebody wants it](super::Receiver::checkpoint). Only
+    /// whole MiB count.
     #[must_use]
     pub fn sync_every(self, bytes: u64) -> Self {
         self.set(|settings| settings.sync_every = bytes.max(4096))
@@ -242,6 +249,7 @@ impl InboxOptions {
         self.set(|settings| {
             settings.alignment = bytes.max(1);
             settings.sync_every = bytes.max(1);
+            settings.notes = 4;
         })
     }
 

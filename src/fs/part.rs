@@ -2,24 +2,24 @@ use std::boxed::Box;
 use std::io;
 use std::string::String;
 use std::sync::Arc;
-use std::vec;
 
 use bytes::Bytes;
 
 use super::journal::{self, Record};
+use super::lock::open_locked;
 use super::options::{Durability, Settings};
 use super::part_id::{PartId, journal_name};
+use super::running_digest::{Differs, RunningDigest};
 use super::store::{StatusKind, Store, StoreFile, read_full_at, write_all_at};
-use super::{Action, Error};
+use super::stored_files::{self, Key, StoredFile};
+use super::{Action, Error, RelativePath};
 use crate::wire::{Digest, TransferCode};
 
 /// Room is reserved on the disk in steps of so many bytes, so that an announced size alone takes no
 /// more.
 const STEP: u64 = 64 << 20;
-/// Bytes that are read at once.
-const READ: usize = 1 << 20;
-/// Others may create and remove the same name meanwhile; so often it is tried.
-const TRIES: usize = 16;
+/// Bytes of what was there before that are read, and hashed, beside each write.
+const BESIDE: u64 = 4 << 20;
 
 /// A file on its way, under its temporary name.
 #[derive(Debug)]
@@ -40,11 +40,20 @@ pub(super) struct Part {
     durable: u64,
     /// Room was reserved up to here.
     reserved: u64,
-    hasher: blake3::Hasher,
+    digest: RunningDigest,
     prefix: Option<(u64, Digest)>,
+    /// It is no part, but a file that was stored, which is only to be looked at.
+    stored: Option<Stored>,
     failed: Option<Error>,
     /// The disk may not hold what it seems to hold.
     is_suspect: bool,
+}
+
+/// Where a file is that was stored, and by what that is known.
+#[derive(Debug)]
+struct Stored {
+    path: RelativePath,
+    key: Key,
 }
 
 impl Part {
@@ -57,7 +66,42 @@ impl Part {
         may_resume: bool,
     ) -> Result<Self, Error> {
         let (file, is_new) = open_locked(&**store, &name)?;
-        let mut part = Self {
+        let mut part = Self::new(store, settings, (name, id), size, file);
+        // While it is only looked at, what was kept before is kept in any case.
+        let found = if !is_new && may_resume { part.claimed()? } else { None };
+        if let Err(error) = part.begin(is_new, found) {
+            part.suspend();
+            return Err(error);
+        }
+        Ok(part)
+    }
+
+    /// A file that was stored as the same offer says: its sender has to show that it means the same
+    /// content, and we that it is still there.
+    pub(super) fn of_stored(
+        store: &Arc<dyn Store>,
+        settings: &Settings,
+        (name, id): (String, PartId),
+        key: Key,
+        (file, found): (Box<dyn StoreFile>, StoredFile),
+    ) -> Self {
+        let size = found.size;
+        let mut part = Self::new(store, settings, (name, Some(id)), Some(size), file);
+        part.digest = RunningDigest::claimed(settings.alignment, (size, found.digest));
+        (part.position, part.journaled) = (size, size);
+        part.prefix = (size > 0).then_some((size, Digest::Blake3(found.digest)));
+        part.stored = Some(Stored { path: found.path, key });
+        part
+    }
+
+    fn new(
+        store: &Arc<dyn Store>,
+        settings: &Settings,
+        (name, id): (String, Option<PartId>),
+        size: Option<u64>,
+        file: Box<dyn StoreFile>,
+    ) -> Self {
+        Self {
             store: Arc::clone(store),
             settings: settings.clone(),
             name,
@@ -70,30 +114,25 @@ impl Part {
             journaled: 0,
             durable: 0,
             reserved: 0,
-            hasher: blake3::Hasher::new(),
+            digest: RunningDigest::new(settings.alignment),
             prefix: None,
+            stored: None,
             failed: None,
             is_suspect: false,
-        };
-        // While it is only looked at, what was kept before is kept in any case.
-        let is_resumed = !is_new && may_resume;
-        let found = if is_resumed { part.verified()? } else { None };
-        if let Err(error) = part.begin(is_new, found) {
-            part.suspend();
-            return Err(error);
         }
-        Ok(part)
     }
 
-    fn begin(&mut self, is_new: bool, found: Option<(u64, blake3::Hasher)>) -> Result<(), Error> {
+    fn begin(&mut self, is_new: bool, found: Option<Record>) -> Result<(), Error> {
         match found {
-            Some((aligned, hasher)) => {
-                // The bytes behind the offset are cut off only after the journal has it.
-                (self.position, self.journaled) = (aligned, aligned);
-                self.hasher = hasher;
-                self.prefix = Some((aligned, Digest::Blake3(*self.hasher.finalize().as_bytes())));
-                self.record()?;
-                self.file.set_len(aligned).map_err(self.failing(Action::Write))?;
+            Some(Record { offset, digest, .. }) => {
+                (self.position, self.journaled) = (offset, offset);
+                self.digest = RunningDigest::claimed(self.settings.alignment, (offset, digest));
+                if !self.settings.layers.prefix_check {
+                    self.digest.believe();
+                }
+                self.prefix = Some((offset, Digest::Blake3(digest)));
+                // No record is of the bytes behind it.
+                self.file.set_len(offset).map_err(self.failing(Action::Write))?;
             }
             None => self.clear(is_new)?,
         }
@@ -102,8 +141,8 @@ impl Part {
         self.reserve(self.position.saturating_add(left.min(1)))
     }
 
-    /// What a journal claims to be there, if it is: hashed up to the last offset to go on from.
-    fn verified(&mut self) -> Result<Option<(u64, blake3::Hasher)>, Error> {
+    /// What a journal claims to be there. Whether it is, is found out while more comes.
+    fn claimed(&mut self) -> Result<Option<Record>, Error> {
         let Some(id) = self.id else { return Ok(None) };
         let name = journal_name(&self.name);
         let mut journal = match self.store.open(&name) {
@@ -120,42 +159,15 @@ impl Part {
         let Some(record) = journal::newest(&id, is_checked, read).unwrap_or(None) else {
             return Ok(None);
         };
-        let remainder = record.offset.checked_rem(self.settings.alignment).unwrap_or(0);
-        let aligned = record.offset.saturating_sub(remainder);
         let len = self.file.status().map_err(Error::storage(Action::Inspect))?.len;
-        if aligned == 0 || record.offset > len || self.size.is_some_and(|s| record.offset > s) {
-            return Ok(None);
-        }
-        let mut hasher = blake3::Hasher::new();
-        // What cannot be read is as good as wrong.
-        if self.hash(&mut hasher, 0, aligned).is_err() {
-            return Ok(None);
-        }
-        let mut whole = hasher.clone();
-        let is_read = self.hash(&mut whole, aligned, record.offset).is_ok();
-        let is_right = *whole.finalize().as_bytes() == record.digest;
-        if !is_read || (self.settings.layers.prefix_check && !is_right) {
+        let is_aligned = record.offset.checked_rem(self.settings.alignment) == Some(0);
+        let is_within = record.offset <= len && self.size.is_none_or(|size| record.offset <= size);
+        if record.offset == 0 || !is_aligned || !is_within {
             return Ok(None);
         }
         self.generation = record.generation;
         self.journal = Some(journal);
-        Ok(Some((aligned, hasher)))
-    }
-
-    fn hash(&mut self, hasher: &mut blake3::Hasher, from: u64, to: u64) -> io::Result<()> {
-        let mut buffer = vec![0; READ];
-        let mut at = from;
-        while at < to {
-            let wanted = usize::try_from(to.saturating_sub(at)).unwrap_or(READ).min(READ);
-            let room = buffer.get_mut(..wanted).unwrap_or_default();
-            let filled = read_full_at(&mut *self.file, at, room)?;
-            if filled == 0 {
-                break; // it is shorter than it was: the digest will differ
-            }
-            hasher.update(room.get(..filled).unwrap_or_default());
-            at = at.saturating_add(filled as u64);
-        }
-        Ok(())
+        Ok(Some(record))
     }
 
     /// Forgets all that is there.
@@ -169,7 +181,7 @@ impl Part {
             self.file.set_len(0).map_err(self.failing(Action::Write))?;
         }
         (self.position, self.journaled, self.durable, self.reserved) = (0, 0, 0, 0);
-        self.hasher = blake3::Hasher::new();
+        self.digest = RunningDigest::new(self.settings.alignment);
         self.prefix = None;
         Ok(())
     }
@@ -177,6 +189,14 @@ impl Part {
     /// The sender begins at 0: what is there is void.
     pub(super) fn restart(&mut self) -> Result<(), Error> {
         self.check_alive()?;
+        if let Some(stored) = &self.stored {
+            // The file stays, under its name: this one is another.
+            stored_files::forget(&*self.store, &self.settings, &stored.key);
+            let named = (self.name.clone(), self.id);
+            let opened = Self::open(&self.store, &self.settings, named, self.size, false);
+            let replaced = opened.map(|part| *self = part);
+            return self.remember(replaced);
+        }
         let cleared = self.clear(false);
         self.remember(cleared)
     }
@@ -201,22 +221,62 @@ impl Part {
         let written = write_all_at(&mut *self.file, self.position, chunks);
         written.map_err(self.failing(Action::Write))?;
         for chunk in chunks {
-            self.hasher.update(chunk);
+            self.digest.update(self.position, chunk);
+            self.position = self.position.saturating_add(chunk.len() as u64);
         }
-        self.position = end;
-        if self.position.saturating_sub(self.journaled) >= self.settings.sync_every {
+        self.try_catch_up(BESIDE)?;
+        let (aligned, _) = self.digest.aligned();
+        if aligned.saturating_sub(self.journaled) >= self.settings.sync_every {
             self.record()?;
         }
+        Ok(())
+    }
+
+    /// Reads and hashes some of what was there before: false if there is more.
+    pub(super) fn catch_up(&mut self) -> Result<bool, Error> {
+        self.check_alive()?;
+        let caught_up = self.try_catch_up(BESIDE);
+        self.remember(caught_up)?;
+        Ok(self.digest.is_at(self.position))
+    }
+
+    fn try_catch_up(&mut self, most: u64) -> Result<(), Error> {
+        let was_proved = self.digest.is_proved();
+        match self.digest.catch_up(&mut *self.file, self.position, most) {
+            Ok(()) if !was_proved && self.digest.is_proved() => self.prove(),
+            Ok(()) => Ok(()),
+            Err(Differs) => {
+                if let Some(stored) = &self.stored {
+                    stored_files::forget(&*self.store, &self.settings, &stored.key);
+                }
+                self.is_suspect = true;
+                Err(Error::PartDiffers)
+            }
+        }
+    }
+
+    /// What was there before is as it should be, and may be called durable once it is.
+    fn prove(&mut self) -> Result<(), Error> {
+        if self.settings.durability == Durability::NoSync || self.stored.is_some() {
+            return Ok(());
+        }
+        // Who wrote it may not have synchronised.
+        self.file.sync().map_err(self.failing(Action::Sync))?;
+        if let Some(mut journal) = self.journal.take() {
+            journal.sync().map_err(self.failing(Action::Sync))?;
+            self.journal = Some(journal);
+        }
+        if self.settings.durability == Durability::Full {
+            self.store.sync_folder("").map_err(self.failing(Action::SyncFolder))?;
+        }
+        self.durable = self.journaled;
         Ok(())
     }
 
     /// Makes what has come survive, and be found again.
     pub(super) fn checkpoint(&mut self) -> Result<(), Error> {
         self.check_alive()?;
-        if self.position == self.journaled {
-            return Ok(());
-        }
-        let recorded = self.record();
+        let recorded = self.try_catch_up(BESIDE).and_then(|()| self.record());
         self.remember(recorded)
     }
 
@@ -230,13 +290,16 @@ impl Part {
     /// on the disk before the next begins to be.
     fn record(&mut self) -> Result<(), Error> {
         let Some(id) = self.id else { return Ok(()) };
+        let (offset, digest) = self.digest.aligned();
+        if offset <= self.journaled {
+            return Ok(());
+        }
         let is_synced = self.settings.durability != Durability::NoSync;
         if is_synced {
             self.file.sync().map_err(self.failing(Action::Sync))?;
         }
-        let digest = *self.hasher.finalize().as_bytes();
         let generation = self.generation.saturating_add(1);
-        let record = Record { generation, offset: self.position, digest };
+        let record = Record { generation, offset, digest };
         let encoded = Bytes::from(record.encode(&id));
         let (mut journal, is_new) = match self.journal.take() {
             Some(journal) => (journal, false),
@@ -252,9 +315,9 @@ impl Part {
         }
         self.journal = Some(journal);
         self.generation = generation;
-        self.journaled = self.position;
+        self.journaled = offset;
         if is_synced {
-            self.durable = self.position;
+            self.durable = offset;
         }
         Ok(())
     }
@@ -295,8 +358,12 @@ impl Part {
                 return Err(Error::SizeDiffers { expected, received });
             }
         }
+        self.try_catch_up(u64::MAX)?;
         if self.settings.layers.digest_check {
             self.check_digest(offered, digest)?;
+        }
+        if let Some(stored) = &self.stored {
+            return self.check_stored(stored);
         }
         let len = self.file.status().map_err(Error::storage(Action::Inspect))?.len;
         if len > total {
@@ -312,11 +379,20 @@ impl Part {
         Ok(())
     }
 
+    /// What was read may have lost its name meanwhile.
+    fn check_stored(&self, stored: &Stored) -> Result<(), Error> {
+        let opened = self.file.status().map_err(Error::storage(Action::Inspect))?;
+        let named = self.store.status(stored.path.as_str());
+        let is_same = named.is_ok_and(|named| named.file == opened.file);
+        let is_whole = Some(opened.len) == self.size;
+        if is_same && is_whole { Ok(()) } else { Err(Error::PartDiffers) }
+    }
+
     fn check_digest(&self, offered: Option<Digest>, said: Option<Digest>) -> Result<(), Error> {
         if offered.is_none() && said.is_none() && self.settings.requires_digest {
             return Err(Error::DigestMissing);
         }
-        let actual = Digest::Blake3(*self.hasher.finalize().as_bytes());
+        let actual = self.digest.digest();
         for digest in [offered, said].into_iter().flatten() {
             if digest.algorithm() != actual.algorithm() {
                 return Err(Error::DigestUnsupported);
@@ -331,9 +407,12 @@ impl Part {
     /// Closes it, and keeps it if it may be found again and is worth it: says how many bytes are
     /// kept.
     pub(super) fn suspend(mut self) -> u64 {
+        if self.stored.is_some() {
+            return 0;
+        }
         if self.position >= self.settings.alignment && self.failed.is_none() {
             // What was journaled before is kept in any case.
-            let _ = self.checkpoint();
+            let _ = self.record();
         }
         let is_hopeless = self
             .failed
@@ -350,6 +429,9 @@ impl Part {
 
     /// Removes it.
     pub(super) fn discard(self) {
+        if self.stored.is_some() {
+            return;
+        }
         // What cannot be removed is left for the janitor.
         if self.id.is_some() {
             let _ = self.store.remove(&journal_name(&self.name));
@@ -415,71 +497,21 @@ impl Part {
         self.prefix
     }
 
+    /// Whether a journal may be left of it.
     pub(super) fn has_journal(&self) -> bool {
-        self.journal.is_some()
+        self.journal.is_some() || self.stored.is_some()
     }
-}
 
-/// The open and locked file of this name, and whether it was created.
-fn open_locked(store: &dyn Store, name: &str) -> Result<(Box<dyn StoreFile>, bool), Error> {
-    for _ in 0..TRIES {
-        match store.create_new(name) {
-            Ok(mut file) => {
-                if lock(store, name, &mut *file)? == Lock::Ours {
-                    return Ok((file, true));
-                }
-            }
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                let Some(mut file) = open_existing(store, name)? else { continue };
-                match lock(store, name, &mut *file)? {
-                    Lock::Ours => return Ok((file, false)),
-                    Lock::Taken => return Err(Error::Busy),
-                    Lock::Gone => {}
-                }
-            }
-            Err(error) => return Err(Error::storage(Action::Create)(error)),
-        }
+    /// Where it is stored already.
+    pub(super) fn stored_path(&self) -> Option<&RelativePath> {
+        self.stored.as_ref().map(|stored| &stored.path)
     }
-    Err(Error::Busy)
-}
 
-/// Opens what stands under the name of a part; what is no file of ours alone goes away.
-fn open_existing(store: &dyn Store, name: &str) -> Result<Option<Box<dyn StoreFile>>, Error> {
-    let status = match store.status(name) {
-        Ok(status) => status,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(Error::storage(Action::Inspect)(error)),
-    };
-    // A second name is the final one, given just before a crash: not to be written to.
-    if status.kind != StatusKind::File || status.links > 1 {
-        store.remove(name).map_err(Error::storage(Action::Create))?;
-        return Ok(None);
-    }
-    match store.open(name) {
-        Ok(file) => Ok(Some(file)),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(Error::storage(Action::Create)(error)),
-    }
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Lock {
-    Ours,
-    Taken,
-    /// The name is of another file by now.
-    Gone,
-}
-
-/// Locks a file, and makes sure that it is still the one of this name.
-pub(super) fn lock(store: &dyn Store, name: &str, file: &mut dyn StoreFile) -> Result<Lock, Error> {
-    if !file.try_lock().map_err(Error::storage(Action::Create))? {
-        return Ok(Lock::Taken);
-    }
-    let opened = file.status().map_err(Error::storage(Action::Inspect))?;
-    match store.status(name) {
-        Ok(named) if named.file == opened.file && named.links <= 1 => Ok(Lock::Ours),
-        Ok(_) => Ok(Lock::Gone),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Lock::Gone),
-        Err(error) => Err(Error::storage(Action::Inspect)(error)),
+    /// What is to be remembered of it, once it is sealed, under the name that it is about to get.
+    pub(super) fn as_stored(&self, path: RelativePath) -> io::Result<StoredFile> {
+        let modified = self.file.status()?.modified;
+        let digest = self.digest.digest();
+        let Digest::Blake3(digest) = digest else { return Err(io::ErrorKind::Other.into()) };
+        Ok(StoredFile { path, size: self.position, modified, digest })
     }
 }

@@ -6,7 +6,7 @@ use std::string::String;
 use std::sync::OnceLock;
 
 use super::name::TEMPORARY;
-use crate::wire::{Digest, Offer};
+use crate::wire::{Batch, Digest, Offer};
 
 /// What a part is of: the same peer's same offer, and nothing else, finds it again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,6 +52,14 @@ impl PartId {
         field(&number(offer.modified));
         field(&[offer.digest.map_or(0, |digest| digest.algorithm())]);
         field(offer.digest.as_ref().map_or(&[], |digest: &Digest| digest.as_bytes()));
+        Self { hash: *hasher.finalize().as_bytes() }
+    }
+
+    /// What a folder is known by.
+    pub(super) fn of_batch(identity: Option<&[u8]>, batch: &Batch<'_>) -> Self {
+        let offer = Offer::new(&*batch.name).size(batch.bytes).modified(batch.count.into());
+        let mut hasher = blake3::Hasher::new_derive_key("duologue 2026 identity of a folder");
+        hasher.update(Self::new(identity, &offer).as_bytes());
         Self { hash: *hasher.finalize().as_bytes() }
     }
 

@@ -7,12 +7,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 
-use super::name::{RelativePath, join, numbered_name};
+use super::name::{RelativePath, numbered_name};
 use super::options::Collision;
 use super::part::Part;
 use super::part_id::{Scope, journal_name};
 use super::shared::Shared;
 use super::store::StatusKind;
+use super::stored_files::{self, Key};
 use super::{Action, Error, PartFile};
 use crate::wire::{Digest, Offer};
 
@@ -42,6 +43,8 @@ pub struct Receiver {
     position: u64,
     durable: u64,
     budget: Option<Arc<Budget>>,
+    /// What it is remembered by once it is stored.
+    key: Option<Key>,
 }
 
 /// Where a part is: with its receiver, unless another one has taken it over.
@@ -89,6 +92,7 @@ pub(super) struct Incoming {
     pub(super) scope: Scope,
     pub(super) target: RelativePath,
     pub(super) budget: Option<Arc<Budget>>,
+    pub(super) key: Option<Key>,
 }
 
 /// A file, or a folder of a batch, that has its name; [`Inbox::settle`](super::Inbox::settle) makes
@@ -98,9 +102,19 @@ pub(super) struct Incoming {
 pub struct Published {
     pub(super) path: RelativePath,
     pub(super) journal: Option<String>,
+    /// It was there before, and nothing came of it.
+    pub(super) is_known: bool,
 }
 
 impl Published {
+    pub(super) fn new(path: RelativePath) -> Self {
+        Self { path, journal: None, is_known: false }
+    }
+
+    pub(super) fn is_known(&self) -> bool {
+        self.is_known
+    }
+
     /// Its path in the inbox: what the sender is told.
     pub fn path(&self) -> &RelativePath {
         &self.path
@@ -126,6 +140,7 @@ impl Receiver {
             position: part.position(),
             durable: part.durable(),
             budget: incoming.budget,
+            key: incoming.key,
             slot,
         };
         *receiver.slot.lock() = Some(part);
@@ -137,7 +152,16 @@ impl Receiver {
         &self.target
     }
 
-    /// What is there already, to accept with: its length and digest.
+    pub(super) fn size(&self) -> Option<u64> {
+        self.size
+    }
+
+    /// What is there already, to accept with: its length and digest, as they were noted. That it is
+    /// so still is found out while more comes: [`write`](Self::write) and [`publish`](Self::publish)
+    /// fail with [`Error::PartDiffers`] if not, and the next offer begins at 0.
+    ///
+    /// All of a file that was stored before is there, and nothing is to be written: it keeps its
+    /// name, and [`publish`](Self::publish) says which one.
     pub fn prefix(&self) -> Option<(u64, Digest)> {
         self.prefix
     }
@@ -163,15 +187,24 @@ impl Receiver {
         if let Some(budget) = &self.budget {
             budget.give_back(self.position);
         }
-        self.with(Part::restart)
+        let (shared, scope) = (Arc::clone(&self.shared), self.scope);
+        self.with(|part| {
+            if part.stored_path().is_some() {
+                // It took no room so far.
+                if let Err(error) = shared.charge(part.name(), scope, part.position()) {
+                    return part.give_up(error);
+                }
+            }
+            part.restart()
+        })
     }
 
     /// Writes what comes next, and hashes it. Large pieces, or many at once, are quick.
     ///
     /// # Errors
     ///
-    /// [`Error::TooLarge`], [`Error::Quota`], [`Error::Reserve`], [`Error::Storage`],
-    /// [`Error::Superseded`].
+    /// [`Error::TooLarge`], [`Error::Quota`], [`Error::Reserve`], [`Error::PartDiffers`],
+    /// [`Error::Storage`], [`Error::Superseded`].
     pub fn write(&mut self, chunks: &[Bytes]) -> Result<(), Error> {
         let more = chunks.iter().fold(0, |sum: u64, chunk| sum.saturating_add(chunk.len() as u64));
         let allowed = self.allow(more);
@@ -192,7 +225,7 @@ impl Receiver {
         self.shared.charge(&self.part, self.scope, self.position.saturating_add(more))
     }
 
-    /// Makes what has come durable. It also happens by itself every
+    /// Makes what has come durable, up to the last whole MiB. It also happens by itself every
     /// [`sync_every`](super::InboxOptions::sync_every) bytes.
     ///
     /// # Errors
@@ -200,6 +233,14 @@ impl Receiver {
     /// [`Error::Storage`], [`Error::Superseded`].
     pub fn checkpoint(&mut self) -> Result<(), Error> {
         self.with(Part::checkpoint)
+    }
+
+    /// Reads some of what was there before, to see that it is what it was: false if there is more.
+    /// [`write`](Self::write) does as much, and what is sealed is read to its end.
+    pub(super) fn catch_up(&mut self) -> Result<bool, Error> {
+        let mut is_done = true;
+        self.with(|part| part.catch_up().map(|done| is_done = done))?;
+        Ok(is_done)
     }
 
     /// The conversation has no stream for now: the same offer of the same peer may take the part
@@ -249,16 +290,16 @@ impl Receiver {
     ///
     /// [`Error::SizeDiffers`]; [`Error::DigestDiffers`], [`Error::DigestMissing`],
     /// [`Error::DigestUnsupported`]; [`Error::Exists`], [`Error::Collisions`]; [`Error::Storage`];
-    /// [`Error::Superseded`]. The name that was wanted is as it was then.
+    /// [`Error::PartDiffers`], [`Error::Superseded`]. The name that was wanted is as it was then.
     pub fn publish(self, total: u64, digest: Option<Digest>) -> Result<Published, Error> {
         let mut slot = self.slot.lock();
         let Some(mut part) = slot.take() else { return Err(Error::Superseded) };
-        let placed = part.seal(total, self.offered, digest).and_then(|()| self.place(part.name()));
+        let placed = part.seal(total, self.offered, digest).and_then(|()| self.place(&part));
         match placed {
             Ok(path) => {
                 self.shared.lock().ledger.publish(&self.part, total);
                 let journal = part.has_journal().then(|| journal_name(&self.part));
-                Ok(Published { path, journal })
+                Ok(Published { path, journal, is_known: false })
             }
             Err(error) => {
                 // `drop` will see to it.
@@ -274,7 +315,10 @@ impl Receiver {
     }
 
     /// Gives the file its name, as the collision policy says.
-    fn place(&self, part: &str) -> Result<RelativePath, Error> {
+    fn place(&self, part: &Part) -> Result<RelativePath, Error> {
+        if let Some(path) = part.stored_path() {
+            return Ok(path.clone());
+        }
         let (store, target) = (&self.shared.store, &self.target);
         let publish = Error::storage(Action::Publish);
         match self.shared.settings.collision {
@@ -283,28 +327,48 @@ impl Receiver {
                 if found.is_ok_and(|status| status.kind == StatusKind::Folder) {
                     return Err(Error::Exists);
                 }
-                store.rename(part, target.as_str()).map_err(publish)?;
+                self.note(part, target);
+                store.rename(part.name(), target.as_str()).map_err(publish)?;
                 Ok(target.clone())
             }
-            Collision::Refuse => match store.rename_no_replace(part, target.as_str()) {
-                Ok(()) => Ok(target.clone()),
-                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Err(Error::Exists),
-                Err(error) => Err(publish(error)),
-            },
+            Collision::Refuse => {
+                self.note(part, target);
+                match store.rename_no_replace(part.name(), target.as_str()) {
+                    Ok(()) => Ok(target.clone()),
+                    Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                        Err(Error::Exists)
+                    }
+                    Err(error) => Err(publish(error)),
+                }
+            }
             Collision::Number => {
                 for number in 0..=PartFile::MAX_NUMBER {
                     let Some(name) = numbered_name(target.file_name(), number) else { break };
-                    match store.rename_no_replace(part, &join(target.parent(), &name)) {
-                        Ok(()) => {
-                            return RelativePath::beneath(target.parent(), &name)
-                                .map_err(Error::FileName);
-                        }
+                    let path = RelativePath::beneath(target.parent(), &name);
+                    let path = path.map_err(Error::FileName)?;
+                    // Whoever takes the name now is noticed by the next call.
+                    if self.key.is_some() && store.status(path.as_str()).is_ok() {
+                        continue;
+                    }
+                    self.note(part, &path);
+                    match store.rename_no_replace(part.name(), path.as_str()) {
+                        Ok(()) => return Ok(path),
                         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
                         Err(error) => return Err(publish(error)),
                     }
                 }
                 Err(Error::Collisions)
             }
+        }
+    }
+
+    /// Notes the name that the file is about to get: if its sender never hears of it and offers the
+    /// file again, that is found out. Nothing depends on it, so that it may fail.
+    fn note(&self, part: &Part, path: &RelativePath) {
+        if let Some(key) = &self.key {
+            let (store, settings) = (&*self.shared.store, &self.shared.settings);
+            let noted = part.as_stored(path.clone());
+            let _ = noted.and_then(|file| stored_files::note(store, settings, key, &file));
         }
     }
 

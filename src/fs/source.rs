@@ -3,6 +3,7 @@ use std::collections::VecDeque;
 use std::fs::File;
 use std::io;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::SystemTime;
 use std::vec;
 
@@ -39,15 +40,31 @@ const POOL: usize = 16;
 /// # Ok::<(), duologue::fs::SourceError>(())
 /// ```
 pub struct Source {
-    file: File,
-    /// What it was when it was opened.
-    opened: Status,
+    reader: SourceReader,
+    digest: SourceDigest,
+}
+
+/// A file, and what it was when it was opened.
+#[derive(Clone)]
+struct Opened {
+    file: Arc<File>,
+    status: Status,
+}
+
+/// The half of a [`Source`] that reads pieces.
+pub(super) struct SourceReader {
+    opened: Opened,
     position: u64,
+    /// Pieces that were handed out, the oldest first.
+    pool: VecDeque<Bytes>,
+}
+
+/// The other half, which hashes them, on another thread if need be.
+pub(super) struct SourceDigest {
+    opened: Opened,
     /// The hasher has the bytes before this.
     hashed: u64,
     hasher: blake3::Hasher,
-    /// Pieces that were handed out, the oldest first.
-    pool: VecDeque<Bytes>,
 }
 
 /// Why a file cannot be sent, or not to its end.
@@ -129,31 +146,24 @@ impl Source {
     }
 
     pub(super) fn new(file: File) -> Result<Self, SourceError> {
-        let opened = disk::status_of(&file)?;
-        Ok(Self {
-            file,
-            opened,
-            position: 0,
-            hashed: 0,
-            hasher: blake3::Hasher::new(),
-            pool: VecDeque::new(),
-        })
+        let status = disk::status_of(&file)?;
+        Ok(Self::of(Opened { file: Arc::new(file), status }))
     }
 
     /// Its size, when it was opened.
     pub fn size(&self) -> u64 {
-        self.opened.len
+        self.reader.opened.size()
     }
 
     /// The offset of the next piece.
     pub fn position(&self) -> u64 {
-        self.position
+        self.reader.position
     }
 
     /// An offer of it: its size, when it was modified, and that it is seekable.
     pub fn offer<'a>(&self, name: impl Into<std::borrow::Cow<'a, str>>) -> Offer<'a> {
         let mut offer = Offer::new(name).size(self.size()).seekable();
-        offer.modified = self.opened.modified.and_then(milliseconds);
+        offer.modified = self.reader.opened.status.modified.and_then(milliseconds);
         offer
     }
 
@@ -164,26 +174,12 @@ impl Source {
     ///
     /// [`SourceError::Changed`], [`SourceError::Storage`].
     pub fn read(&mut self) -> Result<Option<Bytes>, SourceError> {
-        let left = self.size().saturating_sub(self.position);
-        if left == 0 {
-            self.check_unchanged()?;
-            return Ok(None);
+        let at = self.position();
+        let piece = self.reader.read()?;
+        if let Some(piece) = &piece {
+            self.digest.update(at, piece);
         }
-        let wanted = usize::try_from(left).unwrap_or(PIECE).min(PIECE);
-        let mut buffer = self.buffer();
-        self.fill(self.position, buffer.get_mut(..wanted).unwrap_or_default())?;
-        self.check_unchanged()?;
-        buffer.truncate(wanted);
-        let piece = buffer.freeze();
-        let end = self.position.saturating_add(wanted as u64);
-        if (self.position..end).contains(&self.hashed) {
-            let known = usize::try_from(self.hashed.saturating_sub(self.position)).unwrap_or(0);
-            self.hasher.update(piece.get(known..).unwrap_or_default());
-            self.hashed = end;
-        }
-        self.position = end;
-        self.pool.push_back(piece.clone());
-        Ok(Some(piece))
+        Ok(piece)
     }
 
     /// Goes to an offset, up to the size.
@@ -192,12 +188,7 @@ impl Source {
     ///
     /// [`SourceError::OutOfRange`].
     pub fn seek(&mut self, offset: u64) -> Result<(), SourceError> {
-        let size = self.size();
-        if offset > size {
-            return Err(SourceError::OutOfRange { size });
-        }
-        self.position = offset;
-        Ok(())
+        self.reader.seek(offset)
     }
 
     /// The BLAKE3 digest of what comes before an offset: what ACCEPT's is compared with. The
@@ -207,25 +198,11 @@ impl Source {
     ///
     /// [`SourceError::OutOfRange`], [`SourceError::Changed`], [`SourceError::Storage`].
     pub fn prefix_digest(&mut self, offset: u64) -> Result<Digest, SourceError> {
-        let size = self.size();
-        if offset > size {
-            return Err(SourceError::OutOfRange { size });
+        self.digest.opened.check_offset(offset)?;
+        if self.digest.hashed > offset {
+            return SourceDigest::new(self.digest.opened.clone()).at(offset);
         }
-        if self.hashed > offset {
-            let mut hasher = blake3::Hasher::new();
-            self.hash(&mut hasher, 0, offset)?;
-            return Ok(Digest::Blake3(*hasher.finalize().as_bytes()));
-        }
-        let mut hasher = core::mem::take(&mut self.hasher);
-        let hashed = self.hash(&mut hasher, self.hashed, offset);
-        self.hasher = hasher;
-        if let Err(error) = hashed {
-            // The hasher has too much.
-            (self.hasher, self.hashed) = (blake3::Hasher::new(), 0);
-            return Err(error);
-        }
-        self.hashed = offset;
-        Ok(Digest::Blake3(*self.hasher.finalize().as_bytes()))
+        self.digest.at(offset)
     }
 
     /// The size and the digest of all of it, for FINISH: what was not read yet is hashed first.
@@ -234,22 +211,131 @@ impl Source {
     ///
     /// [`SourceError::Changed`], [`SourceError::Storage`].
     pub fn finish(&mut self) -> Result<(u64, Digest), SourceError> {
-        let digest = self.prefix_digest(self.size())?;
-        self.check_unchanged()?;
-        Ok((self.size(), digest))
+        self.digest.finish()
     }
 
-    fn hash(&self, hasher: &mut blake3::Hasher, mut from: u64, to: u64) -> Result<(), SourceError> {
+    /// The same open file, from its beginning.
+    pub(super) fn again(&self) -> Self {
+        Self::of(self.digest.opened.clone())
+    }
+
+    fn of(opened: Opened) -> Self {
+        let digest = SourceDigest::new(opened.clone());
+        Self { reader: SourceReader { opened, position: 0, pool: VecDeque::new() }, digest }
+    }
+
+    pub(super) fn into_halves(self) -> (SourceReader, SourceDigest) {
+        (self.reader, self.digest)
+    }
+}
+
+impl SourceReader {
+    /// The offset of the next piece.
+    pub(super) fn position(&self) -> u64 {
+        self.position
+    }
+
+    pub(super) fn read(&mut self) -> Result<Option<Bytes>, SourceError> {
+        let left = self.opened.size().saturating_sub(self.position);
+        if left == 0 {
+            self.opened.check_unchanged()?;
+            return Ok(None);
+        }
+        let wanted = usize::try_from(left).unwrap_or(PIECE).min(PIECE);
+        let mut buffer = self.buffer();
+        self.opened.fill(self.position, buffer.get_mut(..wanted).unwrap_or_default())?;
+        self.opened.check_unchanged()?;
+        buffer.truncate(wanted);
+        let piece = buffer.freeze();
+        self.position = self.position.saturating_add(wanted as u64);
+        self.pool.push_back(piece.clone());
+        Ok(Some(piece))
+    }
+
+    pub(super) fn seek(&mut self, offset: u64) -> Result<(), SourceError> {
+        self.opened.check_offset(offset)?;
+        self.position = offset;
+        Ok(())
+    }
+
+    /// Whether all of it was read.
+    pub(super) fn is_at_end(&self) -> bool {
+        self.position == self.opened.size()
+    }
+
+    /// The memory of a piece that nobody has any more, or new one.
+    fn buffer(&mut self) -> BytesMut {
+        let free = self.pool.iter().position(Bytes::is_unique);
+        let piece = free.and_then(|index| self.pool.remove(index));
+        if self.pool.len() >= POOL {
+            self.pool.pop_front();
+        }
+        let mut buffer = piece.and_then(|piece| piece.try_into_mut().ok()).unwrap_or_default();
+        buffer.resize(PIECE, 0);
+        buffer
+    }
+}
+
+impl SourceDigest {
+    fn new(opened: Opened) -> Self {
+        Self { opened, hashed: 0, hasher: blake3::Hasher::new() }
+    }
+
+    /// Bytes that it has.
+    pub(super) fn hashed(&self) -> u64 {
+        self.hashed
+    }
+
+    /// What is at an offset; what is known already is left out, and what comes later is not taken.
+    pub(super) fn update(&mut self, offset: u64, piece: &[u8]) {
+        let end = offset.saturating_add(piece.len() as u64);
+        if (offset..end).contains(&self.hashed) {
+            let known = usize::try_from(self.hashed.saturating_sub(offset)).unwrap_or(0);
+            self.hasher.update(piece.get(known..).unwrap_or_default());
+            self.hashed = end;
+        }
+    }
+
+    /// Reads what it lacks before an offset.
+    pub(super) fn catch_up(&mut self, to: u64) -> Result<(), SourceError> {
+        if self.hashed >= to {
+            return Ok(());
+        }
         let mut buffer = vec![0; PIECE];
-        while from < to {
-            let left = to.saturating_sub(from);
+        while self.hashed < to {
+            let left = to.saturating_sub(self.hashed);
             let wanted = usize::try_from(left).unwrap_or(PIECE).min(PIECE);
             let room = buffer.get_mut(..wanted).unwrap_or_default();
-            self.fill(from, room)?;
-            hasher.update(room);
-            from = from.saturating_add(wanted as u64);
+            self.opened.fill(self.hashed, room)?;
+            self.hasher.update(room);
+            self.hashed = self.hashed.saturating_add(wanted as u64);
         }
-        self.check_unchanged()
+        self.opened.check_unchanged()
+    }
+
+    /// The digest of what comes before an offset, which it has not passed.
+    pub(super) fn at(&mut self, offset: u64) -> Result<Digest, SourceError> {
+        self.opened.check_offset(offset)?;
+        self.catch_up(offset)?;
+        Ok(Digest::Blake3(*self.hasher.finalize().as_bytes()))
+    }
+
+    pub(super) fn finish(&mut self) -> Result<(u64, Digest), SourceError> {
+        let size = self.opened.size();
+        let digest = self.at(size)?;
+        self.opened.check_unchanged()?;
+        Ok((size, digest))
+    }
+}
+
+impl Opened {
+    fn size(&self) -> u64 {
+        self.status.len
+    }
+
+    fn check_offset(&self, offset: u64) -> Result<(), SourceError> {
+        let size = self.size();
+        if offset > size { Err(SourceError::OutOfRange { size }) } else { Ok(()) }
     }
 
     /// Reads exactly so much; the file was that long when it was opened.
@@ -268,20 +354,8 @@ impl Source {
 
     fn check_unchanged(&self) -> Result<(), SourceError> {
         let now = disk::status_of(&self.file)?;
-        let is_same = (now.len, now.modified) == (self.opened.len, self.opened.modified);
+        let is_same = (now.len, now.modified) == (self.status.len, self.status.modified);
         if is_same { Ok(()) } else { Err(SourceError::Changed) }
-    }
-
-    /// The memory of a piece that nobody has any more, or new one.
-    fn buffer(&mut self) -> BytesMut {
-        let free = self.pool.iter().position(Bytes::is_unique);
-        let piece = free.and_then(|index| self.pool.remove(index));
-        if self.pool.len() >= POOL {
-            self.pool.pop_front();
-        }
-        let mut buffer = piece.and_then(|piece| piece.try_into_mut().ok()).unwrap_or_default();
-        buffer.resize(PIECE, 0);
-        buffer
     }
 }
 
@@ -294,8 +368,8 @@ impl fmt::Debug for Source {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Source")
             .field("size", &self.size())
-            .field("position", &self.position)
-            .field("hashed", &self.hashed)
+            .field("position", &self.position())
+            .field("hashed", &self.digest.hashed)
             .finish_non_exhaustive()
     }
 }

@@ -427,6 +427,7 @@ where
         }
         state.rate_limit.fill(now, &mut state.wake);
         state.let_rates_fall(now);
+        state.ring(now);
         let mut has_more = false;
         if !self.is_write_closed {
             let (io, connection) = (&mut self.io, &mut state.connection);
@@ -452,7 +453,8 @@ where
             let replaced = state.driver.replace(cx.waker().clone());
             state.wake.forget(replaced);
         }
-        let own = [state.rate_limit.deadline(), state.rates_due, self.linger];
+        let own =
+            [state.rate_limit.deadline(), state.rates_due, state.alarms.deadline(), self.linger];
         self.due = state.connection.poll_timeout();
         let deadline = own.into_iter().chain([self.due]).flatten().min();
         Turn { now, has_read, moved, has_more, is_over, deadline }

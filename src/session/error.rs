@@ -162,10 +162,10 @@ impl Verdict {
         self.total
     }
 
-    /// The name under which the receiver has stored it, in the peer's words: escape them before
+    /// The name under which the receiver has stored it, perhaps [before](TransferCode::KNOWN), in the peer's words: escape them before
     /// showing them.
     pub fn name(&self) -> Option<&str> {
-        self.is_stored().then_some(&self.text)
+        (self.is_stored() || self.code == TransferCode::KNOWN).then_some(&self.text)
     }
 
     /// Why it was not stored, in the peer's words, or the name if it was: escape them before showing

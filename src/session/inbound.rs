@@ -5,6 +5,7 @@ use std::string::String;
 
 use bytes::Bytes;
 
+use super::alarms::Alarm;
 use super::chunks::Chunks;
 use super::error::TransferError;
 use super::progress::Meter;
@@ -29,6 +30,7 @@ pub(super) struct Inbound {
     pub(super) members: VecDeque<Member>,
     /// Members that are still to be offered.
     pub(super) members_left: u32,
+    pub(super) alarm: Alarm,
 }
 
 /// A member of a batch that the peer offers.
@@ -69,6 +71,7 @@ impl Inbound {
             waiters: Waiters::default(),
             members: VecDeque::new(),
             members_left: 0,
+            alarm: Alarm::None,
         }
     }
 

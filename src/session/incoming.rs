@@ -7,6 +7,8 @@ use std::sync::Arc;
 use futures::future::poll_fn;
 use futures::io::AsyncRead;
 
+#[cfg(feature = "fs")]
+use super::alarms::Alarm;
 use super::error::TransferError;
 use super::handle::Handle;
 use super::inbound::{Chunk, Inbound};
@@ -95,6 +97,30 @@ impl Incoming {
     /// [`next`](Self::next) has returned `None`, perhaps earlier.
     pub fn finish(&self) -> Option<Finish> {
         self.handle.with(|state| state.inbound.get(&self.key)?.finish)
+    }
+
+    /// Ready when so much time has passed since the first poll; the next one begins anew. It is the
+    /// driver that measures it: without one nothing happens.
+    #[cfg(feature = "fs")]
+    pub(crate) fn poll_alarm(&self, cx: &Context<'_>, after: core::time::Duration) -> Poll<()> {
+        let key = self.key;
+        self.handle.with(|state| {
+            let Some(t) = state.inbound.get_mut(&key) else { return Poll::Pending };
+            match t.alarm {
+                Alarm::Rang => {
+                    t.alarm = Alarm::None;
+                    return Poll::Ready(());
+                }
+                Alarm::Waits => {}
+                Alarm::None => {
+                    t.alarm = Alarm::Waits;
+                    state.alarms.ask(key, after);
+                    state.wake_driver();
+                }
+            }
+            state.wait(WaitFor::Transfer(key), &mut Waiting::handle(cx));
+            Poll::Pending
+        })
     }
 
     /// How far it is.

@@ -172,6 +172,7 @@
 //! ```
 
 mod accept;
+mod alarms;
 mod backoff;
 mod chats;
 mod chunks;

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Waker;
 use std::vec::Vec;
 
+use super::alarms::{Alarm, Alarms};
 use super::error::SessionError;
 use super::inbound::Inbound;
 use super::outbound::Outbound;
@@ -45,6 +46,7 @@ pub(super) struct State {
     pub(super) rate_limit: RateLimit,
     /// When the rates of transfers are looked at, though nothing came of them.
     pub(super) rates_due: Option<Time>,
+    pub(super) alarms: Alarms,
     pub(super) ended: Option<CloseReason>,
     /// Whether the application decides on the peer itself.
     pub(super) asks_for_peer: bool,
@@ -123,6 +125,7 @@ impl Shared {
             abandoned_batches: Vec::new(),
             rate_limit: RateLimit::default(),
             rates_due: None,
+            alarms: Alarms::default(),
             ended: None,
             asks_for_peer: false,
             now,
@@ -246,6 +249,17 @@ impl State {
         if let Some((code, text)) = self.requests.close.take() {
             // The text was tried; a second close is none.
             let _ = self.connection.close(code, &text, now);
+        }
+    }
+
+    /// Lets the alarms ring whose time it is.
+    pub(super) fn ring(&mut self, now: Time) {
+        for key in self.alarms.due(now) {
+            // What has ended meanwhile hears nothing.
+            if let Some(t) = self.inbound.get_mut(&key) {
+                t.alarm = Alarm::Rang;
+                self.wake.extend(&mut t.waiters);
+            }
         }
     }
 

@@ -125,6 +125,8 @@ codes! {
     STORAGE_FAILED = 10 "storage_failed": "The receiver could not store it.",
     STALLED = 11 "stalled": "Nothing came for too long.",
     BUSY = 12 "busy": "Another transfer holds the part that this one wants.",
+    KNOWN_IN_PART = 13 "known_in_part": "The receiver has some of the batch: offer it with digests.",
+    KNOWN = 14 "known": "The receiver has stored what the offer names by its digest.",
 }
 
 #[cfg(test)]
@@ -140,7 +142,7 @@ mod tests {
             assert_eq!((close.to_u16(), transfer.to_u16()), (number, number));
             assert_eq!(
                 (close.name().is_some(), transfer.name().is_some()),
-                (number < 16, number < 13)
+                (number < 16, number < 15)
             );
             assert_eq!(CloseCode::application(number).is_some(), number >= 32_768);
             assert_eq!(TransferCode::application(number).is_some(), transfer.is_application());

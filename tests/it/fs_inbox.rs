@@ -181,7 +181,10 @@ fn a12_a_part_is_found_again_by_the_same_offer_of_the_same_peer_only() {
     let mut receiver = inbox.receive(PEER, &same).unwrap();
     let expected = (2 * BLOCK, digest(&content[..2 * BLOCK as usize]));
     assert_eq!(receiver.prefix(), Some(expected));
-    assert_eq!((receiver.position(), receiver.durable()), (2 * BLOCK, 2 * BLOCK));
+    // What is there has not been looked at yet.
+    assert_eq!((receiver.position(), receiver.durable()), (2 * BLOCK, 0));
+    send(&mut receiver, &content, 2 * BLOCK as usize + 1).unwrap();
+    assert_eq!(receiver.durable(), 2 * BLOCK);
     send(&mut receiver, &content, LEN).unwrap();
     receiver.finish(LEN as u64, Some(digest(&content))).unwrap();
     assert_eq!(names(folder.path()), ["x"]);
@@ -243,18 +246,29 @@ fn h37_s4_a_journal_that_was_tampered_with_means_a_new_start() {
         copy.write(journal, &torn);
         assert!(prefix(&copy).is_none_or(|offset| [2, 3].contains(&(offset / BLOCK))));
     }
-    // Huge, cut, empty; the part cut, grown, of other content.
+    // Huge, cut, empty; the part cut.
     for (name, bytes) in [
         (journal, vec![0xFF; 1 << 20]),
         (journal, whole[..100].to_vec()),
         (journal, Vec::new()),
         (part, content[..BLOCK as usize].to_vec()),
-        (part, vec![7; LEN]),
     ] {
         let copy = disk.kill();
         copy.write(name, &bytes);
         assert_eq!(prefix(&copy), None);
     }
+    // The part of other content: that is found out when it is read, and then it is gone.
+    let copy = disk.kill();
+    copy.write(part, &vec![7; LEN]);
+    let inbox = on(&copy, small()).unwrap();
+    let mut receiver = inbox.receive(PEER, &offer("x", &content)).unwrap();
+    assert_eq!(receiver.prefix(), Some((3 * BLOCK, digest(&content[..3 * BLOCK as usize]))));
+    assert_eq!(send(&mut receiver, &content, LEN), Err(Error::PartDiffers));
+    assert_eq!(receiver.durable(), 0);
+    drop(receiver);
+    assert_eq!(copy.names(), [""; 0]);
+    transfer(&inbox, "x", &content).unwrap();
+    // Grown.
     let copy = disk.kill();
     copy.write(part, &content.repeat(2));
     assert_eq!(prefix(&copy), Some(3 * BLOCK));
@@ -421,7 +435,7 @@ fn the_longest_name_gets_a_number_too() {
     let longest = format!("{}.txt", "é".repeat(125));
     let one = content(1, 10);
     assert_eq!(transfer(&inbox, &longest, &one).unwrap().as_str(), longest);
-    let path = transfer(&inbox, &longest, &one).unwrap();
+    let path = transfer(&inbox, &longest, &content(2, 10)).unwrap();
     assert_eq!(path.as_str(), format!("{} (1).txt", "é".repeat(123)));
 }
 

@@ -42,7 +42,7 @@ fn s3_a_killed_program_goes_on_where_it_was() {
     let busy = inbox.receive(PEER, &offer("x", &content)).unwrap_err();
     child.kill().unwrap();
     child.wait().unwrap();
-    assert_eq!((said.unwrap().as_str(), busy), ("durable 3500000", duologue::fs::Error::Busy));
+    assert_eq!((said.unwrap().as_str(), busy), ("durable 3145728", duologue::fs::Error::Busy));
 
     let mut receiver = inbox.receive(PEER, &offer("x", &content)).unwrap();
     let expected = 3 << 20;

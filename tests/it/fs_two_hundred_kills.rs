@@ -10,12 +10,12 @@ use std::sync::Mutex;
 use duologue::fs::InboxOptions;
 use duologue::testing::SplitMix64;
 
-use super::fs_util::{PEER, content, digest, offer};
+use super::fs_util::{PEER, content, digest, names, offer};
 
 const KILLS: u64 = 200;
 /// Of these, so many have to hit between the first durable bytes and the verdict.
 const IN_BETWEEN: usize = 150;
-const LEN: usize = 3 << 20;
+const LEN: usize = 4 << 20;
 /// Bytes from one report to the next.
 const STEP: usize = 128 << 10;
 const FOLDER: &str = "DUOLOGUE_TEST_KILLED_FOLDER";
@@ -61,15 +61,20 @@ fn kill_one(folder: &Path, random: &mut SplitMix64) -> Said {
         .stderr(Stdio::null())
         .spawn()
         .unwrap();
-    // Which of its reports is the last that is waited for; the first is that it began.
-    let reports = random.below((LEN / STEP) as u64 + 2);
+    // Which of its reports is the last that is waited for; the first is that it began. Most come
+    // after the first whole MiB, which is what can be durable.
+    let first = ((1 << 20) / STEP) as u64 - 1;
+    let reports = first + random.below((LEN / STEP) as u64 + 2 - first);
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap);
     let mut said = Said::Nothing;
     let mut note = |line: &str| {
         if line == "stored" {
             said = Said::Stored;
         } else if let Some(durable) = line.strip_prefix("durable ") {
-            said = Said::Durable(durable.parse().unwrap());
+            said = match durable.parse().unwrap() {
+                0 => Said::Nothing,
+                durable => Said::Durable(durable),
+            };
         }
     };
     let ours =
@@ -129,14 +134,18 @@ fn check(folder: &Path, expected: &[u8], said: Said) {
     let name = folder.join("x");
     if let Ok(found) = fs::read(&name) {
         assert!(found == expected, "a wrong file has the name");
+        // Its sender may not have heard of it.
+        let receiver = inbox(folder).receive(PEER, &offer("x", expected)).unwrap();
+        assert_eq!(receiver.prefix(), Some((LEN as u64, digest(expected))));
+        let path = receiver.finish(LEN as u64, Some(digest(expected))).unwrap();
+        assert_eq!((path.as_str(), names(folder)), ("x", vec!["x".to_owned()]));
         return;
     }
     assert_ne!(said, Said::Stored, "it was stored, and is gone");
     let mut receiver = inbox(folder).receive(PEER, &offer("x", expected)).unwrap();
     let there = usize::try_from(receiver.position()).unwrap();
     if let Said::Durable(durable) = said {
-        // Proposals are in whole MiB, so that both sides hash in large pieces.
-        let promised = usize::try_from(durable).unwrap() >> 20 << 20;
+        let promised = usize::try_from(durable).unwrap();
         assert!(there >= promised, "{promised} bytes were durable, {there} are there");
     }
     if there > 0 {

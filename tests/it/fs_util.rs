@@ -49,11 +49,22 @@ pub(crate) fn send(receiver: &mut Receiver, content: &Bytes, end: usize) -> Resu
 /// Sends a file from its beginning, or from where it is to go on.
 pub(crate) fn transfer(inbox: &Inbox, name: &str, content: &Bytes) -> Result<RelativePath, Error> {
     let mut receiver = inbox.receive(PEER, &offer(name, content))?;
+    if receiver.prefix().is_some_and(|(at, found)| found != digest(&content[..at as usize])) {
+        receiver.restart()?;
+    }
     send(&mut receiver, content, content.len())?;
     receiver.finish(content.len() as u64, Some(digest(content)))
 }
 
-/// The names in a folder and beneath, sorted.
+/// Where is noted what was stored.
+pub(crate) const TABLE: &str = ".duologue-stored.table";
+
+/// The names on a disk, but for [`TABLE`].
+pub(crate) fn names_on(disk: &ShadowDisk) -> Vec<String> {
+    disk.names().into_iter().filter(|name| name != TABLE).collect()
+}
+
+/// The names in a folder and beneath, sorted, but for [`TABLE`].
 pub(crate) fn names(folder: &Path) -> Vec<String> {
     fn walk(root: &Path, folder: &Path, found: &mut Vec<String>) {
         for entry in std::fs::read_dir(folder).unwrap() {
@@ -67,6 +78,7 @@ pub(crate) fn names(folder: &Path) -> Vec<String> {
     }
     let mut found = Vec::new();
     walk(folder, folder, &mut found);
+    found.retain(|name| name != TABLE);
     found.sort();
     found
 }

@@ -1,6 +1,7 @@
 //! Files and folders over a [`Session`](crate::session::Session): what blocks runs on other threads.
 
 mod error;
+mod reading;
 mod receive;
 mod receive_batch;
 mod send;

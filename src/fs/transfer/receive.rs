@@ -7,7 +7,7 @@ use super::error::ReceiveError;
 use super::work::{Target, Writing};
 use crate::fs::{Inbox, RelativePath};
 use crate::session::{Incoming, IncomingOffer, Progress, TransferError};
-use crate::wire::{Digest, Finish, TransferCode};
+use crate::wire::{Digest, Finish, Offer, TransferCode};
 
 /// A file that was received, and is stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,7 +22,8 @@ pub struct Received {
 }
 
 /// Accepts an offer into an inbox, and stores it: from where an earlier try stopped, if the inbox has
-/// a part of the same file of the same peer.
+/// a part of the same file of the same peer. What comes is made durable at least once a second, as far
+/// as it is whole MiB.
 ///
 /// `identity` is what the application knows the peer by, see [`Inbox::receive`]. `observe` is told of
 /// the progress, at most once for each write.
@@ -100,6 +101,19 @@ pub(super) fn conclude_stored(
     };
     match stored {
         // The file is whole and stays; that its sender does not know yet changes nothing here.
+        Ok(()) | Err(TransferError::Abandoned(_)) => Ok(received),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Tells the sender that its file was stored before.
+pub(super) fn conclude_known(
+    incoming: Incoming,
+    path: RelativePath,
+    offer: &Offer<'_>,
+) -> Result<Received, ReceiveError> {
+    let received = Received { bytes: offer.size.unwrap_or(0), digest: offer.digest, path };
+    match incoming.failed(TransferCode::KNOWN, received.path.as_str()) {
         Ok(()) | Err(TransferError::Abandoned(_)) => Ok(received),
         Err(error) => Err(error.into()),
     }

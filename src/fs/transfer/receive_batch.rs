@@ -10,12 +10,12 @@ use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 
 use super::error::ReceiveError;
-use super::receive::{Received, conclude_failed, conclude_stored};
+use super::receive::{Received, conclude_failed, conclude_known, conclude_stored};
 use super::work::{Target, Writing};
 use crate::fs::{Inbox, Published, RelativePath};
 use crate::proto::Conclusion;
 use crate::session::{BatchOffer, Incoming};
-use crate::wire::TransferCode;
+use crate::wire::{Offer, TransferCode};
 
 /// A batch that was received.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,12 +47,16 @@ pub enum BatchEvent {
 /// A member that has its name, or has failed.
 struct Ended {
     incoming: Incoming,
-    name: String,
+    offer: Offer<'static>,
     published: Result<Published, ReceiveError>,
 }
 
 /// Accepts a batch into an inbox, and stores its members, many at a time. `observe` is told what
 /// became of each.
+///
+/// A folder that [`send_tree`](crate::fs::send_tree) was sending before, when its conversation was
+/// lost, ends as [`Error::KnownInPart`](crate::fs::Error::KnownInPart) and is offered again at once.
+/// Its files that are stored are told as such without being sent again, the others are sent whole.
 ///
 /// # Errors
 ///
@@ -92,10 +96,9 @@ pub async fn receive_batch(
             while !has_all {
                 match batch.poll_next(cx) {
                     Poll::Ready(Ok(Some((offer, incoming)))) => {
-                        let name = offer.name.clone().into_owned();
                         let batch = Arc::clone(&receiver);
-                        let target = Target::Member { batch, offer: Box::new(offer) };
-                        running.push(publish(Writing::new(incoming, target, 0), name));
+                        let target = Target::Member { batch, offer: Box::new(offer.clone()) };
+                        running.push(publish(Writing::new(incoming, target, 0), offer));
                     }
                     Poll::Ready(Ok(None)) => has_all = true,
                     Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
@@ -139,25 +142,25 @@ pub async fn receive_batch(
     Ok(ReceivedBatch { path, stored, failed })
 }
 
-async fn publish(mut writing: Writing, name: String) -> Ended {
+async fn publish(mut writing: Writing, offer: Offer<'static>) -> Ended {
     let published = poll_fn(|cx| writing.poll_publish(cx, |_| ())).await;
     let incoming = match &published {
         Ok(_) => writing.into_incoming(),
         Err(error) => writing.give_up(error).await,
     };
-    Ended { incoming, name, published }
+    Ended { incoming, offer, published }
 }
 
 /// Makes the members that have their names stay, all at once, and tells the sender of each.
 async fn conclude(inbox: &Inbox, ended: Vec<Ended>) -> Vec<BatchEvent> {
     let (mut published, mut members) = (Vec::new(), Vec::new());
-    for Ended { incoming, name, published: result } in ended {
+    for Ended { incoming, offer, published: result } in ended {
         match result {
             Ok(one) => {
-                members.push((incoming, name, Ok(one.path().clone())));
+                members.push((incoming, offer, Ok((one.path().clone(), one.is_known()))));
                 published.push(one);
             }
-            Err(error) => members.push((incoming, name, Err(error))),
+            Err(error) => members.push((incoming, offer, Err(error))),
         }
     }
     let settled = if published.is_empty() {
@@ -166,11 +169,12 @@ async fn conclude(inbox: &Inbox, ended: Vec<Ended>) -> Vec<BatchEvent> {
         let inbox = inbox.clone();
         blocking::unblock(move || inbox.settle(&published)).await
     };
-    let conclude = |(incoming, name, path): (Incoming, String, Result<_, ReceiveError>)| {
+    let conclude = |(incoming, offer, path): (Incoming, Offer<'_>, Result<_, ReceiveError>)| {
         let path = path.and_then(|path| settled.clone().map(|()| path).map_err(Into::into));
         let finish = incoming.finish();
         let stored = match path {
-            Ok(path) => conclude_stored(incoming, path, finish),
+            Ok((path, true)) => conclude_known(incoming, path, &offer),
+            Ok((path, false)) => conclude_stored(incoming, path, finish),
             Err(error) => {
                 conclude_failed(incoming, &error);
                 Err(error)
@@ -178,7 +182,7 @@ async fn conclude(inbox: &Inbox, ended: Vec<Ended>) -> Vec<BatchEvent> {
         };
         match stored {
             Ok(received) => BatchEvent::Stored(received),
-            Err(error) => BatchEvent::Failed { name, error },
+            Err(error) => BatchEvent::Failed { name: offer.name.into_owned(), error },
         }
     };
     members.into_iter().map(conclude).collect()

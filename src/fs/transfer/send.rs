@@ -1,3 +1,5 @@
+use core::future::poll_fn;
+use core::task::Poll;
 use std::borrow::ToOwned;
 use std::boxed::Box;
 use std::path::Path;
@@ -7,12 +9,10 @@ use std::vec::Vec;
 use bytes::Bytes;
 
 use super::error::SendError;
+use super::reading::{Hashing, Prefix, Read, Reading};
 use crate::fs::{FileName, Source, SourceError};
 use crate::session::{Outgoing, Progress, Session, TransferError, Verdict};
-use crate::wire::Digest;
-
-/// Pieces that are read at a time, of 256 KiB each.
-const PIECES: usize = 4;
+use crate::wire::{Digest, Offer, TransferCode};
 
 /// A file that the receiver has stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,7 +27,8 @@ pub struct Sent {
 }
 
 /// Offers a file under the name that it has, sends it, and waits for the receiver's verdict. A part
-/// that the receiver has of the same content is not sent again.
+/// that the receiver has of the same content is not sent again, nor is a file that it has stored: its
+/// verdict may have been lost. What the receiver has is compared while the rest is sent.
 ///
 /// The file is opened once, read ahead and hashed on other threads, and the transfer is given up when
 /// the file changes meanwhile. `observe` is told of the progress.
@@ -48,167 +49,167 @@ pub async fn send(
     let name = proposed_name(&path);
     let source = blocking::unblock(move || Source::open(path)).await?;
     let offer = source.offer(name);
-    let mut outgoing = session.offer(&offer).await?;
-    let accept = outgoing.accepted().await?;
-    let reading = match accept.prefix {
-        Some(prefix) => {
-            let source = verify(&mut outgoing, source, accept.offset, prefix).await?;
-            Reading::start(move || Ok(source))
+    let spare = source.again();
+    match send_source(session, &offer, source, &mut observe).await {
+        // What the receiver had is gone by now.
+        (true, Err(SendError::Transfer(TransferError::NotStored(verdict))))
+            if verdict.code() == TransferCode::STORAGE_FAILED =>
+        {
+            send_source(session, &offer, spare, &mut observe).await.1
         }
-        None => Reading::start(move || Ok(source)),
-    };
-    send_from(outgoing, reading, &mut observe).await
-}
-
-/// Compares the part that the receiver has with ours, and goes to where the file is sent from.
-async fn verify(
-    outgoing: &mut Outgoing,
-    mut source: Source,
-    offset: u64,
-    prefix: Digest,
-) -> Result<Source, SendError> {
-    let (mut source, found) = blocking::unblock(move || {
-        let found = source.prefix_digest(offset);
-        (source, found)
-    })
-    .await;
-    // Beyond our end it is of another file.
-    let is_same = match found {
-        Ok(found) => found == prefix,
-        Err(SourceError::OutOfRange { .. }) => false,
-        Err(error) => return Err(give_up(outgoing, error).await),
-    };
-    let from = if is_same {
-        outgoing.confirm_prefix()?;
-        offset
-    } else {
-        outgoing.restart()?;
-        0
-    };
-    source.seek(from)?;
-    Ok(source)
-}
-
-/// Tells the receiver that the file cannot be sent.
-async fn give_up(outgoing: &mut Outgoing, error: SourceError) -> SendError {
-    if outgoing.cancel(error.code(), &error.to_string()).is_ok() {
-        let _ = outgoing.verdict().await;
-    }
-    error.into()
-}
-
-/// What was read at a time.
-struct Read {
-    source: Result<Box<Source>, SourceError>,
-    pieces: Vec<Bytes>,
-    /// The end was reached: bytes in all, and their digest.
-    end: Option<(u64, Digest)>,
-}
-
-/// A read under way on another thread.
-pub(super) struct Reading(blocking::Task<Read>);
-
-impl Reading {
-    /// Begins to read what `open` opens.
-    pub(super) fn start(
-        open: impl FnOnce() -> Result<Source, SourceError> + Send + 'static,
-    ) -> Self {
-        Self(blocking::unblock(move || match open() {
-            Ok(source) => read(Box::new(source)),
-            Err(error) => Read { source: Err(error), pieces: Vec::new(), end: None },
-        }))
-    }
-
-    fn go_on(source: Box<Source>) -> Self {
-        Self(blocking::unblock(move || read(source)))
+        (_, sent) => sent,
     }
 }
 
-fn read(mut source: Box<Source>) -> Read {
-    let mut pieces = Vec::with_capacity(PIECES);
-    let mut try_read = || {
-        while pieces.len() < PIECES {
-            match source.read()? {
-                Some(piece) => pieces.push(piece),
-                None => return source.finish().map(Some),
-            }
-        }
-        Ok(None)
-    };
-    match try_read() {
-        Ok(end) => Read { source: Ok(source), pieces, end },
-        Err(error) => Read { source: Err(error), pieces: Vec::new(), end: None },
-    }
-}
-
-/// Sends a file that was accepted, and waits for the verdict.
-pub(super) async fn send_from(
-    mut outgoing: Outgoing,
-    mut reading: Reading,
+/// Offers a file, and sends it; says whether the receiver had some of it.
+async fn send_source(
+    session: &Session,
+    offer: &Offer<'_>,
+    source: Source,
     observe: &mut impl FnMut(Progress),
-) -> Result<Sent, SendError> {
-    loop {
-        let Read { source, pieces, end } = reading.0.await;
-        let source = match source {
-            Ok(source) => source,
-            Err(error) => return Err(give_up(&mut outgoing, error).await),
-        };
-        let next = match end {
-            None => Next::Reading(Reading::go_on(source)),
-            Some((bytes, digest)) => Next::End(source, bytes, digest),
-        };
-        let sent = send_pieces(&mut outgoing, pieces, observe).await;
-        let result = match (sent, &next) {
-            (Ok(()), Next::End(_, bytes, digest)) => {
-                let finished = outgoing.finish(Some(*digest)).await;
-                observe(outgoing.progress());
-                finished.map(|verdict| Some(Sent { verdict, bytes: *bytes, digest: *digest }))
+) -> (bool, Result<Sent, SendError>) {
+    let accepted = async {
+        let mut outgoing = session.offer(offer).await?;
+        let accept = outgoing.accepted().await?;
+        Ok((outgoing, accept))
+    };
+    let (outgoing, accept) = match accepted.await {
+        Ok(accepted) => accepted,
+        Err(error) => return (false, Err(error)),
+    };
+    let (reader, digest) = source.into_halves();
+    let reading = Reading::go_on(Box::new(reader), Some(accept.offset));
+    let hashing = match accept.prefix {
+        Some(prefix) => Hashing::comparing(Box::new(digest), (accept.offset, prefix)),
+        None => Hashing::new(Some(Box::new(digest))),
+    };
+    (accept.prefix.is_some(), Sending { outgoing, hashing, observe }.run(reading).await)
+}
+
+/// Sends a file that was accepted from its beginning, and waits for the verdict.
+pub(super) async fn send_from(outgoing: Outgoing, reading: Reading) -> Result<Sent, SendError> {
+    Sending { outgoing, hashing: Hashing::new(None), observe: |_| () }.run(reading).await
+}
+
+/// A file on its way. What is read next and what is hashed is under way while a piece is sent.
+struct Sending<O> {
+    outgoing: Outgoing,
+    hashing: Hashing,
+    observe: O,
+}
+
+/// Why sending stops for now.
+enum Stop {
+    /// What the receiver has is of another content.
+    PrefixDiffers,
+    Source(SourceError),
+    Transfer(TransferError),
+}
+
+impl From<TransferError> for Stop {
+    fn from(error: TransferError) -> Self {
+        Self::Transfer(error)
+    }
+}
+
+impl From<SourceError> for Stop {
+    fn from(error: SourceError) -> Self {
+        Self::Source(error)
+    }
+}
+
+impl<O: FnMut(Progress)> Sending<O> {
+    async fn run(mut self, mut reading: Reading) -> Result<Sent, SendError> {
+        loop {
+            let mut read = match reading.done().await {
+                Ok(read) => read,
+                Err(error) => return Err(self.give_up(error).await),
+            };
+            if let Err(error) = self.hashing.feed(&mut read).await {
+                return Err(self.give_up(error).await);
             }
-            (sent, _) => sent.map(|()| None),
-        };
-        match result {
-            Ok(Some(sent)) => return Ok(sent),
-            Ok(None) => match next {
-                Next::Reading(next) => reading = next,
-                Next::End(source, ..) => reading = Reading::go_on(source),
-            },
-            Err(TransferError::Rewind { offset }) => {
-                let mut source = match next.into_source().await {
-                    Ok(source) => source,
-                    Err(error) => return Err(give_up(&mut outgoing, error).await),
+            let Read { reader, pieces, .. } = read;
+            let mut next = if reader.is_at_end() {
+                Next::End(reader)
+            } else {
+                Next::Reading(Reading::go_on(reader, None))
+            };
+            let from = match self.send(pieces, &next).await {
+                Ok(Some(sent)) => return Ok(sent),
+                Ok(None) => None,
+                Err(Stop::PrefixDiffers) => {
+                    self.outgoing.restart()?;
+                    Some(0)
+                }
+                Err(Stop::Transfer(TransferError::Rewind { offset })) => Some(offset),
+                Err(Stop::Transfer(error)) => return Err(error.into()),
+                Err(Stop::Source(error)) => return Err(self.give_up(error).await),
+            };
+            if let Some(offset) = from {
+                let reader = match next {
+                    Next::End(reader) => reader,
+                    Next::Reading(reading) => match reading.done().await {
+                        Ok(read) => read.reader,
+                        Err(error) => return Err(self.give_up(error).await),
+                    },
                 };
-                source.seek(offset)?;
-                reading = Reading::go_on(source);
+                next = Next::Reading(Reading::go_on(reader, Some(offset)));
             }
-            Err(error) => return Err(error.into()),
+            reading = match next {
+                Next::Reading(reading) => reading,
+                Next::End(reader) => Reading::go_on(reader, None),
+            };
         }
+    }
+
+    /// Sends pieces, and the end if they are the last.
+    async fn send(&mut self, pieces: Vec<Bytes>, next: &Next) -> Result<Option<Sent>, Stop> {
+        for piece in pieces {
+            let mut piece = Some(piece);
+            while piece.is_some() {
+                let compared = poll_fn(|cx| {
+                    if let Poll::Ready(compared) = self.hashing.poll_prefix(cx) {
+                        return Poll::Ready(compared.map(Some).map_err(Stop::from));
+                    }
+                    let sent = self.outgoing.poll_send(cx, &mut piece);
+                    sent.map(|sent| sent.map(|()| None).map_err(Stop::from))
+                });
+                let compared = compared.await?;
+                self.on_compared(compared)?;
+            }
+            (self.observe)(self.outgoing.progress());
+        }
+        if matches!(next, Next::Reading(_)) {
+            return Ok(None);
+        }
+        let compared = self.hashing.wait().await?;
+        self.on_compared(compared)?;
+        let (bytes, digest) = self.hashing.finish().await?;
+        let finished = self.outgoing.finish(Some(digest)).await;
+        (self.observe)(self.outgoing.progress());
+        Ok(Some(Sent { verdict: finished?, bytes, digest }))
+    }
+
+    fn on_compared(&mut self, compared: Option<Prefix>) -> Result<(), Stop> {
+        match compared {
+            None => Ok(()),
+            Some(Prefix::Same) => Ok(self.outgoing.confirm_prefix()?),
+            Some(Prefix::Differs) => Err(Stop::PrefixDiffers),
+        }
+    }
+
+    /// Tells the receiver that the file cannot be sent.
+    async fn give_up(&mut self, error: SourceError) -> SendError {
+        if self.outgoing.cancel(error.code(), &error.to_string()).is_ok() {
+            let _ = self.outgoing.verdict().await;
+        }
+        error.into()
     }
 }
 
 enum Next {
     Reading(Reading),
-    End(Box<Source>, u64, Digest),
-}
-
-impl Next {
-    async fn into_source(self) -> Result<Box<Source>, SourceError> {
-        match self {
-            Self::Reading(reading) => reading.0.await.source,
-            Self::End(source, ..) => Ok(source),
-        }
-    }
-}
-
-async fn send_pieces(
-    outgoing: &mut Outgoing,
-    pieces: Vec<Bytes>,
-    observe: &mut impl FnMut(Progress),
-) -> Result<(), TransferError> {
-    for piece in pieces {
-        outgoing.send(piece).await?;
-        observe(outgoing.progress());
-    }
-    Ok(())
+    End(Box<crate::fs::source::SourceReader>),
 }
 
 /// The last part of a path as a name to propose.

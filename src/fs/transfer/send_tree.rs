@@ -10,9 +10,12 @@ use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 
 use super::error::SendError;
-use super::send::{Reading, Sent, proposed_name, send_from};
-use crate::fs::{Entry, LeftOut, Tree, TreeOptions};
-use crate::session::{Outgoing, Session, TransferError, Verdict};
+use super::reading::Reading;
+use super::send::{Sent, proposed_name, send_from};
+use crate::fs::known_folders::{ASKS, HAS_DIGESTS};
+use crate::fs::{Entry, LeftOut, SourceError, Tree, TreeOptions};
+use crate::session::{Outgoing, OutgoingBatch, Session, TransferError, Verdict};
+use crate::wire::{Digest, TransferCode};
 
 /// Members that are sent at a time: enough to hide the way there and back, and few enough to keep
 /// their memory small.
@@ -60,6 +63,9 @@ pub enum TreeEvent {
 /// Offers a folder with all that is in it as a batch, sends it, and waits for the verdict. `observe`
 /// is told what became of each file.
 ///
+/// If its conversation is lost the same folder can be sent again: the files that the receiver has stored
+/// of it are compared by their digests and not sent, the others are, and it keeps its name.
+///
 /// Links and what is neither file nor folder are left out, as are hidden files unless the options
 /// say otherwise: `observe` is told of them first.
 ///
@@ -83,8 +89,7 @@ pub async fn send_tree(
     for (path, reason) in tree.left_out() {
         observe(TreeEvent::LeftOut { path: path.clone(), reason: *reason });
     }
-    let mut batch = session.offer_batch(&tree.batch(name)).await?;
-    batch.accepted().await?;
+    let (mut batch, has_digests) = offer_tree(session, &tree, &name).await?;
     let mut running = FuturesUnordered::new();
     let mut entries = tree.entries().iter().peekable();
     let (mut stored, mut failed): (u32, u32) = (0, 0);
@@ -94,7 +99,12 @@ pub async fn send_tree(
             None => running.next().await.map(Turn::Ended),
             Some(entry) => {
                 // Those that run go on while one more waits to be allowed.
-                let mut offering = pin!(batch.offer(entry.offer(batch.id())));
+                let mut offering = pin!(async {
+                    let digest = if has_digests { digest_of(&tree, entry).await } else { None };
+                    let mut offer = entry.offer(batch.id());
+                    offer.digest = digest;
+                    batch.offer(offer).await.map(|outgoing| (outgoing, digest))
+                });
                 let turn = poll_fn(|cx| {
                     if let Poll::Ready(Some(ended)) = running.poll_next_unpin(cx) {
                         return Poll::Ready(Turn::Ended(ended));
@@ -108,7 +118,9 @@ pub async fn send_tree(
             Some(Turn::Ended(ended)) => ended,
             Some(Turn::Offered(offered)) => {
                 if let Some(entry) = entries.next() {
-                    running.push(send_member(offered?, Arc::clone(&tree), entry.clone()));
+                    let (outgoing, digest) = offered?;
+                    let tree = Arc::clone(&tree);
+                    running.push(send_member(outgoing, tree, entry.clone(), digest));
                 }
                 continue;
             }
@@ -135,21 +147,64 @@ pub async fn send_tree(
     Ok(SentTree { verdict, stored, failed })
 }
 
+/// Offers the folder, and once more if the receiver has some of it: says whether it wants digests.
+async fn offer_tree(
+    session: &Session,
+    tree: &Tree,
+    name: &str,
+) -> Result<(OutgoingBatch, bool), SendError> {
+    for has_digests in [false, true] {
+        let mut offer = tree.batch(name);
+        offer.metadata = if has_digests { HAS_DIGESTS.into() } else { ASKS.into() };
+        let mut batch = session.offer_batch(&offer).await?;
+        match batch.accepted().await {
+            Ok(()) => return Ok((batch, has_digests)),
+            Err(TransferError::NotStored(verdict))
+                if verdict.code() == TransferCode::KNOWN_IN_PART && !has_digests => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Err(SourceError::Changed.into())
+}
+
+/// The digest of a file, if it can be read: else that is found out when it is sent.
+async fn digest_of(tree: &Arc<Tree>, entry: &Entry) -> Option<Digest> {
+    if entry.is_directory() {
+        return None;
+    }
+    let (tree, entry) = (Arc::clone(tree), entry.clone());
+    blocking::unblock(move || Some(tree.open(&entry).ok()?.finish().ok()?.1)).await
+}
+
 enum Turn {
-    Offered(Result<Outgoing, TransferError>),
+    Offered(Result<(Outgoing, Option<Digest>), TransferError>),
     Ended(Member),
 }
 
 /// Where it is in the folder, and what the receiver said; nothing but that it is there of a folder.
 type Member = (String, Result<Option<Sent>, SendError>);
 
-async fn send_member(mut outgoing: Outgoing, tree: Arc<Tree>, entry: Entry) -> Member {
+async fn send_member(
+    mut outgoing: Outgoing,
+    tree: Arc<Tree>,
+    entry: Entry,
+    digest: Option<Digest>,
+) -> Member {
     let path = entry.path().as_str().to_owned();
     if entry.is_directory() {
         let verdict = outgoing.verdict().await;
         return (path, verdict.map(|_| None).map_err(SendError::from));
     }
+    let bytes = entry.size();
     let reading = Reading::start(move || tree.open(&entry));
-    let sent = send_from(outgoing, reading, &mut |_| ()).await;
+    let sent = match (send_from(outgoing, reading).await, digest) {
+        // It has what the digest says, of before.
+        (Err(SendError::Transfer(TransferError::NotStored(verdict))), Some(digest))
+            if verdict.code() == TransferCode::KNOWN =>
+        {
+            Ok(Sent { verdict, bytes, digest })
+        }
+        (sent, _) => sent,
+    };
     (path, sent.map(Some))
 }

@@ -2,6 +2,7 @@
 
 use core::pin::Pin;
 use core::task::{Context, Poll};
+use core::time::Duration;
 use std::boxed::Box;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::vec::Vec;
@@ -18,6 +19,10 @@ use crate::wire::{Finish, Offer};
 /// Bytes that are gathered while others are being written.
 const GATHERED: usize = 1 << 20;
 
+/// What came of a file is made durable so often, beside the checkpoints by bytes: a slow file gets
+/// durable bytes, too.
+const SAVED_AFTER: Duration = Duration::from_secs(1);
+
 /// Where the bytes go.
 pub(super) enum Target {
     File(Box<Receiver>),
@@ -31,9 +36,23 @@ pub(super) enum Target {
 
 /// What is there after some work.
 enum Done {
-    Going(Target, u64),
+    Going(Going),
     Published(Published),
     Failed(Error),
+}
+
+struct Going {
+    target: Target,
+    durable: u64,
+    /// Of what was there before, some is still to be looked at.
+    lags: bool,
+}
+
+impl Going {
+    fn new(mut receiver: Box<Receiver>) -> Result<Self, Error> {
+        let lags = !receiver.catch_up()?;
+        Ok(Self { durable: receiver.durable(), target: Target::File(receiver), lags })
+    }
 }
 
 struct Work {
@@ -41,6 +60,7 @@ struct Work {
     reattaches: bool,
     restarts: bool,
     chunks: Vec<Bytes>,
+    saves: bool,
     finish: Option<Finish>,
 }
 
@@ -59,7 +79,9 @@ impl Work {
                 let mut batch = batch.lock().unwrap_or_else(PoisonError::into_inner);
                 match batch.receive(&offer)? {
                     Member::File(receiver) => Box::new(receiver),
-                    Member::Folder(published) => return Ok(Done::Published(published)),
+                    Member::Folder(published) | Member::Known(published) => {
+                        return Ok(Done::Published(published));
+                    }
                 }
             }
         };
@@ -72,8 +94,10 @@ impl Work {
         receiver.write(&self.chunks)?;
         match self.finish {
             None => {
-                let durable = receiver.durable();
-                Ok(Done::Going(Target::File(receiver), durable))
+                if self.saves {
+                    receiver.checkpoint()?;
+                }
+                Going::new(receiver).map(Done::Going)
             }
             Some(finish) => receiver.publish(finish.total, finish.digest).map(Done::Published),
         }
@@ -89,18 +113,35 @@ pub(super) struct Writing {
     gathered_len: usize,
     position: u64,
     restarts: bool,
+    durable: u64,
+    lags: bool,
+    /// Whether it is worth being made durable by time.
+    is_saved: bool,
+    /// Bytes have come since that was done last, and it is time.
+    is_unsaved: bool,
+    is_due: bool,
     /// The conversation has no stream: the same offer may take the part over.
     is_detached: bool,
     /// All bytes have come; what the sender said, if it is no directory.
     has_ended: bool,
     is_directory: bool,
+    /// It may be there already, which is to be found out before anything comes.
+    may_be_known: bool,
 }
 
 impl Writing {
     pub(super) fn new(incoming: Incoming, target: Target, position: u64) -> Self {
-        let is_directory = match &target {
-            Target::Member { offer, .. } => offer.is_directory,
-            Target::File(_) => false,
+        // Of a part something is there that was not looked at.
+        let lags = position > 0;
+        // Less than 1 MiB is not kept.
+        let is_worth_it = |size: Option<u64>| size.is_none_or(|size| size >= 1 << 20);
+        let is_saved = match &target {
+            Target::File(receiver) => is_worth_it(receiver.size()),
+            Target::Member { .. } => false,
+        };
+        let (is_directory, may_be_known) = match &target {
+            Target::Member { offer, .. } => (offer.is_directory, offer.digest.is_some()),
+            Target::File(_) => (false, false),
         };
         Self {
             incoming,
@@ -110,9 +151,15 @@ impl Writing {
             gathered_len: 0,
             position,
             restarts: false,
+            durable: 0,
+            lags,
+            is_saved,
+            is_unsaved: false,
+            is_due: false,
             is_detached: false,
             has_ended: is_directory,
             is_directory,
+            may_be_known,
         }
     }
 
@@ -128,15 +175,19 @@ impl Writing {
     ) -> Poll<Result<Published, ReceiveError>> {
         loop {
             let lost = self.gather(cx);
+            if self.is_unsaved && self.incoming.poll_alarm(cx, SAVED_AFTER).is_ready() {
+                (self.is_unsaved, self.is_due) = (false, true);
+            }
             if let Some(work) = &mut self.work {
                 let Poll::Ready(done) = Pin::new(work).poll_unpin(cx) else {
                     return Poll::Pending;
                 };
                 self.work = None;
                 match done {
-                    Done::Going(target, durable) => {
-                        self.target = Some(target);
-                        if durable > 0 {
+                    Done::Going(Going { target, durable, lags }) => {
+                        (self.target, self.lags) = (Some(target), lags);
+                        if durable != self.durable {
+                            self.durable = durable;
                             self.incoming.set_durable(durable);
                         }
                         observe(self.incoming.progress());
@@ -146,13 +197,14 @@ impl Writing {
                 }
                 continue;
             }
-            if !self.gathered.is_empty() || self.has_ended || self.restarts {
+            if !self.gathered.is_empty() || self.has_ended || self.restarts || self.may_be_known {
                 self.start_work();
                 continue;
             }
             match lost {
                 Some(error) => return Poll::Ready(Err(error.into())),
                 None if self.start_detaching() => {}
+                None if (self.lags || self.is_due) && !self.is_detached => self.start_work(),
                 None => return Poll::Pending,
             }
         }
@@ -171,7 +223,7 @@ impl Writing {
                 let save = move || match receiver.checkpoint() {
                     Ok(()) => {
                         let durable = receiver.durable();
-                        Done::Going(Target::File(receiver), durable)
+                        Done::Going(Going { target: Target::File(receiver), durable, lags: true })
                     }
                     Err(error) => Done::Failed(error),
                 };
@@ -199,6 +251,7 @@ impl Writing {
                     self.position = offset.saturating_add(data.len() as u64);
                     self.gathered_len = self.gathered_len.saturating_add(data.len());
                     self.gathered.push(data);
+                    self.is_unsaved = self.is_saved && !self.is_due;
                 }
                 Poll::Ready(Ok(None)) => self.has_ended = true,
                 Poll::Ready(Err(error)) => return Some(error),
@@ -210,12 +263,14 @@ impl Writing {
 
     fn start_work(&mut self) {
         let Some(target) = self.target.take() else { return };
+        self.may_be_known = false;
         let finish = self.incoming.finish().filter(|_| self.has_ended && !self.is_directory);
         let work = Work {
             target,
             reattaches: core::mem::take(&mut self.is_detached),
             restarts: core::mem::take(&mut self.restarts),
             chunks: core::mem::take(&mut self.gathered),
+            saves: core::mem::take(&mut self.is_due),
             finish,
         };
         self.gathered_len = 0;

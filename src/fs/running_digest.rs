@@ -1,0 +1,128 @@
+//! The digest of a part as it grows, and of what was there before.
+
+use std::io;
+use std::vec;
+
+use super::store::{StoreFile, read_full_at};
+use crate::wire::Digest;
+
+/// Bytes that are read at once.
+const READ: u64 = 1 << 20;
+
+/// A BLAKE3 digest of a file's first bytes.
+///
+/// Of a part that was taken up it begins at 0 and lags behind what is written, so that nobody waits
+/// until what is there has been read: [`catch_up`](Self::catch_up) reads some of it at a time.
+#[derive(Debug)]
+pub(super) struct RunningDigest {
+    hasher: blake3::Hasher,
+    /// Bytes that the hasher has.
+    hashed: u64,
+    /// The last offset to go on from, and the digest of what is before it.
+    aligned: (u64, [u8; 32]),
+    alignment: u64,
+    /// What the bytes before an offset are said to have, until the hasher has come there.
+    claim: Option<(u64, [u8; 32])>,
+}
+
+/// Why what is there is of no use.
+#[derive(Debug)]
+pub(super) struct Differs;
+
+impl RunningDigest {
+    pub(super) fn new(alignment: u64) -> Self {
+        let hasher = blake3::Hasher::new();
+        let aligned = (0, *hasher.finalize().as_bytes());
+        Self { hasher, hashed: 0, aligned, alignment, claim: None }
+    }
+
+    /// Of a file whose first bytes are said to have a digest, which is to be seen.
+    pub(super) fn claimed(alignment: u64, claim: (u64, [u8; 32])) -> Self {
+        Self { claim: Some(claim).filter(|(offset, _)| *offset > 0), ..Self::new(alignment) }
+    }
+
+    /// That nothing is known to be wrong with what was there.
+    pub(super) fn is_proved(&self) -> bool {
+        self.claim.is_none()
+    }
+
+    /// For tests: what is there is believed.
+    pub(super) fn believe(&mut self) {
+        self.claim = None;
+    }
+
+    /// The last offset to go on from, as far as the digest is, and the digest of what is before it.
+    pub(super) fn aligned(&self) -> (u64, [u8; 32]) {
+        self.aligned
+    }
+
+    /// What comes at an offset of the file. Unless the digest is there, it is read again later.
+    pub(super) fn update(&mut self, offset: u64, bytes: &[u8]) {
+        if offset == self.hashed {
+            self.absorb(bytes);
+        }
+    }
+
+    fn absorb(&mut self, bytes: &[u8]) {
+        let end = self.hashed.saturating_add(bytes.len() as u64);
+        let boundary = end.saturating_sub(end.checked_rem(self.alignment).unwrap_or(0));
+        let before = usize::try_from(boundary.saturating_sub(self.hashed)).unwrap_or(0);
+        match bytes.split_at_checked(before) {
+            Some((head, tail)) if boundary > self.hashed => {
+                self.hasher.update(head);
+                self.aligned = (boundary, *self.hasher.finalize().as_bytes());
+                self.hasher.update(tail);
+            }
+            _ => {
+                self.hasher.update(bytes);
+            }
+        }
+        self.hashed = end;
+    }
+
+    /// Whether there is nothing before an offset that is still to be read.
+    pub(super) fn is_at(&self, position: u64) -> bool {
+        self.hashed >= position && self.claim.is_none()
+    }
+
+    /// Reads of a file what the digest lacks up to `position`, at most so many bytes.
+    pub(super) fn catch_up(
+        &mut self,
+        file: &mut dyn StoreFile,
+        position: u64,
+        most: u64,
+    ) -> Result<(), Differs> {
+        if self.is_at(position) {
+            return Ok(());
+        }
+        let until = self.hashed.saturating_add(most).min(position);
+        let mut buffer =
+            vec![0; usize::try_from(READ.min(until.saturating_sub(self.hashed))).unwrap_or(0)];
+        while self.hashed < until {
+            let to = self.claim.map_or(until, |(offset, _)| offset.min(until));
+            let wanted = usize::try_from(to.saturating_sub(self.hashed)).unwrap_or(usize::MAX);
+            let wanted = wanted.min(buffer.len());
+            let room = buffer.get_mut(..wanted).unwrap_or_default();
+            // What cannot be read is as good as wrong; so is what is shorter than it was.
+            let filled: io::Result<usize> = read_full_at(file, self.hashed, room);
+            if filled.map_err(|_| Differs)? < wanted || wanted == 0 {
+                return Err(Differs);
+            }
+            self.absorb(buffer.get(..wanted).unwrap_or_default());
+            if let Some((offset, digest)) = self.claim {
+                if offset == self.hashed {
+                    if *self.hasher.finalize().as_bytes() != digest {
+                        return Err(Differs);
+                    }
+                    self.claim = None;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The digest of all that it has.
+    pub(super) fn digest(&self) -> Digest {
+        Digest::Blake3(*self.hasher.finalize().as_bytes())
+    }
+}

@@ -1,0 +1,194 @@
+//! Which offers were stored, and where: so that one whose sender never heard of it is known again.
+//!
+//! One file in the inbox has a slot of a sector for each of 4096 offers, chosen by a hash, so that what is
+//! remembered is bounded and nothing has to be searched or removed; an offer that falls into the
+//! slot of another takes its place. A note is written before the file gets its name, and is a hint
+//! only: who finds one compares the file with it. Programs that share a folder may write at once, as
+//! each slot is written by one call and has a check.
+
+use alloc::vec::Vec;
+use core::time::Duration;
+use std::boxed::Box;
+use std::io;
+use std::time::SystemTime;
+
+use bytes::Bytes;
+
+use super::name::RelativePath;
+use super::options::{Durability, Settings};
+use super::part_id::PartId;
+use super::store::{StatusKind, Store, StoreFile, read_full_at, write_all_at};
+
+/// The file.
+pub(super) const NAME: &str = ".duologue-stored.table";
+
+/// Bytes of a slot: a sector.
+const SLOT: usize = 512;
+const MAGIC: [u8; 8] = *b"duologs1";
+/// Bytes before the path: magic, key, time of the note, size, time of the file, digest, length of the path.
+const HEAD: usize = 8 + 32 + 8 + 8 + 8 + 32 + 2;
+const CHECK: usize = 32;
+
+/// What an offer is known by, together with the name that it is to get.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Key([u8; 32]);
+
+/// A file that was stored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct StoredFile {
+    pub(super) path: RelativePath,
+    pub(super) size: u64,
+    /// When the file was changed last.
+    pub(super) modified: Option<SystemTime>,
+    /// The BLAKE3 digest of its content.
+    pub(super) digest: [u8; 32],
+}
+
+impl Key {
+    pub(super) fn new(id: &PartId, target: &RelativePath) -> Self {
+        let mut hasher = blake3::Hasher::new_derive_key("duologue 2026 what was stored");
+        hasher.update(id.as_bytes()).update(target.as_str().as_bytes());
+        Self(*hasher.finalize().as_bytes())
+    }
+
+    fn place(&self, slots: u64) -> u64 {
+        let first = self.0.first_chunk().map_or(0, |first| u64::from_be_bytes(*first));
+        first.checked_rem(slots).unwrap_or(0).saturating_mul(SLOT as u64)
+    }
+}
+
+/// What is noted of an offer, unless it is older than that.
+pub(super) fn find(store: &dyn Store, settings: &Settings, key: &Key) -> Option<StoredFile> {
+    let mut file = open(store).ok()?;
+    let mut slot = [0; SLOT];
+    let filled = read_full_at(&mut *file, key.place(settings.notes), &mut slot).ok()?;
+    let (noted, found) = decode(slot.get(..filled)?, key)?;
+    // What comes from the future is of a clock that was wrong.
+    let passed = store.now().duration_since(noted).ok()?;
+    (passed <= settings.keep_parts_for).then_some(found)
+}
+
+/// Notes that an offer is about to be stored.
+pub(super) fn note(
+    store: &dyn Store,
+    settings: &Settings,
+    key: &Key,
+    found: &StoredFile,
+) -> io::Result<()> {
+    let Some(encoded) = encode(key, store.now(), found) else { return Ok(()) };
+    let is_new = match store.status(NAME) {
+        Ok(status) if status.kind == StatusKind::File && status.links == 1 => false,
+        // Nothing of ours.
+        Ok(_) => {
+            store.remove(NAME)?;
+            true
+        }
+        Err(_) => true,
+    };
+    let mut file = match is_new.then(|| store.create_new(NAME)) {
+        Some(Ok(file)) => file,
+        _ => open(store)?,
+    };
+    write_all_at(&mut *file, key.place(settings.notes), &[encoded])?;
+    if settings.durability == Durability::Full {
+        // Before the file has its name: else it could be there without its note.
+        file.sync()?;
+        if is_new {
+            store.sync_folder("")?;
+        }
+    }
+    Ok(())
+}
+
+/// Forgets what is noted of an offer.
+pub(super) fn forget(store: &dyn Store, settings: &Settings, key: &Key) {
+    let Ok(mut file) = open(store) else { return };
+    // That it is still there harms nobody: the file is compared with it.
+    let nothing = Bytes::from_static(&[0; SLOT]);
+    let _ = write_all_at(&mut *file, key.place(settings.notes), &[nothing]);
+}
+
+fn open(store: &dyn Store) -> io::Result<Box<dyn StoreFile>> {
+    store.open(NAME)
+}
+
+fn nanoseconds(time: SystemTime) -> Option<u64> {
+    let since = time.duration_since(SystemTime::UNIX_EPOCH).ok()?;
+    u64::try_from(since.as_nanos()).ok()
+}
+
+fn time(nanoseconds: u64) -> Option<SystemTime> {
+    SystemTime::UNIX_EPOCH.checked_add(Duration::from_nanos(nanoseconds))
+}
+
+/// Nothing if it does not fit.
+fn encode(key: &Key, now: SystemTime, found: &StoredFile) -> Option<Bytes> {
+    let path = found.path.as_str().as_bytes();
+    let mut out = Vec::with_capacity(SLOT);
+    out.extend_from_slice(&MAGIC);
+    out.extend_from_slice(&key.0);
+    out.extend_from_slice(&nanoseconds(now)?.to_be_bytes());
+    out.extend_from_slice(&found.size.to_be_bytes());
+    out.extend_from_slice(&nanoseconds(found.modified?)?.to_be_bytes());
+    out.extend_from_slice(&found.digest);
+    out.extend_from_slice(&u16::try_from(path.len()).ok()?.to_be_bytes());
+    out.extend_from_slice(path);
+    out.extend_from_slice(blake3::hash(&out).as_bytes());
+    (out.len() <= SLOT).then(|| out.into())
+}
+
+fn decode(slot: &[u8], key: &Key) -> Option<(SystemTime, StoredFile)> {
+    let (head, rest) = slot.split_first_chunk::<HEAD>()?;
+    let (magic, fields) = head.split_first_chunk::<8>()?;
+    let (of, fields) = fields.split_first_chunk::<32>()?;
+    if *magic != MAGIC || *of != key.0 {
+        return None;
+    }
+    let (noted, fields) = fields.split_first_chunk::<8>()?;
+    let (size, fields) = fields.split_first_chunk::<8>()?;
+    let (modified, fields) = fields.split_first_chunk::<8>()?;
+    let (digest, fields) = fields.split_first_chunk::<32>()?;
+    let (len, _) = fields.split_first_chunk::<2>()?;
+    let path = rest.get(..usize::from(u16::from_be_bytes(*len)))?;
+    let checked = HEAD.checked_add(path.len())?;
+    let check = slot.get(checked..checked.checked_add(CHECK)?)?;
+    if check != blake3::hash(slot.get(..checked)?).as_bytes() {
+        return None;
+    }
+    let path = RelativePath::new(core::str::from_utf8(path).ok()?).ok()?;
+    let (size, modified) = (u64::from_be_bytes(*size), time(u64::from_be_bytes(*modified)));
+    let found = StoredFile { path, size, modified, digest: *digest };
+    Some((time(u64::from_be_bytes(*noted))?, found))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::Offer;
+
+    fn key(name: &str) -> Key {
+        let id = PartId::new(Some(b"peer"), &Offer::new(name));
+        Key::new(&id, &RelativePath::new(name).unwrap())
+    }
+
+    #[test]
+    fn a_note_says_what_it_said_to_whom_it_said_it_only_and_whole() {
+        let now = SystemTime::UNIX_EPOCH + Duration::new(1_800_000_000, 5);
+        for path in ["x", &"é".repeat(127)] {
+            let path = RelativePath::new(path).unwrap();
+            let file = StoredFile { path, size: 7, modified: Some(now), digest: [3; 32] };
+            let mut slot = encode(&key("x"), now, &file).unwrap().to_vec();
+            assert_eq!(decode(&slot, &key("x")), Some((now, file.clone())));
+            assert_eq!(decode(&slot, &key("y")), None);
+            for byte in 0..slot.len() {
+                assert_eq!(decode(&slot[..byte], &key("x")), None);
+                slot[byte] ^= 0x10;
+                assert_eq!(decode(&slot, &key("x")), None, "byte {byte}");
+                slot[byte] ^= 0x10;
+            }
+        }
+        let path = RelativePath::new(&["a".repeat(255), "b".repeat(255)].join("/")).unwrap();
+        let long = StoredFile { path, size: 7, modified: Some(now), digest: [3; 32] };
+        assert_eq!(encode(&key("x"), now, &long), None);
+    }
+}

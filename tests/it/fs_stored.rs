@@ -1,0 +1,270 @@
+//! A file that was stored, and is offered again because its sender never heard of it.
+
+use std::fs;
+use std::time::Duration;
+
+use duologue::fs::{Collision, Error, InboxOptions};
+use duologue::testing::ShadowDisk;
+
+use super::fs_util::{
+    BLOCK, PEER, TABLE, content, digest, names, names_on, offer, on, send, small, transfer,
+};
+
+const LEN: usize = 3 * BLOCK as usize + 300;
+const OTHER: Option<&[u8]> = Some(b"other");
+
+#[test]
+fn a_stored_file_that_is_offered_again_is_known_and_not_received_again() {
+    for collision in [Collision::Number, Collision::Refuse, Collision::Replace] {
+        for len in [0, 1, LEN] {
+            let folder = tempfile::tempdir().unwrap();
+            let content = content(1, len);
+            let whole = (len as u64, digest(&content));
+            let options = small().collision(collision);
+            transfer(&options.clone().open(folder.path()).unwrap(), "x", &content).unwrap();
+
+            // A later run of the program.
+            let inbox = options.open(folder.path()).unwrap();
+            for _ in 0..2 {
+                let receiver = inbox.receive(PEER, &offer("x", &content)).unwrap();
+                assert_eq!(receiver.prefix(), Some(whole).filter(|_| len > 0));
+                // It takes no room, and gets no other name.
+                assert_eq!(inbox.used(), 0);
+                let path = receiver.finish(whole.0, Some(whole.1)).unwrap();
+                assert_eq!((path.as_str(), names(folder.path())), ("x", vec!["x".to_owned()]));
+            }
+            assert_eq!(fs::read(folder.path().join("x")).unwrap(), content);
+        }
+    }
+}
+
+#[test]
+fn who_gives_up_an_offer_of_a_stored_file_does_it_no_harm() {
+    let folder = tempfile::tempdir().unwrap();
+    let content = content(1, LEN);
+    let inbox = small().open(folder.path()).unwrap();
+    transfer(&inbox, "x", &content).unwrap();
+    let receive = || inbox.receive(PEER, &offer("x", &content)).unwrap();
+    drop(receive());
+    receive().discard();
+    receive().suspend();
+    let mut more = receive();
+    assert!(matches!(more.write(&["more".into()]), Err(Error::TooLarge { .. })));
+    drop(more);
+    let mut detached = receive();
+    detached.checkpoint().unwrap();
+    detached.detach().unwrap();
+    drop(receive());
+    assert_eq!(detached.reattach(), Err(Error::Superseded));
+    drop(detached);
+    let wrong = receive().finish(LEN as u64, Some(digest(b"another")));
+    assert_eq!(wrong, Err(Error::DigestDiffers));
+    assert_eq!(fs::read(folder.path().join("x")).unwrap(), content);
+    assert_eq!(names(folder.path()), ["x"]);
+}
+
+#[test]
+fn a_stored_file_is_not_known_to_others_or_by_another_offer() {
+    let folder = tempfile::tempdir().unwrap();
+    let content = content(1, LEN);
+    let inbox = small().open(folder.path()).unwrap();
+    transfer(&inbox, "x", &content).unwrap();
+    let same = offer("x", &content);
+    for (identity, offer) in [
+        (OTHER, same.clone()),
+        (None, same.clone()),
+        (PEER, same.clone().modified(2)),
+        (PEER, same.clone().size(LEN as u64 + 1)),
+        (PEER, same.clone().digest(digest(&content))),
+    ] {
+        assert_eq!(inbox.receive(identity, &offer).unwrap().prefix(), None);
+    }
+    // Nor under a name of ours that is not the one it was stored by.
+    let name = duologue::fs::FileName::new("y").unwrap();
+    assert_eq!(inbox.receive_as(PEER, &same, &name).unwrap().prefix(), None);
+    assert!(inbox.receive(PEER, &same).unwrap().prefix().is_some());
+    // Who keeps no parts remembers nothing.
+    for options in [small().keep_parts_for(Duration::ZERO), small()] {
+        let folder = tempfile::tempdir().unwrap();
+        let is_kept = !format!("{options:?}").contains("keep_parts_for: 0");
+        let inbox = options.open(folder.path()).unwrap();
+        transfer(&inbox, "x", &content).unwrap();
+        assert_eq!(folder.path().join(TABLE).exists(), is_kept);
+    }
+}
+
+#[test]
+fn a_stored_file_that_changed_or_is_gone_is_received_again() {
+    let (one, other) = (content(1, LEN), content(2, LEN));
+    type Change = fn(&std::path::Path);
+    let changes: [(&str, Change); 6] = [
+        ("x (1)", |x| fs::write(x, content(3, LEN)).unwrap()),
+        ("x (1)", |x| fs::write(x, "shorter").unwrap()),
+        ("x", |x| fs::remove_file(x).unwrap()),
+        ("x", |x| fs::rename(x, x.with_file_name("moved")).unwrap()),
+        ("x (1)", |x| {
+            fs::remove_file(x).unwrap();
+            std::os::unix::fs::symlink("elsewhere", x).unwrap();
+        }),
+        ("x (1)", |x| {
+            fs::remove_file(x).unwrap();
+            fs::create_dir(x).unwrap();
+        }),
+    ];
+    for (expected, change) in changes {
+        let folder = tempfile::tempdir().unwrap();
+        let inbox = small().open(folder.path()).unwrap();
+        transfer(&inbox, "x", &one).unwrap();
+        change(&folder.path().join("x"));
+        assert_eq!(inbox.receive(PEER, &offer("x", &one)).unwrap().prefix(), None);
+        assert_eq!(transfer(&inbox, "x", &one).unwrap().as_str(), expected);
+        assert_eq!(fs::read(folder.path().join(expected)).unwrap(), one);
+    }
+
+    // The sender's has changed, though not its size and time: another file, which leaves this one.
+    let folder = tempfile::tempdir().unwrap();
+    let inbox = small().open(folder.path()).unwrap();
+    transfer(&inbox, "x", &one).unwrap();
+    let mut receiver = inbox.receive(PEER, &offer("x", &other)).unwrap();
+    assert!(receiver.prefix().is_some_and(|(_, found)| found != digest(&other)));
+    receiver.restart().unwrap();
+    assert_eq!((receiver.position(), inbox.used_by(PEER)), (0, 2 * LEN as u64));
+    send(&mut receiver, &other, LEN).unwrap();
+    let path = receiver.finish(LEN as u64, Some(digest(&other))).unwrap();
+    assert_eq!(path.as_str(), "x (1)");
+    assert_eq!(fs::read(folder.path().join("x")).unwrap(), one);
+    assert_eq!(fs::read(folder.path().join("x (1)")).unwrap(), other);
+}
+
+/// What only reading it shows: the verdict says so, and the next offer begins at 0.
+#[test]
+fn a_stored_file_that_rotted_is_never_said_to_be_stored() {
+    let disk = ShadowDisk::new();
+    let content = content(1, LEN);
+    let inbox = on(&disk, small()).unwrap();
+    transfer(&inbox, "x", &content).unwrap();
+    // Time stands still there: the file's is the same.
+    let mut rotten = content.to_vec();
+    rotten[7] ^= 1;
+    disk.write("x", &rotten);
+    let receiver = inbox.receive(PEER, &offer("x", &content)).unwrap();
+    assert_eq!(receiver.position(), LEN as u64);
+    let refused = receiver.finish(LEN as u64, Some(digest(&content))).unwrap_err();
+    assert_eq!(refused, Error::PartDiffers);
+    assert!(refused.can_retry());
+    assert_eq!(disk.read("x").unwrap(), rotten);
+    assert_eq!(transfer(&inbox, "x", &content).unwrap().as_str(), "x (1)");
+    // It changes after it was looked at.
+    let receiver = inbox.receive(PEER, &offer("x", &content)).unwrap();
+    disk.write("x (1)", b"short");
+    assert!(receiver.finish(LEN as u64, Some(digest(&content))).is_err());
+    // A room that is not there is not taken when the sender begins at 0.
+    let small = on(&disk.kill(), small().quota(LEN as u64 - 1)).unwrap();
+    assert!(small.receive(PEER, &offer("x", &content)).unwrap_err().can_retry());
+}
+
+#[test]
+fn what_is_noted_is_bounded_in_number_and_age_and_never_more_than_a_hint() {
+    let disk = ShadowDisk::new();
+    let inbox = on(&disk, small()).unwrap();
+    let content = content(1, 10);
+    let known = |name: &str| {
+        let receiver = inbox.receive(PEER, &offer(name, &content)).unwrap();
+        receiver.prefix().is_some()
+    };
+    let files: Vec<String> = (0..20).map(|number| format!("file {number}")).collect();
+    for name in &files {
+        transfer(&inbox, name, &content).unwrap();
+        assert!(known(name));
+    }
+    // Of four slots here; of 4096 else.
+    assert!(disk.read(TABLE).unwrap().len() <= 4 * 512);
+    assert!((2..=4).contains(&files.iter().filter(|name| known(name)).count()));
+    // Torn, cut, of somebody else: as if it were not there.
+    let newest = files.last().unwrap();
+    let whole = disk.read(TABLE).unwrap();
+    for bytes in [vec![], vec![0xFF; 1 << 16], whole[..whole.len() / 2].to_vec()] {
+        disk.write(TABLE, &bytes);
+        assert!(names_on(&disk).len() == 20);
+        let _ = known(newest);
+    }
+    disk.write(TABLE, &whole);
+    assert!(known(newest));
+    let week = Duration::from_secs(7 * 24 * 60 * 60);
+    disk.advance(week);
+    assert!(known(newest));
+    disk.advance(Duration::from_secs(1));
+    assert!(!known(newest));
+    inbox.clean().unwrap();
+    assert_eq!(disk.read(TABLE), None);
+    assert_eq!(names_on(&disk).len(), 20);
+}
+
+#[test]
+fn two_programs_note_in_one_folder() {
+    let folder = tempfile::tempdir().unwrap();
+    let content = content(1, 10);
+    let inboxes: Vec<_> =
+        (0..2).map(|_| InboxOptions::new().open(folder.path()).unwrap()).collect();
+    std::thread::scope(|scope| {
+        for (number, inbox) in inboxes.iter().enumerate() {
+            let content = &content;
+            scope.spawn(move || {
+                for file in 0..20 {
+                    transfer(inbox, &format!("file {number} {file}"), content).unwrap();
+                }
+            });
+        }
+    });
+    for (number, inbox) in inboxes.iter().rev().enumerate() {
+        for file in 0..20 {
+            let name = format!("file {number} {file}");
+            assert!(inbox.receive(PEER, &offer(&name, &content)).unwrap().prefix().is_some());
+        }
+    }
+}
+
+#[test]
+fn what_stands_under_the_name_of_the_table_is_not_written_to() {
+    let outside = tempfile::tempdir().unwrap();
+    let target = outside.path().join("target");
+    let content = content(1, LEN);
+    for form in 0..4 {
+        let folder = tempfile::tempdir().unwrap();
+        let table = folder.path().join(TABLE);
+        fs::write(&target, "old").unwrap();
+        match form {
+            0 => std::os::unix::fs::symlink(&target, &table).unwrap(),
+            1 => fs::hard_link(&target, &table).unwrap(),
+            2 => fs::create_dir(&table).unwrap(),
+            _ => {
+                let made = std::process::Command::new("mkfifo").arg(&table).status().unwrap();
+                assert!(made.success());
+            }
+        }
+        let inbox = small().open(folder.path()).unwrap();
+        transfer(&inbox, "x", &content).unwrap();
+        assert_eq!(fs::read(&target).unwrap(), b"old");
+        assert_eq!(fs::read(folder.path().join("x")).unwrap(), content);
+        let again = inbox.receive(PEER, &offer("x", &content)).unwrap();
+        assert_eq!(again.prefix().is_some(), form != 2);
+    }
+}
+
+#[test]
+fn a_part_that_somebody_removes_fails_and_the_next_try_begins_anew() {
+    let folder = tempfile::tempdir().unwrap();
+    let content = content(1, LEN);
+    let inbox = small().open(folder.path()).unwrap();
+    let mut receiver = inbox.receive(PEER, &offer("x", &content)).unwrap();
+    send(&mut receiver, &content, LEN).unwrap();
+    for name in names(folder.path()) {
+        fs::remove_file(folder.path().join(name)).unwrap();
+    }
+    let error = receiver.finish(LEN as u64, Some(digest(&content))).unwrap_err();
+    assert_eq!(names(folder.path()), [""; 0]);
+    assert!(error.can_retry(), "{error}");
+    assert_eq!(inbox.receive(PEER, &offer("x", &content)).unwrap().prefix(), None);
+    assert_eq!(transfer(&inbox, "x", &content).unwrap().as_str(), "x");
+    assert_eq!(inbox.used_by(PEER), LEN as u64);
+}
