@@ -42,14 +42,7 @@ impl Connection {
         encode: impl FnOnce(&mut Vec<u8>) -> Result<(), EncodeError>,
     ) -> Result<ItemId, ActionError> {
         self.check_open()?;
-        let mut scratch = core::mem::take(&mut self.scratch);
-        scratch.clear();
-        let result = encode(&mut scratch)
-            .map_err(ActionError::from)
-            .and_then(|()| self.push_checked(lane, kind, 0, &scratch));
-        scratch.shrink_to(4096);
-        self.scratch = scratch;
-        result
+        self.push_checked(lane, kind, 0, encode)
     }
 
     /// Queues an item if there is room for it, and if it can ever be sent.
@@ -58,25 +51,30 @@ impl Connection {
         lane: Lane,
         kind: Kind,
         id: u32,
-        payload: &[u8],
+        encode: impl FnOnce(&mut Vec<u8>) -> Result<(), EncodeError>,
     ) -> Result<ItemId, ActionError> {
-        let queue = self.send.get(lane);
-        if !queue.fits(payload.len()) {
-            return Err(ActionError::TooLarge { max: queue.largest() });
+        match self.send.get_mut(lane).write(kind, id, encode) {
+            Ok(item) => {
+                self.unplan_less_urgent(lane);
+                Ok(ItemId { lane, number: self.send.get_mut(lane).keep(item) })
+            }
+            Err(error) => {
+                *self.is_blocked.get_mut(lane) |= error == ActionError::Blocked;
+                Err(error)
+            }
         }
-        if !queue.has_room(payload.len()) {
-            *self.is_blocked.get_mut(lane) = true;
-            return Err(ActionError::Blocked);
-        }
-        Ok(self.push_item(lane, kind, id, payload))
     }
 
     /// Queues an item that must go, whatever waits before it.
     pub(super) fn push_item(&mut self, lane: Lane, kind: Kind, id: u32, payload: &[u8]) -> ItemId {
+        self.unplan_less_urgent(lane);
+        ItemId { lane, number: self.send.get_mut(lane).push(kind, id, payload) }
+    }
+
+    fn unplan_less_urgent(&mut self, lane: Lane) {
         if self.link.as_ref().is_some_and(|link| link.plan.has_less_urgent(lane)) {
             self.unplan();
         }
-        ItemId { lane, number: self.send.get_mut(lane).push(kind, id, payload) }
     }
 
     /// Sends a signal, if it can go soon: it is not numbered, may be dropped, and never comes

@@ -21,7 +21,7 @@ use crate::wire::Limits;
 ///     .outgoing_transfers(4)
 ///     .idle_timeout(Duration::from_secs(30))
 ///     .build()?;
-/// assert!(config.worst_case_memory() < 8 << 20);
+/// assert!(config.worst_case_memory() < 9 << 20);
 /// # Ok::<(), duologue::proto::ConfigError>(())
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,7 +50,7 @@ impl Default for Config {
             reserved_window: 16 << 10,
             send_buffer: 256 << 10,
             outgoing_transfers: 80,
-            queued_items: 1024,
+            queued_items: 4096,
             queued_bytes: 1 << 20,
             handshake_timeout: Duration::from_secs(10),
             keep_alive_interval: Duration::from_secs(20),
@@ -131,7 +131,9 @@ impl Config {
             ),
             // What waits for the peer: both lanes, then data.
             u64::from(self.queued_bytes).saturating_mul(2),
-            u64::from(self.queued_items).saturating_mul(2 * 2 * 48),
+            // Small items with their headers are in blocks that are not quite full.
+            u64::from(self.queued_bytes / 16).saturating_mul(2).saturating_add(128 << 10),
+            u64::from(self.queued_items).saturating_mul(2 * (8 + 2 * 24)),
             u64::from(self.outgoing_transfers)
                 .saturating_mul(u64::from(self.send_buffer).saturating_add(TRANSFER)),
             // Transfers of which only the peer's answer is missing: as many as it can allow.
@@ -183,7 +185,7 @@ impl ConfigBuilder {
         /// Bytes of a message that are accepted: 16384 to 16777216, by default 69632 (64 KiB and
         /// its attributes).
         max_item: u32 => limits.item;
-        /// Messages handed out and not taken, in each lane: 1 to 65536, by default 512.
+        /// Messages handed out and not taken, in each lane: 1 to 65536, by default 2048.
         max_untaken: u32 => limits.items;
         /// Their bytes, in each lane: 16384 to 2^31 and at least the longest message, by default
         /// 524288.
@@ -209,7 +211,7 @@ impl ConfigBuilder {
         /// Transfers that this side offers at a time: 0 to 4096, by default 80.
         outgoing_transfers: u32 => outgoing_transfers;
         /// Messages that wait to be sent or acknowledged, in each lane: 1 to 2^20, by default
-        /// 1024.
+        /// 4096.
         queued_items: u32 => queued_items;
         /// Their bytes, in each lane: 16384 to 2^30, by default 1 MiB.
         queued_bytes: u32 => queued_bytes;

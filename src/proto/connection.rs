@@ -1,6 +1,5 @@
 use alloc::collections::VecDeque;
 use alloc::string::String;
-use alloc::vec::Vec;
 use core::fmt;
 use core::ops::Range;
 use core::time::Duration;
@@ -109,7 +108,6 @@ pub struct Connection {
     pub(super) transfers_due: Time,
     pub(super) now: Time,
     pub(super) statistics: Statistics,
-    pub(super) scratch: Vec<u8>,
 }
 
 /// A graceful close under way.
@@ -270,7 +268,6 @@ impl Connection {
             transfers_due: Time::MAX,
             now,
             statistics: Statistics::default(),
-            scratch: Vec::new(),
         }
     }
 
@@ -377,7 +374,6 @@ impl Connection {
             self.outgoing.len().saturating_mul(SENDER),
             self.events.capacity().saturating_mul(size_of::<Event<'_>>()),
             self.signals.iter().map(|(_, payload)| payload.len()).sum(),
-            self.scratch.capacity(),
             self.answers.capacity().saturating_mul(size_of::<u64>()),
             self.debts.memory_usage(),
             self.given_up.len().saturating_mul(given_up::SLOT),

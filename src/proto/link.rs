@@ -1,5 +1,6 @@
 use alloc::borrow::Cow;
 use alloc::vec::Vec;
+use core::ops::Range;
 use core::time::Duration;
 
 use bytes::Bytes;
@@ -50,6 +51,8 @@ pub(super) struct Link {
     /// Bytes of ours that the peer reported as received.
     pub(super) reported: u64,
     pub(super) plan: Plan,
+    /// Lines of chat of a run that is leaving, which have not begun, and where in the stream they do.
+    pub(super) leaving_chats: Option<(Range<u64>, u64)>,
     pub(super) pacer: Pacer,
     pub(super) acknowledgement: Acknowledgement,
     pub(super) handshake: Handshake,
@@ -118,6 +121,7 @@ impl Link {
             sent: 0,
             reported: 0,
             plan: Plan::default(),
+            leaving_chats: None,
             pacer: Pacer::new(now),
             acknowledgement: Acknowledgement::default(),
             handshake: Handshake { binding: binding.to_vec(), ..Handshake::default() },

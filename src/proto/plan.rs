@@ -9,8 +9,10 @@ use crate::wire::{EncodeError, HEADER_LEN, Header, Kind, TransferId};
 
 /// Bytes planned ahead at most; more than a transport takes at once gains nothing.
 pub(super) const PLAN_BYTES: usize = 256 * 1024;
-/// Staging memory that is kept for the next frames.
-const KEPT: usize = 16 * 1024;
+/// Of these, bytes in staging memory: more than a cache holds gains nothing.
+const STAGED: usize = 64 * 1024;
+/// Staging memory that is kept for the next frames, at least.
+const KEPT: usize = 4 * 1024;
 /// Payloads up to this size are copied behind their header: a slice of their own costs more.
 const GATHERED: usize = 512;
 
@@ -33,6 +35,11 @@ pub(super) enum Source {
         /// It was paid for from the budget of frames without progress.
         is_costly: bool,
     },
+    /// Lines of chat that go together.
+    Chats {
+        number: u64,
+        count: u32,
+    },
     Start {
         transfer: TransferId,
     },
@@ -46,7 +53,7 @@ pub(super) enum Source {
 impl Source {
     /// Whether its bytes count against what may be under way.
     pub(super) fn is_counted(self) -> bool {
-        matches!(self, Self::Item { .. } | Self::Data { .. })
+        matches!(self, Self::Item { .. } | Self::Chats { .. } | Self::Data { .. })
     }
 }
 
@@ -75,6 +82,8 @@ pub(super) struct Plan {
     /// Headers and small payloads; those before `head` have left.
     staging: Vec<u8>,
     head: usize,
+    /// The most of them at a time since there were none.
+    most_staged: usize,
     /// Bytes of the first frame that have left.
     sent: usize,
     /// Bytes that have not left, and of these the counted ones of frames that have not begun.
@@ -100,7 +109,8 @@ impl Plan {
     }
 
     pub(super) fn is_full(&self) -> bool {
-        self.bytes >= PLAN_BYTES || self.frames.len() >= 4096
+        let staged = self.staging.len().saturating_sub(self.head);
+        self.bytes >= PLAN_BYTES || staged >= STAGED || self.frames.len() >= 4096
     }
 
     /// Whether an item of the lane would go before something that is planned.
@@ -173,7 +183,7 @@ impl Plan {
         Ok(())
     }
 
-    /// Adds bytes that are no frame.
+    /// Adds bytes that are no frame, or many.
     pub(super) fn stage_raw(&mut self, bytes: &[u8], source: Source) {
         self.staging.extend_from_slice(bytes);
         self.push(bytes.len(), Bytes::new(), source);
@@ -190,16 +200,24 @@ impl Plan {
         }
     }
 
+    /// Adds a frame with a copy of its payload.
+    pub(super) fn stage_copy(&mut self, header: Header, payload: &[u8], source: Source) {
+        self.staging.extend_from_slice(&header.encode());
+        self.staging.extend_from_slice(payload);
+        self.push(HEADER_LEN.saturating_add(payload.len()), Bytes::new(), source);
+    }
+
     fn push(&mut self, staged: usize, payload: Bytes, source: Source) {
         let frame = Planned { staged, payload, source, before: self.schedule };
         self.schedule.add(source, frame.len());
         self.bytes = self.bytes.saturating_add(frame.len());
         self.count(source, frame.len(), true);
         self.frames.push_back(frame);
+        self.most_staged = self.most_staged.max(self.staging.len());
     }
 
     /// Takes back the last frame if none of its bytes has left.
-    pub(super) fn take_back(&mut self) -> Option<Source> {
+    pub(super) fn take_back(&mut self) -> Option<(Source, usize)> {
         let has_begun = self.frames.len() == 1 && self.sent > 0;
         let is_fixed = self.frames.back().is_none_or(|frame| frame.source == Source::Handshake);
         if has_begun || is_fixed {
@@ -211,7 +229,7 @@ impl Plan {
         self.count(frame.source, frame.len(), false);
         let rest = self.staging.len().saturating_sub(frame.staged);
         self.staging.truncate(rest);
-        Some(frame.source)
+        Some((frame.source, frame.len()))
     }
 
     /// Calls `begin` for the first frame if it has not begun, as its first byte leaves now.
@@ -244,10 +262,11 @@ impl Plan {
     fn tidy(&mut self) {
         if self.frames.is_empty() {
             self.staging.clear();
-            self.staging.shrink_to(KEPT);
+            // What the last burst needed is kept, until a smaller one was enough.
+            self.staging.shrink_to(core::mem::take(&mut self.most_staged).max(KEPT));
             self.frames.shrink_to(64);
             self.head = 0;
-        } else if self.head >= KEPT && self.head >= self.staging.len() / 2 {
+        } else if self.head >= STAGED / 4 && self.head >= self.staging.len() / 2 {
             self.staging.drain(..self.head);
             self.head = 0;
         }

@@ -59,17 +59,8 @@ impl Schedule {
     pub(super) fn add(&mut self, source: Source, len: usize) {
         let len = u32::try_from(len).unwrap_or(u32::MAX);
         match source {
-            Source::Item { lane, .. } => {
-                self.control_run = 0;
-                self.items_since_bulk = self.items_since_bulk.saturating_add(len);
-                self.is_control_lane_next = lane == Lane::Chat;
-                if lane == Lane::Chat {
-                    self.chat_since_bulk = self.chat_since_bulk.saturating_add(len);
-                    self.chat_since_control = self.chat_since_control.saturating_add(len);
-                } else {
-                    self.chat_since_control = 0;
-                }
-            }
+            Source::Chats { .. } => self.add_item(Lane::Chat, len),
+            Source::Item { lane, .. } => self.add_item(lane, len),
             Source::Data { .. } => (self.items_since_bulk, self.chat_since_bulk) = (0, 0),
             Source::Acknowledgement
             | Source::Credit(_)
@@ -77,6 +68,18 @@ impl Schedule {
             | Source::Pong(_)
             | Source::Signal => self.control_run = self.control_run.saturating_add(len),
             Source::Handshake | Source::Goodbye | Source::Start { .. } => {}
+        }
+    }
+
+    fn add_item(&mut self, lane: Lane, len: u32) {
+        self.control_run = 0;
+        self.items_since_bulk = self.items_since_bulk.saturating_add(len);
+        self.is_control_lane_next = lane == Lane::Chat;
+        if lane == Lane::Chat {
+            self.chat_since_bulk = self.chat_since_bulk.saturating_add(len);
+            self.chat_since_control = self.chat_since_control.saturating_add(len);
+        } else {
+            self.chat_since_control = 0;
         }
     }
 }

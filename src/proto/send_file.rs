@@ -46,7 +46,10 @@ impl Connection {
             }
         }
         let transfer = self.next_transfer(offer.batch.is_none())?;
-        let item = self.push_checked(Lane::Control, Kind::OFFER, transfer.to_wire(), &payload)?;
+        let item = self.push_checked(Lane::Control, Kind::OFFER, transfer.to_wire(), |out| {
+            out.extend_from_slice(&payload);
+            Ok(())
+        })?;
         let shape = if offer.is_directory { Shape::Directory } else { Shape::File };
         let mut outgoing = Outgoing::new(shape, Some(offer), item.number, now);
         if let Some(batch) = offer.batch {
@@ -151,7 +154,10 @@ impl Connection {
         let mut payload = Vec::new();
         batch.encode(&mut payload)?;
         let transfer = self.next_transfer(true)?;
-        let item = self.push_checked(Lane::Control, Kind::BATCH, transfer.to_wire(), &payload)?;
+        let item = self.push_checked(Lane::Control, Kind::BATCH, transfer.to_wire(), |out| {
+            out.extend_from_slice(&payload);
+            Ok(())
+        })?;
         let shape = Shape::Batch { count: batch.count, offered: 0, open: 0 };
         self.insert_outgoing(transfer, Outgoing::new(shape, None, item.number, now));
         Ok(transfer)
@@ -521,9 +527,8 @@ impl Connection {
         if was_paused == is_paused {
             return Ok(());
         }
-        let mut payload = Vec::new();
-        Pause { is_paused }.encode(&mut payload)?;
-        self.push_checked(Lane::Control, Kind::PAUSE, transfer.to_wire(), &payload)?;
+        let pause = Pause { is_paused };
+        self.push_checked(Lane::Control, Kind::PAUSE, transfer.to_wire(), |out| pause.encode(out))?;
         if let Some(t) = self.outgoing.get_mut(&transfer) {
             (t.is_paused, t.progressed) = (is_paused, now);
         } else if let Some(t) = self.incoming.get_mut(&transfer) {

@@ -1,14 +1,14 @@
 use alloc::collections::VecDeque;
 use core::ops::Range;
 
-use bytes::{Bytes, BytesMut};
+use alloc::vec::Vec;
+use core::convert::Infallible;
 
-use crate::wire::{Header, Kind};
+use bytes::Bytes;
 
-/// Items up to this size share an allocation; larger ones have their own.
-const SHARED: usize = 1024;
-/// The size of a shared allocation.
-const ARENA: usize = 16 * 1024;
+use super::error::ActionError;
+use super::gathered::{Gathered, Place, SMALL};
+use crate::wire::{EncodeError, HEADER_LEN, Header, Kind};
 
 /// The sending half of a lane: items that are queued, under way, or not acknowledged yet.
 ///
@@ -17,12 +17,17 @@ const ARENA: usize = 16 * 1024;
 #[derive(Debug)]
 pub(super) struct SendLane {
     items: VecDeque<Item>,
-    arena: BytesMut,
+    /// The items themselves: the small ones framed, the others' payloads.
+    small: Gathered,
+    large: VecDeque<Bytes>,
     /// The number of the first item held: all below are acknowledged.
     first: u64,
     /// The item whose next frame is sent next on this stream, and how much of it is in frames.
     cursor: u64,
     offset: usize,
+    /// Where the next small item from the cursor on begins, and which large one comes next.
+    place: Place,
+    next_large: usize,
     /// The number after the last item that was ever begun.
     begun: u64,
     /// The number after the last item that ended on this stream, or that the peer had before it.
@@ -37,15 +42,17 @@ pub(super) struct SendLane {
     limits: LaneLimits,
 }
 
+/// An item, without its payload.
 #[derive(Debug)]
-struct Item {
-    kind: Kind,
-    id: u32,
-    payload: Bytes,
-    /// The peer counts it as no progress.
-    is_costly: bool,
+pub(super) struct Item {
     /// The place in this stream after its last frame, once that has begun; 0 if it arrived before.
     stream_end: u64,
+    /// Bytes of its payload.
+    len: u32,
+    id: u32,
+    kind: Kind,
+    /// The peer counts it as no progress.
+    is_costly: bool,
 }
 
 /// What the peer takes of a lane, and what we queue of it.
@@ -60,20 +67,69 @@ pub(super) struct LaneLimits {
 
 /// A frame of a lane, not yet committed.
 #[derive(Debug)]
-pub(super) struct LaneFrame {
+pub(super) struct LaneFrame<'a> {
     pub(super) header: Header,
-    pub(super) payload: Bytes,
+    pub(super) payload: Payload<'a>,
     pub(super) number: u64,
+}
+
+/// What is in a frame of a lane.
+#[derive(Debug)]
+pub(super) enum Payload<'a> {
+    Small(&'a [u8]),
+    Large(Bytes),
+}
+
+/// Small items that go together, not yet committed.
+#[derive(Debug)]
+pub(super) struct LaneRun<'a> {
+    /// Their frames.
+    pub(super) frames: &'a [u8],
+    /// The number of the first, and how many there are.
+    pub(super) number: u64,
+    pub(super) count: u32,
+}
+
+/// Frames of a run that have begun to leave.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Left {
+    pub(super) frames: u64,
+    pub(super) bytes: u64,
+    /// Of the bytes those that were sent before.
+    pub(super) again: u64,
+}
+
+impl Item {
+    fn new(kind: Kind, id: u32, payload: &[u8]) -> Self {
+        let len = u32::try_from(payload.len()).unwrap_or(u32::MAX);
+        Self { stream_end: 0, len, id, kind, is_costly: is_costly(kind, payload) }
+    }
+
+    fn len(&self) -> usize {
+        usize::try_from(self.len).unwrap_or(usize::MAX)
+    }
+
+    fn is_small(&self) -> bool {
+        self.len() <= SMALL
+    }
+
+    /// Bytes on the wire if it goes as one frame.
+    fn frame_len(&self) -> usize {
+        HEADER_LEN.saturating_add(self.len())
+    }
 }
 
 impl SendLane {
     pub(super) fn new(limits: LaneLimits) -> Self {
         Self {
             items: VecDeque::new(),
-            arena: BytesMut::new(),
+            small: Gathered::default(),
+            large: VecDeque::new(),
             first: 0,
             cursor: 0,
             offset: 0,
+            place: Place::default(),
+            next_large: 0,
             begun: 0,
             ended: 0,
             held: 0,
@@ -88,16 +144,6 @@ impl SendLane {
         self.limits = limits;
     }
 
-    /// Whether an item of `len` bytes could ever be sent.
-    pub(super) fn fits(&self, len: usize) -> bool {
-        len <= self.limits.peer_item
-    }
-
-    /// The largest item that the peer accepts.
-    pub(super) fn largest(&self) -> u64 {
-        self.limits.peer_item as u64
-    }
-
     /// Whether there is room to queue an item of `len` bytes now.
     pub(super) fn has_room(&self, len: usize) -> bool {
         self.items.is_empty()
@@ -105,24 +151,56 @@ impl SendLane {
                 && self.held.saturating_add(len) <= self.limits.queued_bytes)
     }
 
-    /// Queues an item; returns its number.
+    /// Queues an item that must go; returns its number.
     pub(super) fn push(&mut self, kind: Kind, id: u32, payload: &[u8]) -> u64 {
-        let is_costly = is_costly(kind, payload);
+        let encode = |out: &mut Vec<u8>| {
+            out.extend_from_slice(payload);
+            Ok::<(), Infallible>(())
+        };
+        match self.small.write(encode) {
+            Ok(payload) => {
+                let item = Item::new(kind, id, payload);
+                self.keep(item)
+            }
+            Err(never) => match never {},
+        }
+    }
+
+    /// Writes an item that is queued once it is [kept](Self::keep), if there is room for it, and if
+    /// it can ever be sent.
+    pub(super) fn write(
+        &mut self,
+        kind: Kind,
+        id: u32,
+        encode: impl FnOnce(&mut Vec<u8>) -> Result<(), EncodeError>,
+    ) -> Result<Item, ActionError> {
+        let item = Item::new(kind, id, self.small.write(encode)?);
+        if item.len() > self.limits.peer_item {
+            self.small.discard();
+            return Err(ActionError::TooLarge { max: self.limits.peer_item as u64 });
+        }
+        if !self.has_room(item.len()) {
+            self.small.discard();
+            return Err(ActionError::Blocked);
+        }
+        Ok(item)
+    }
+
+    /// Queues the item that was written last; returns its number.
+    pub(super) fn keep(&mut self, item: Item) -> u64 {
         let number = self.end();
         if self.cursor == number {
             self.run = number;
         }
-        let payload = if payload.len() <= SHARED {
-            if self.arena.capacity() < payload.len() {
-                self.arena = BytesMut::with_capacity(ARENA);
-            }
-            self.arena.extend_from_slice(payload);
-            self.arena.split().freeze()
+        let header = Header { length: item.len, kind: item.kind, id: item.id }.encode();
+        if item.is_small() {
+            self.small.keep(header);
         } else {
-            Bytes::copy_from_slice(payload)
-        };
-        self.held = self.held.saturating_add(payload.len());
-        self.items.push_back(Item { kind, id, payload, is_costly, stream_end: 0 });
+            self.large.push_back(Bytes::copy_from_slice(self.small.written()));
+            self.small.discard();
+        }
+        self.held = self.held.saturating_add(item.len());
+        self.items.push_back(item);
         number
     }
 
@@ -151,22 +229,29 @@ impl SendLane {
 
     pub(super) fn memory_usage(&self) -> usize {
         let slots = self.items.capacity().saturating_mul(size_of::<Item>());
-        self.held.saturating_add(slots).saturating_add(self.arena.capacity())
+        let large = self.large.capacity().saturating_mul(size_of::<Bytes>());
+        let payloads = self.large.iter().fold(large, |sum, item| sum.saturating_add(item.len()));
+        payloads.saturating_add(slots).saturating_add(self.small.memory_usage())
     }
 
     /// Whether a frame could be sent as far as the peer's limits go.
     pub(super) fn is_ready(&self) -> bool {
-        let Some(item) = self.current() else { return false };
         // An item counts with all its bytes from its first frame on.
-        self.offset > 0
-            || self.cursor == self.first
-            || (self.cursor.saturating_sub(self.first) < self.limits.peer_items as u64
-                && self.unacknowledged.saturating_add(item.payload.len()) <= self.limits.peer_bytes)
+        self.current().is_some_and(|item| {
+            self.offset > 0 || self.permits(self.cursor, self.unacknowledged, item)
+        })
+    }
+
+    /// Whether the peer takes an item as well, when so many bytes before it wait to be taken.
+    fn permits(&self, number: u64, unacknowledged: usize, item: &Item) -> bool {
+        number == self.first
+            || (number.saturating_sub(self.first) < self.limits.peer_items as u64
+                && unacknowledged.saturating_add(item.len()) <= self.limits.peer_bytes)
     }
 
     /// Bytes of payload of the next frame, if it may have at most `max`.
     pub(super) fn next_len(&self, max: usize) -> usize {
-        self.current().map_or(0, |item| item.payload.len().saturating_sub(self.offset).min(max))
+        self.current().map_or(0, |item| item.len().saturating_sub(self.offset).min(max))
     }
 
     /// Whether the next frame is the first of an item that was queued into an empty lane.
@@ -185,42 +270,105 @@ impl SendLane {
     }
 
     /// Cuts the next frame, with at most `max` bytes of payload.
-    pub(super) fn next_frame(&mut self, part_id: u32, max: usize) -> Option<LaneFrame> {
+    pub(super) fn next_frame(&mut self, part_id: u32, max: usize) -> Option<LaneFrame<'_>> {
         if !self.is_ready() {
             return None;
         }
-        let offset = self.offset;
-        let number = self.cursor;
+        let (offset, place, number, next_large) =
+            (self.offset, self.place, self.cursor, self.next_large);
         let item = self.current()?;
-        let rest = item.payload.len().saturating_sub(offset);
+        let (whole, is_small) = (item.len(), item.is_small());
+        let rest = whole.saturating_sub(offset);
         let len = rest.min(max);
-        let payload = item.payload.slice(offset..offset.saturating_add(len));
         let (kind, id) = if len == rest { (item.kind, item.id) } else { (Kind::PART, part_id) };
-        let whole = item.payload.len();
         if offset == 0 {
             self.unacknowledged = self.unacknowledged.saturating_add(whole);
         }
         if len == rest {
-            self.cursor = self.cursor.saturating_add(1);
-            self.offset = 0;
+            self.step(whole, is_small);
         } else {
             self.offset = offset.saturating_add(len);
         }
+        let (from, to) = (offset, offset.saturating_add(len));
+        let payload = if is_small {
+            let payload = self.small.get(place).get(HEADER_LEN..).unwrap_or_default();
+            Payload::Small(payload.get(from..to).unwrap_or_default())
+        } else {
+            Payload::Large(
+                self.large.get(next_large).map_or_else(Bytes::new, |b| b.slice(from..to)),
+            )
+        };
         let length = u32::try_from(len).unwrap_or(u32::MAX);
         Some(LaneFrame { header: Header { length, kind, id }, payload, number })
+    }
+
+    /// Cuts the frames of the next small items, with at most `max` bytes together; `None` unless
+    /// there are two that can go.
+    pub(super) fn next_run(&mut self, max: usize) -> Option<LaneRun<'_>> {
+        if self.offset > 0 {
+            return None;
+        }
+        let (number, place) = (self.cursor, self.place);
+        let max = max.min(self.small.get(place).len());
+        let (mut len, mut count, mut unacknowledged) = (0_usize, 0_u32, self.unacknowledged);
+        for item in self.items.range(self.index(number)?.min(self.items.len())..) {
+            let with = len.saturating_add(item.frame_len());
+            let next = number.saturating_add(count.into());
+            let may_go = item.is_small() && !item.is_costly && with <= max;
+            if !may_go || !self.permits(next, unacknowledged, item) {
+                break;
+            }
+            len = with;
+            count = count.saturating_add(1);
+            unacknowledged = unacknowledged.saturating_add(item.len());
+        }
+        if count < 2 {
+            return None;
+        }
+        self.unacknowledged = unacknowledged;
+        self.cursor = number.saturating_add(count.into());
+        self.place = self.small.after(place, len);
+        let frames = self.small.get(place).get(..len).unwrap_or_default();
+        Some(LaneRun { frames, number, count })
+    }
+
+    /// Goes on to the next item.
+    fn step(&mut self, len: usize, is_small: bool) {
+        self.cursor = self.cursor.saturating_add(1);
+        self.offset = 0;
+        if is_small {
+            self.place = self.small.after(self.place, HEADER_LEN.saturating_add(len));
+        } else {
+            self.next_large = self.next_large.saturating_add(1);
+        }
     }
 
     /// Takes back the last frame that was cut, as none of its bytes has left.
     pub(super) fn undo(&mut self, number: u64, len: usize) {
         if self.cursor > number {
             self.cursor = number;
-            self.offset = self.current().map_or(0, |item| item.payload.len());
+            let Some(item) = self.current() else { return };
+            let (whole, frame, is_small) = (item.len(), item.frame_len(), item.is_small());
+            self.offset = whole;
+            if is_small {
+                self.place = self.small.before(self.place, frame);
+            } else {
+                self.next_large = self.next_large.saturating_sub(1);
+            }
         }
         self.offset = self.offset.saturating_sub(len);
         if self.offset == 0 {
-            let whole = self.current().map_or(0, |item| item.payload.len());
+            let whole = self.current().map_or(0, Item::len);
             self.unacknowledged = self.unacknowledged.saturating_sub(whole);
         }
+    }
+
+    /// Takes back the last run that was cut, of `len` bytes, as none of them has left.
+    pub(super) fn undo_run(&mut self, number: u64, count: u32, len: usize) {
+        let headers = HEADER_LEN.saturating_mul(usize::try_from(count).unwrap_or(usize::MAX));
+        self.cursor = number;
+        self.place = self.small.before(self.place, len);
+        self.unacknowledged = self.unacknowledged.saturating_sub(len.saturating_sub(headers));
     }
 
     /// Counts a frame whose first byte leaves, and whose last is before `end` of the stream; says
@@ -237,6 +385,33 @@ impl SendLane {
         number < self.replayed
     }
 
+    /// Counts the frames of a run whose first bytes leave: of `numbers`, the first of which begins at
+    /// `start` of the stream, those that begin before `sent`.
+    pub(super) fn commit_run(&mut self, numbers: Range<u64>, start: u64, sent: u64) -> Left {
+        let mut left = Left::default();
+        let (Some(from), Some(to)) = (self.index(numbers.start), self.index(numbers.end)) else {
+            return left;
+        };
+        let mut place = start;
+        for item in self.items.range_mut(from..to.min(self.items.len()).max(from)) {
+            if place >= sent {
+                break;
+            }
+            let len = item.frame_len() as u64;
+            place = place.saturating_add(len);
+            item.stream_end = place;
+            if numbers.start.saturating_add(left.frames) < self.replayed {
+                left.again = left.again.saturating_add(len);
+            }
+            left.frames = left.frames.saturating_add(1);
+        }
+        left.bytes = place.saturating_sub(start);
+        let next = numbers.start.saturating_add(left.frames);
+        self.begun = self.begun.max(next);
+        self.ended = self.ended.max(next);
+        left
+    }
+
     /// Drops what the peer has taken; `None` if it cannot have, as it was not sent on this stream,
     /// or only beyond the `received` bytes that the peer has of it.
     pub(super) fn acknowledge(&mut self, next: u64, received: u64) -> Option<Range<u64>> {
@@ -251,13 +426,21 @@ impl SendLane {
         let delivered = self.first..next;
         while self.first < next {
             let Some(item) = self.items.pop_front() else { break };
-            self.held = self.held.saturating_sub(item.payload.len());
-            self.unacknowledged = self.unacknowledged.saturating_sub(item.payload.len());
+            self.held = self.held.saturating_sub(item.len());
+            self.unacknowledged = self.unacknowledged.saturating_sub(item.len());
             self.first = self.first.saturating_add(1);
+            if item.is_small() {
+                self.small.release(item.frame_len());
+            } else {
+                self.large.pop_front();
+                self.next_large = self.next_large.saturating_sub(1);
+            }
         }
         if self.items.is_empty() {
-            self.items.shrink_to(64);
-            self.arena = BytesMut::new();
+            self.items.shrink_to(16);
+            self.large.shrink_to(0);
+            self.small.clear();
+            self.place = self.small.start();
         }
         Some(delivered)
     }
@@ -269,16 +452,20 @@ impl SendLane {
 
     /// Goes back to the first item that the peer has not received whole.
     pub(super) fn resume(&mut self, next: u64) {
-        self.cursor = next;
-        self.offset = 0;
+        (self.cursor, self.place, self.next_large) = (self.first, self.small.start(), 0);
+        self.unacknowledged = 0;
         self.ended = next;
         self.replayed = self.begun;
         for item in &mut self.items {
             item.stream_end = 0;
         }
-        let arrived = usize::try_from(next.saturating_sub(self.first)).unwrap_or(usize::MAX);
-        self.unacknowledged =
-            self.items.iter().take(arrived).fold(0, |sum, i| sum.saturating_add(i.payload.len()));
+        while self.cursor < next {
+            let Some(item) = self.current() else { break };
+            let (len, is_small) = (item.len(), item.is_small());
+            self.unacknowledged = self.unacknowledged.saturating_add(len);
+            self.step(len, is_small);
+        }
+        self.offset = 0;
     }
 
     /// Forgets all items: the numbers of those begun, and of those never sent.
@@ -329,7 +516,11 @@ mod tests {
 
     fn frame(lane: &mut SendLane) -> Option<(u8, usize, u64)> {
         let frame = lane.next_frame(1, 2000)?;
-        Some((frame.header.kind.to_u8(), frame.payload.len(), frame.number))
+        let len = match frame.payload {
+            Payload::Small(payload) => payload.len(),
+            Payload::Large(payload) => payload.len(),
+        };
+        Some((frame.header.kind.to_u8(), len, frame.number))
     }
 
     #[test]

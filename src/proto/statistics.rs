@@ -54,8 +54,12 @@ pub struct Count {
 
 impl Count {
     pub(super) fn add(&mut self, bytes: usize) {
-        self.bytes = self.bytes.saturating_add(bytes as u64);
-        self.frames = self.frames.saturating_add(1);
+        self.add_frames(1, bytes as u64);
+    }
+
+    pub(super) fn add_frames(&mut self, frames: u64, bytes: u64) {
+        self.bytes = self.bytes.saturating_add(bytes);
+        self.frames = self.frames.saturating_add(frames);
     }
 }
 

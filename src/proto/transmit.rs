@@ -6,8 +6,9 @@ use super::link::Phase;
 use super::pacer;
 use super::plan::{Slices, Source};
 use super::schedule::Schedule;
+use super::send_lane::Payload;
 use crate::time::Time;
-use crate::wire::{Ack, Header, Kind, Ping, Signal, Start, TransferId};
+use crate::wire::{Ack, HEADER_LEN, Header, Kind, Ping, Signal, Start, TransferId};
 
 /// Bytes that are next on the stream, as slices for one vectored write.
 ///
@@ -96,7 +97,26 @@ impl Connection {
             }
             link.sent = link.sent.saturating_add(taken as u64);
             left = left.saturating_sub(taken);
+            self.commit_chats();
         }
+    }
+
+    /// Counts the lines of chat that have begun to leave, of those that go together.
+    fn commit_chats(&mut self) {
+        let Some(link) = &mut self.link else { return };
+        let Some((numbers, start)) = &mut link.leaving_chats else { return };
+        let left = self.send.chat.commit_run(numbers.clone(), *start, link.sent);
+        numbers.start = numbers.start.saturating_add(left.frames);
+        *start = start.saturating_add(left.bytes);
+        if numbers.is_empty() {
+            link.leaving_chats = None;
+        }
+        let headers = left.frames.saturating_mul(HEADER_LEN as u64);
+        let payload = usize::try_from(left.bytes.saturating_sub(headers)).unwrap_or(usize::MAX);
+        self.own_budget.earn(payload);
+        self.statistics.sent.chat.add_frames(left.frames, left.bytes);
+        let again = &mut self.statistics.retransmitted_bytes;
+        *again = again.saturating_add(left.again);
     }
 
     /// The first byte of a frame leaves, which is up to `end` of the stream: it cannot be taken
@@ -116,6 +136,12 @@ impl Connection {
                 if self.send.get_mut(lane).commit(number, ends, end) {
                     let bytes = &mut self.statistics.retransmitted_bytes;
                     *bytes = bytes.saturating_add(len as u64);
+                }
+            }
+            Source::Chats { number, count } => {
+                if let Some(link) = &mut self.link {
+                    let end = number.saturating_add(count.into());
+                    link.leaving_chats = Some((number..end, link.sent));
                 }
             }
             Source::Data { transfer, payload, is_costly } => {
@@ -166,16 +192,16 @@ impl Connection {
 
     /// Takes back all frames that have not begun, as something has changed what should go first.
     pub(super) fn unplan(&mut self) {
-        while let Some(source) = self.link.as_mut().and_then(|link| link.plan.take_back()) {
-            self.undo(source);
+        while let Some((source, len)) = self.link.as_mut().and_then(|link| link.plan.take_back()) {
+            self.undo(source, len);
         }
     }
 
     /// Takes back all items and bulk that have not begun: what control goes before them stays.
     fn unplan_items(&mut self) {
         while let Some(link) = self.link.as_mut().filter(|link| link.plan.has_items_or_bulk()) {
-            let Some(source) = link.plan.take_back() else { return };
-            self.undo(source);
+            let Some((source, len)) = link.plan.take_back() else { return };
+            self.undo(source, len);
         }
     }
 
@@ -186,9 +212,10 @@ impl Connection {
         }
     }
 
-    fn undo(&mut self, source: Source) {
+    fn undo(&mut self, source: Source, len: usize) {
         let Some(link) = &mut self.link else { return };
         match source {
+            Source::Chats { number, count } => self.send.chat.undo_run(number, count, len),
             Source::Item { lane, number, payload, is_costly, .. } => {
                 self.send.get_mut(lane).undo(number, payload);
                 if is_costly {
@@ -299,6 +326,9 @@ impl Connection {
         if schedule.owes_bulk() && self.plan_bulk(now) {
             return true;
         }
+        if may_chat && !may_message && self.plan_chats() {
+            return true;
+        }
         schedule.turn().into_iter().any(|lane| self.plan_item(lane, now)) || self.plan_bulk(now)
     }
 
@@ -398,6 +428,16 @@ impl Connection {
         link.plan.stage(Kind::SIGNAL, 0, Source::Signal, |out| signal.encode(out)).is_ok()
     }
 
+    /// Plans lines of chat that go together, as large as one frame.
+    fn plan_chats(&mut self) -> bool {
+        let limit = self.fragment_len().saturating_add(HEADER_LEN);
+        let Some(link) = &mut self.link else { return false };
+        let Some(run) = self.send.chat.next_run(limit) else { return false };
+        let source = Source::Chats { number: run.number, count: run.count };
+        link.plan.stage_raw(run.frames, source);
+        true
+    }
+
     fn plan_item(&mut self, lane: Lane, now: Time) -> bool {
         if !self.may_plan(lane, now) {
             return false;
@@ -408,11 +448,14 @@ impl Connection {
         let Some(frame) = self.send.get_mut(lane).next_frame(lane.id(), limit) else {
             return false;
         };
-        let payload = frame.payload.len();
-        let ends = frame.header.kind != Kind::PART;
-        let source = Source::Item { lane, number: frame.number, payload, ends, is_costly };
         let header = frame.header;
-        link.send_payload(header, frame.payload, source);
+        let payload = usize_from(header.length);
+        let ends = header.kind != Kind::PART;
+        let source = Source::Item { lane, number: frame.number, payload, ends, is_costly };
+        match frame.payload {
+            Payload::Small(payload) => link.plan.stage_copy(header, payload, source),
+            Payload::Large(payload) => link.send_payload(header, payload, source),
+        }
         // What may not go before it can go now.
         match (header.kind, TransferId::from_wire(header.id)) {
             (Kind::ACCEPT, Some(transfer)) => self.force_credit(transfer),

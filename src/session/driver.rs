@@ -311,6 +311,11 @@ where
             if self.discards {
                 return;
             }
+            let lines = state.take_chats(now, rest);
+            if lines > 0 {
+                used = used.saturating_add(lines);
+                continue;
+            }
             match state.connection.handle_input(now, rest) {
                 Ok((taken, event)) => {
                     used = used.saturating_add(taken);

@@ -8,12 +8,13 @@ use std::vec::Vec;
 
 use futures::stream::{FusedStream, Stream};
 
+use super::chats::Chats;
 use super::handle::Handle;
 use super::offer::{BatchOffer, IncomingOffer};
 use super::queue::Told;
 use super::shared::{Key, State};
 use crate::io::TransportError;
-use crate::proto::{self, CloseReason, DetachReason, Opening};
+use crate::proto::{self, CloseReason, DetachReason, Lane, Opening};
 use crate::wire::{Chat, CloseCode, Message, Signal};
 
 /// Something that the application should know.
@@ -96,6 +97,38 @@ impl Events {
         Self { handle, has_ended: false }
     }
 
+    /// Takes the lines of chat that are next, as many as there are, under one lock and without an
+    /// allocation for each: none unless a line without attributes is next. It does not wait; the first
+    /// line comes from [`next`](futures::StreamExt::next).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use duologue::session::{Event, Events};
+    /// use futures::StreamExt;
+    ///
+    /// async fn count(mut events: Events) -> usize {
+    ///     let mut lines = 0;
+    ///     while let Some(event) = events.next().await {
+    ///         if let Event::Chat(_) = event {
+    ///             lines += 1 + events.ready_chats().len();
+    ///         }
+    ///     }
+    ///     lines
+    /// }
+    /// # drop(count);
+    /// ```
+    pub fn ready_chats(&mut self) -> Chats {
+        self.handle.with(|state| {
+            let (chats, last) = state.queue.take_chats();
+            if let Some(last) = last {
+                state.take(Lane::Chat, last);
+                state.wake_driver();
+            }
+            chats
+        })
+    }
+
     /// The event as the application sees it.
     fn convert(&self, generation: u32, told: Told) -> Option<Event> {
         use proto::Event as Machine;
@@ -104,6 +137,8 @@ impl Events {
                 return Some(Event::Attempt { number, wait, failure });
             }
             Told::Event(event) => event,
+            // The queue gives them line by line.
+            Told::Chats(_) => return None,
         };
         Some(match event {
             Machine::PeerHello { handshake_hash, is_resuming } => {

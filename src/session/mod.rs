@@ -175,6 +175,7 @@
 
 mod accept;
 mod backoff;
+mod chats;
 mod conversations;
 mod detached;
 mod driver;
@@ -200,6 +201,7 @@ mod transmit;
 
 pub use accept::{AcceptError, accept};
 pub use backoff::Backoff;
+pub use chats::{Chats, Iter as ChatsIter};
 pub use conversations::{Accepted, Conversations, HostedDriver};
 pub use detached::Detached;
 pub use driver::{Driver, Ended, Outcome};
@@ -218,7 +220,8 @@ pub use session::{Session, session};
 ///
 /// It is [`Config::worst_case_memory`](crate::proto::Config::worst_case_memory), and what the driver
 /// adds: read buffers that file data is a slice of, with all of their memory (at most another
-/// receive window), one buffer each to read and to gather writes in, and spare ones.
+/// receive window), one buffer each to read and to gather writes in, spare ones, and the slots of events
+/// that wait.
 ///
 /// # Examples
 ///
@@ -227,7 +230,7 @@ pub use session::{Session, session};
 /// use duologue::session::worst_case_memory;
 ///
 /// let config = Config::default();
-/// assert_eq!(worst_case_memory(&config) - config.worst_case_memory(), 5_570_560);
+/// assert_eq!(worst_case_memory(&config) - config.worst_case_memory(), 7_602_176);
 /// ```
 pub fn worst_case_memory(config: &crate::proto::Config) -> usize {
     config
@@ -235,4 +238,5 @@ pub fn worst_case_memory(config: &crate::proto::Config) -> usize {
         .saturating_add(config.receive_window())
         .saturating_add(read_buffer::MOST_IDLE)
         .saturating_add(transmit::GATHERED)
+        .saturating_add(queue::worst_case(config.limits()))
 }

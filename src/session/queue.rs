@@ -4,18 +4,30 @@ use core::task::{Context, Poll, Waker};
 use core::time::Duration;
 use std::collections::VecDeque;
 
+use super::chats::{Chats, Run};
 use crate::io::TransportError;
 use crate::proto::{Event, ItemId, Lane};
+use crate::wire::{Chat, Limits};
 
 /// Signals that wait at most; of more the oldest are dropped, as they may get lost anyway.
 const SIGNALS: usize = 16;
 /// Breaks, openings and attempts that wait at most; of more the oldest are dropped.
 const TURNS: usize = 64;
 
+/// Memory of the slots of items that wait, and of text that has room to grow.
+pub(super) fn worst_case(limits: &Limits) -> usize {
+    let number = |limit: u32| usize::try_from(limit).unwrap_or(usize::MAX);
+    // Of each lane; a queue that grows doubles.
+    let slots = number(limits.items).saturating_mul(2 * 2);
+    slots.saturating_mul(size_of::<(u32, Told)>()).saturating_add(number(limits.item_bytes))
+}
+
 /// Something to tell the application.
 pub(super) enum Told {
     /// By the machine.
     Event(Event<'static>),
+    /// Plain lines of chat.
+    Chats(Run),
     /// By who makes the streams.
     Attempt { number: u32, wait: Duration, failure: Option<TransportError> },
 }
@@ -62,6 +74,24 @@ impl Queue {
         self.waker.take()
     }
 
+    /// Adds a plain line of chat.
+    pub(super) fn push_chat(&mut self, number: u64, text: &str) {
+        if self.is_abandoned {
+            return;
+        }
+        if let Some((generation, Told::Chats(run))) = self.events.back_mut() {
+            if *generation == self.generation && run.push(number, text) {
+                return;
+            }
+        }
+        self.events.push_back((self.generation, Told::Chats(Run::new(number, text))));
+    }
+
+    /// Who waits for an event.
+    pub(super) fn take_waker(&mut self) -> Option<Waker> {
+        self.waker.take()
+    }
+
     /// An item of the control lane waits for the application, here or elsewhere.
     pub(super) fn note(&mut self, item: ItemId) {
         if item.lane == Lane::Control {
@@ -89,6 +119,14 @@ impl Queue {
     }
 
     pub(super) fn poll(&mut self, cx: &Context<'_>) -> Poll<(u32, Told)> {
+        while let Some((generation, Told::Chats(run))) = self.events.front_mut() {
+            if let Some((number, text)) = run.pop() {
+                let item = ItemId { lane: Lane::Chat, number };
+                let event = Event::Chat { item, chat: Chat::new(text) };
+                return Poll::Ready((*generation, Told::Event(event)));
+            }
+            self.events.pop_front();
+        }
         let Some((generation, told)) = self.events.pop_front() else {
             if !self.waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
                 self.waker = Some(cx.waker().clone());
@@ -101,6 +139,19 @@ impl Queue {
             self.turns = self.turns.saturating_sub(1);
         }
         Poll::Ready((generation, told))
+    }
+
+    /// The plain lines of chat that are next, and the number of the last of this conversation.
+    pub(super) fn take_chats(&mut self) -> (Chats, Option<u64>) {
+        let (mut chats, mut last) = (Chats::default(), None);
+        while let Some((_, Told::Chats(_))) = self.events.front() {
+            let Some((generation, Told::Chats(run))) = self.events.pop_front() else { break };
+            if generation == self.generation {
+                last = Some(run.last());
+            }
+            chats.push(run);
+        }
+        (chats, last)
     }
 
     /// Nobody will poll any more; returns who did, and what waits.
@@ -120,7 +171,7 @@ impl Told {
     pub(super) fn item(&self) -> Option<ItemId> {
         match self {
             Self::Event(event) => event.item(),
-            Self::Attempt { .. } => None,
+            Self::Chats(_) | Self::Attempt { .. } => None,
         }
     }
 
@@ -130,7 +181,11 @@ impl Told {
 
     /// Whether it tells of the stream, of which there may be many before anybody looks.
     fn is_turn(&self) -> bool {
-        let Self::Event(event) = self else { return true };
+        let event = match self {
+            Self::Event(event) => event,
+            Self::Chats(_) => return false,
+            Self::Attempt { .. } => return true,
+        };
         matches!(
             event,
             Event::Open(_)

@@ -13,6 +13,7 @@ use super::outbound;
 use super::queue::Told;
 use super::shared::{Key, State};
 use crate::proto::{ActionError, CloseReason, Conclusion, Event, ItemId, Lane, Opening};
+use crate::time::Time;
 use crate::wire::{Offer, TransferCode, TransferId};
 
 impl State {
@@ -21,6 +22,21 @@ impl State {
         while let Some(event) = self.connection.poll_event() {
             self.route(event);
         }
+    }
+
+    /// Gives the machine the plain lines of chat that the input begins with; returns how many bytes
+    /// they were.
+    pub(super) fn take_chats(&mut self, now: Time, input: &[u8]) -> usize {
+        let queue = &mut self.queue;
+        let used = self.connection.handle_chats(now, input, |item, text| {
+            queue.push_chat(item.number, text);
+        });
+        if used > 0 {
+            if let Some(waker) = self.queue.take_waker() {
+                self.wake.push(waker);
+            }
+        }
+        used
     }
 
     /// Gives an event to whom it is for. Data comes another way, see [`Self::on_data`].

@@ -93,6 +93,10 @@ impl WakeList {
         wakers.drain(..).for_each(|waker| self.push(waker));
     }
 
+    fn is_empty(&self) -> bool {
+        self.forgotten.is_none() && self.more.is_empty() && self.few.iter().all(Option::is_none)
+    }
+
     fn wake(self) {
         self.few.into_iter().flatten().chain(self.more).for_each(Waker::wake);
     }
@@ -135,9 +139,11 @@ impl Shared {
     pub(super) fn with<R>(&self, act: impl FnOnce(&mut State) -> R) -> R {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let result = act(&mut state);
-        let wake = mem::take(&mut state.wake);
-        drop(state);
-        wake.wake();
+        if !state.wake.is_empty() {
+            let wake = mem::take(&mut state.wake);
+            drop(state);
+            wake.wake();
+        }
         result
     }
 }

@@ -121,6 +121,12 @@ impl<'a> Chat<'a> {
     /// [`EncodeError`]; a payload has at most 16 MiB.
     pub fn encode(&self, out: &mut Vec<u8>) -> Result<(), EncodeError> {
         let before = out.len();
+        if self.is_plain() && self.text.len() <= MAX_ITEM - 2 {
+            out.reserve(self.text.len().saturating_add(2));
+            out.extend_from_slice(&[0, 0]);
+            out.extend_from_slice(self.text.as_bytes());
+            return Ok(());
+        }
         whole(out, |out| {
             put_sized(out, "attributes", |out| self.put_attributes(out))?;
             out.extend_from_slice(self.text.as_bytes());
@@ -129,6 +135,15 @@ impl<'a> Chat<'a> {
             }
             Ok(())
         })
+    }
+
+    /// Whether nothing is said about the text.
+    fn is_plain(&self) -> bool {
+        self.id.is_none()
+            && self.author.is_none()
+            && self.time.is_none()
+            && self.media_type.is_none()
+            && self.in_reply_to.is_none()
     }
 
     fn put_attributes(&self, out: &mut Vec<u8>) -> Result<(), EncodeError> {

@@ -51,7 +51,7 @@ impl Default for Limits {
             frame: 65_536,
             fragment: 16_384,
             item: 69_632,
-            items: 512,
+            items: 2048,
             item_bytes: 524_288,
             transfers: 80,
             undecided: 16,

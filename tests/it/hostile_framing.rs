@@ -175,7 +175,7 @@ fn h05_empty_data_without_end() {
 #[test]
 fn h05_empty_chats_that_nobody_takes_end_at_the_limit() {
     let mut peer = RawPeer::open(Side::Server);
-    for _ in 0..512 {
+    for _ in 0..Config::default().limits().items {
         peer.send(0, Frame::Chat(Chat::new("a"))).unwrap();
     }
     let result = peer.send(0, Frame::Chat(Chat::new("a")));

@@ -54,6 +54,7 @@ mod proto_batches;
 mod proto_breaks;
 mod proto_budget;
 mod proto_chat;
+mod proto_chats;
 mod proto_clock;
 mod proto_close;
 mod proto_credit;

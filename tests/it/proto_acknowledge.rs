@@ -13,7 +13,8 @@ use super::state_transfers::{accept, data, offer, start};
 /// Taken a few at a time, chat is acknowledged together; a quarter of what may be sent ahead at once.
 #[test]
 fn a_quarter_of_a_lane_is_acknowledged_at_once() {
-    let mut duo = Duo::open(Config::default(), Config::default());
+    let config = Config::builder().max_untaken(512).build().unwrap();
+    let mut duo = Duo::open(config.clone(), config);
     for _ in 0..128 {
         duo.client.send_chat(&Chat::new("x")).unwrap();
     }

@@ -293,7 +293,7 @@ fn a_full_lane_says_when_it_has_room_again() {
     let mut pair = open_to(Config::builder().max_untaken(5));
     pair.server_mut().behaviour.takes = false;
     let now = pair.now();
-    for number in 0..1024 {
+    for number in 0..4096 {
         pair.client.say(now, &format!("{number}")).unwrap();
     }
     assert_eq!(pair.client.say(now, "one more"), Err(ActionError::Blocked));

@@ -90,7 +90,7 @@ fn memory_says_how_many_there_may_be() {
     let config = Config::default();
     let each = worst_case_memory(&config);
     assert!(each > config.worst_case_memory());
-    assert!(each < config.worst_case_memory() + config.receive_window() + (2 << 20));
+    assert!(each < config.worst_case_memory() + config.receive_window() + (4 << 20));
     World::run(async |world| {
         let (network, listener) = Network::new(world);
         let conversations = Conversations::new(Config::default()).max_memory(2 * each - 1);

@@ -176,6 +176,19 @@ impl Victim {
                 },
                 Machine::Connection => {
                     let connection = self.connection.as_mut().expect("it is there");
+                    let mut lines = Vec::new();
+                    if self.habits & 0x40 != 0 {
+                        let used = connection.handle_chats(self.now, bytes, |item, text| {
+                            lines.push(Event::Chat { item, chat: Chat::new(text) });
+                        });
+                        bytes = &bytes[used..];
+                    }
+                    lines.into_iter().for_each(|line| self.on_event(line));
+                    if bytes.is_empty() {
+                        self.poll();
+                        return;
+                    }
+                    let connection = self.connection.as_mut().expect("it is there");
                     match connection.handle_input(self.now, bytes) {
                         Ok(taken) => taken,
                         Err(error) => {

@@ -6,6 +6,7 @@ use crate::proto::{
     Acceptor, ActionError, Config, Connection, Error, Event, Resuming, StreamParameters,
 };
 use crate::time::Time;
+use crate::wire::{Chat, HEADER_LEN};
 
 /// A [`Connection`] that writes down all it is told and all it says.
 ///
@@ -117,6 +118,27 @@ impl Recorder {
         let result = self.connection.handle_input(now, input);
         self.note(now, || Step::Input { bytes: input.to_vec(), result: own(result.clone()) });
         result
+    }
+
+    /// [`Connection::handle_chats`], with the lines as events. It is recorded as so many calls of
+    /// [`handle_input`](Self::handle_input): played back, both have to do the same.
+    pub fn handle_chats<'a>(&mut self, now: Time, input: &'a [u8]) -> (usize, Vec<Event<'a>>) {
+        let mut events = Vec::new();
+        let used = self.connection.handle_chats(now, input, |item, text| {
+            events.push(Event::Chat { item, chat: Chat::new(text) });
+        });
+        let mut rest = input.get(..used).unwrap_or_default();
+        for event in &events {
+            let Event::Chat { chat, .. } = event else { continue };
+            let len = HEADER_LEN.saturating_add(2).saturating_add(chat.text.len());
+            let (bytes, next) = rest.split_at_checked(len).unwrap_or_default();
+            rest = next;
+            self.note(now, || Step::Input {
+                bytes: bytes.to_vec(),
+                result: own(Ok((len, Some(event.clone())))),
+            });
+        }
+        (used, events)
     }
 
     /// [`Connection::handle_eof`].

@@ -1,0 +1,186 @@
+use core::fmt;
+use std::collections::VecDeque;
+use std::string::String;
+use std::vec::Vec;
+
+/// Bytes of text that are kept together.
+const BLOCK: usize = 16 << 10;
+
+/// Lines of chat that were next among the events, taken at once: see
+/// [`Events::ready_chats`](super::Events::ready_chats).
+///
+/// # Examples
+///
+/// ```
+/// use duologue::session::Chats;
+///
+/// fn show(chats: &Chats) {
+///     for text in chats {
+///         println!("{}", text.escape_debug());
+///     }
+/// }
+/// # show(&Chats::default());
+/// ```
+#[derive(Clone, Default)]
+pub struct Chats {
+    runs: Vec<Run>,
+}
+
+impl Chats {
+    /// How many lines there are.
+    pub fn len(&self) -> usize {
+        self.runs.iter().fold(0, |sum, run| sum.saturating_add(run.len()))
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The texts, in their order. Lines of which more is said come as
+    /// [`Event::Chat`](super::Event::Chat) only.
+    pub fn iter(&self) -> Iter<'_> {
+        Iter { runs: &self.runs, line: 0, start: self.runs.first().map_or(0, |run| run.start) }
+    }
+
+    pub(super) fn push(&mut self, run: Run) {
+        self.runs.push(run);
+    }
+}
+
+impl<'a> IntoIterator for &'a Chats {
+    type Item = &'a str;
+    type IntoIter = Iter<'a>;
+
+    fn into_iter(self) -> Iter<'a> {
+        self.iter()
+    }
+}
+
+/// Shows how many lines there are, and nothing of what they say.
+impl fmt::Debug for Chats {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Chats").field("len", &self.len()).finish()
+    }
+}
+
+/// The texts of [`Chats`].
+#[derive(Clone)]
+pub struct Iter<'a> {
+    runs: &'a [Run],
+    /// The next line of the first run, and where it begins.
+    line: usize,
+    start: usize,
+}
+
+impl<'a> Iterator for Iter<'a> {
+    type Item = &'a str;
+
+    fn next(&mut self) -> Option<&'a str> {
+        loop {
+            let run = self.runs.first()?;
+            if let Some(end) = run.end(self.line) {
+                let text = run.text.get(self.start..end);
+                self.line = self.line.saturating_add(1);
+                self.start = end;
+                return text;
+            }
+            self.runs = self.runs.get(1..)?;
+            self.line = 0;
+            self.start = self.runs.first().map_or(0, |run| run.start);
+        }
+    }
+}
+
+impl fmt::Debug for Iter<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Iter").finish_non_exhaustive()
+    }
+}
+
+/// Lines of chat with numbers that follow each other, their texts in one piece.
+#[derive(Clone)]
+pub(super) struct Run {
+    /// The number of the first line.
+    number: u64,
+    text: String,
+    /// Where the first line begins, and where each ends.
+    start: usize,
+    ends: VecDeque<u32>,
+}
+
+impl Run {
+    pub(super) fn new(number: u64, text: &str) -> Self {
+        let mut run = Self { number, text: String::new(), start: 0, ends: VecDeque::new() };
+        run.add(text);
+        run
+    }
+
+    /// How many lines there are.
+    pub(super) fn len(&self) -> usize {
+        self.ends.len()
+    }
+
+    /// The number of the last line.
+    pub(super) fn last(&self) -> u64 {
+        self.number.saturating_add(self.len() as u64).saturating_sub(1)
+    }
+
+    /// Adds a line, if it is the next one and there is room for it.
+    pub(super) fn push(&mut self, number: u64, text: &str) -> bool {
+        let has_room = self.text.len().saturating_add(text.len()) <= BLOCK;
+        let is_next = self.last().checked_add(1) == Some(number);
+        if has_room && is_next {
+            self.add(text);
+        }
+        has_room && is_next
+    }
+
+    fn add(&mut self, text: &str) {
+        self.text.push_str(text);
+        // A line has at most 16 MiB.
+        self.ends.push_back(u32::try_from(self.text.len()).unwrap_or(u32::MAX));
+    }
+
+    /// Where a line ends.
+    fn end(&self, line: usize) -> Option<usize> {
+        self.ends.get(line).map(|&end| usize::try_from(end).unwrap_or(usize::MAX))
+    }
+
+    /// Takes the first line, and its number.
+    pub(super) fn pop(&mut self) -> Option<(u64, String)> {
+        let end = self.end(0)?;
+        self.ends.pop_front();
+        let text = self.text.get(self.start..end).unwrap_or_default().into();
+        let number = self.number;
+        self.start = end;
+        self.number = number.saturating_add(1);
+        Some((number, text))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_come_out_as_they_went_in_one_by_one_and_at_once() {
+        let mut run = Run::new(7, "a");
+        assert!(run.push(8, "") && run.push(9, "ccc"));
+        assert!(!run.push(11, "not the next"));
+        assert!(!run.push(10, &"x".repeat(BLOCK)), "no room");
+        assert_eq!((run.len(), run.last()), (3, 9));
+        let mut chats = Chats::default();
+        chats.push(run.clone());
+        chats.push(Run::new(10, "d"));
+        assert_eq!(chats.iter().collect::<Vec<_>>(), ["a", "", "ccc", "d"]);
+        assert_eq!(run.pop(), Some((7, "a".into())));
+        assert_eq!((run.len(), run.last()), (2, 9));
+        let mut rest = Chats::default();
+        rest.push(run.clone());
+        assert_eq!(rest.iter().collect::<Vec<_>>(), ["", "ccc"]);
+        assert_eq!(run.pop(), Some((8, String::new())));
+        assert_eq!(run.pop(), Some((9, "ccc".into())));
+        assert_eq!(run.pop(), None);
+    }
+}
