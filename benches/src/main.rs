@@ -1,4 +1,8 @@
 //! `cargo run --release --manifest-path benches/Cargo.toml -- all`, or the names of rows.
+//!
+//! On a machine that others use, go by ratios, and by CPU time where one thread does it all. On Linux
+//! `nice` does nothing against what runs in another session; `echo -15 > /proc/self/autogroup` does,
+//! as root, in the shell that runs this.
 
 use duologue_benches::Result;
 use duologue_benches::arguments::{Arguments, HELP};

@@ -137,6 +137,7 @@ impl Table {
         }
         if !self.cpu.is_empty() {
             heads.push(self.cpu.into());
+            heads.push("x CPU".into());
         }
         heads.extend(extras.iter().map(|&name| name.to_owned()));
         let mut lines = vec![heads];
@@ -151,6 +152,8 @@ impl Table {
             }
             if !self.cpu.is_empty() {
                 line.push(number(case.figures(|sample| sample.cpu).median));
+                let base = self.case(self.base).unwrap_or(case);
+                line.push(number(case.ratios(base, |sample| sample.cpu).median));
             }
             line.extend(extras.iter().map(|name| {
                 let spread = case.figures(|sample| extra(sample, name));
@@ -203,6 +206,8 @@ impl Table {
                 "median_min_max": three(case.figures(|sample| sample.value)),
                 "base": self.base, "ratio_median_min_max": ratio,
                 "cpu_unit": self.cpu, "cpu_median_min_max": three(case.figures(|s| s.cpu)),
+                "cpu_ratio_median_min_max":
+                    self.case(self.base).map(|base| three(case.ratios(base, |s| s.cpu))),
                 "rounds": case.samples.iter().map(|sample| sample.value).collect::<Vec<_>>(),
                 "extra_median_min_max": extras,
             }));

@@ -1,14 +1,17 @@
 //! The streams that everything runs over, and the runtimes.
 
+use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
 use futures::FutureExt;
 use socket2::{Domain, Socket, Type};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Runtime;
-use tokio::time::MissedTickBehavior;
+use tokio::time::{Interval, MissedTickBehavior};
 
 use crate::Result;
 
@@ -97,8 +100,8 @@ pub fn memory(capacity: usize) -> (DuplexStream, DuplexStream) {
     tokio::io::duplex(capacity)
 }
 
-/// A link of so many bytes a second each way, with so many bytes of buffer at each end of it. It moves
-/// them once a millisecond, as the timers of tokio have no more.
+/// A link of so many bytes a second each way with a buffer of so many before it, and one as large at
+/// its end. It moves bytes once a millisecond, as the timers of tokio have no more.
 pub fn link(bytes_per_second: f64, buffer: usize) -> (DuplexStream, DuplexStream) {
     let (near, near_end) = memory(buffer);
     let (far_end, far) = memory(buffer);
@@ -107,6 +110,69 @@ pub fn link(bytes_per_second: f64, buffer: usize) -> (DuplexStream, DuplexStream
     tokio::spawn(carry(from_near, to_far, bytes_per_second));
     tokio::spawn(carry(from_far, to_near, bytes_per_second));
     (near, far)
+}
+
+/// The same without a buffer before it: whoever writes waits for the link itself.
+pub fn bare_link(bytes_per_second: f64, buffer: usize) -> (Limited, Limited) {
+    let (near, far) = memory(buffer);
+    (Limited::new(near, bytes_per_second), Limited::new(far, bytes_per_second))
+}
+
+/// A stream that takes so many bytes a second, in portions of a millisecond.
+#[derive(Debug)]
+pub struct Limited {
+    stream: DuplexStream,
+    bytes_per_second: f64,
+    allowance: f64,
+    last: Instant,
+    timer: Interval,
+}
+
+impl Limited {
+    fn new(stream: DuplexStream, bytes_per_second: f64) -> Self {
+        let mut timer = tokio::time::interval(TICK);
+        timer.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        Self { stream, bytes_per_second, allowance: 0.0, last: Instant::now(), timer }
+    }
+}
+
+impl AsyncRead for Limited {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_read(cx, buffer)
+    }
+}
+
+impl AsyncWrite for Limited {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let this = &mut *self;
+        while this.allowance < 1.0 {
+            ready!(this.timer.poll_tick(cx));
+            let now = Instant::now();
+            let elapsed = (now - this.last).min(2 * TICK);
+            this.last = now;
+            this.allowance = elapsed.as_secs_f64() * this.bytes_per_second;
+        }
+        let most = buffer.len().min(this.allowance as usize);
+        let len = ready!(Pin::new(&mut this.stream).poll_write(cx, &buffer[..most]))?;
+        this.allowance -= len as f64;
+        Poll::Ready(Ok(len))
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
 }
 
 async fn carry(

@@ -115,11 +115,14 @@ where
     }
     let latencies = arrived.latencies.lock().unwrap_or_else(PoisonError::into_inner);
     let rate = sample.value;
-    sample.value = latencies.quantile(0.99);
+    // Of none that came there is no figure.
+    let has_some = latencies.count() > 0;
+    let quantile = |part| if has_some { latencies.quantile(part) } else { f64::NAN };
+    sample.value = quantile(0.99);
     let missing = sent.saturating_sub(arrived.chats.load(Ordering::Relaxed));
     Ok(sample
-        .with("p50", latencies.quantile(0.5))
-        .with("longest", latencies.quantile(1.0))
+        .with("p50", quantile(0.5))
+        .with("longest", quantile(1.0))
         .with("bulk MB/s", rate * 1e3)
         .with("missing", missing as f64))
 }
