@@ -59,7 +59,8 @@ fn what_came_is_durable_after_a_second_though_no_more_comes() {
                 let Event::Offer(offer) = event else { continue };
                 let seen = |progress: duologue::session::Progress| durable.set(progress.durable);
                 let receiving = receive(offer, &inbox, Some(b"peer"), seen);
-                future::select(Box::pin(receiving), Box::pin(until(|| durable.get() >= 3 << 20))).await;
+                future::select(Box::pin(receiving), Box::pin(until(|| durable.get() >= 3 << 20)))
+                    .await;
                 return;
             }
         };
