@@ -1,6 +1,6 @@
 use alloc::borrow::Cow;
 use alloc::vec::Vec;
-use core::fmt;
+use core::{fmt, str};
 
 use super::fields::Fields;
 use super::reader::Reader;
@@ -89,6 +89,11 @@ impl<'a> Chat<'a> {
     /// [`DecodeError`].
     #[inline]
     pub fn decode(payload: &'a [u8]) -> Result<Self, DecodeError> {
+        if let Some(([0, 0], text)) = payload.split_first_chunk() {
+            if let Ok(text) = str::from_utf8(text) {
+                return Ok(Self::new(text));
+            }
+        }
         let mut reader = Reader::new(Kind::CHAT, payload);
         let length = reader.u16("length of the attributes")?;
         let attributes = reader.take("attributes", length.into())?;
