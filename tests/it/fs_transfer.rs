@@ -11,7 +11,7 @@ use duologue::proto::{Config, Connection, StreamParameters};
 use duologue::session::{Event, Events, Session, TransferError, accept, session};
 use duologue::testing::{SplitMix64, duplex};
 use duologue::time::{AsyncIoTimer, Timer};
-use duologue::wire::{CloseCode, TransferCode};
+use duologue::wire::{CloseCode, Offer, TransferCode};
 use futures::executor::block_on;
 use futures::{Future, FutureExt, StreamExt, future};
 
@@ -352,4 +352,40 @@ fn a_file_that_is_refused_harms_no_other() {
     assert_eq!(verdict.text(), "larger than 1000 bytes");
     assert!(second.is_ok());
     assert_eq!(ends, [Some(TransferCode::TOO_LARGE), None]);
+}
+
+/// What its sender gave up is of use to nobody: nothing of it stays. What was lost with a stream does.
+#[test]
+fn nothing_stays_of_a_file_that_is_cancelled() {
+    for is_cancelled in [true, false] {
+        let to = tempfile::tempdir().unwrap();
+        let inbox = Inbox::open(to.path()).unwrap();
+        let content = random(3 << 20, 5);
+        let (verdict, _ends) = converse(
+            |session, _events| async move {
+                let offer = Offer::new("half").size(content.len() as u64);
+                let mut outgoing = session.offer(&offer).await.unwrap();
+                outgoing.accepted().await.unwrap();
+                outgoing.send(content[..2 << 20].to_vec().into()).await.unwrap();
+                let mut progress = outgoing.progress();
+                while progress.received < 2 << 20 {
+                    progress = outgoing.changed(progress).await;
+                }
+                if is_cancelled {
+                    outgoing.cancel(TransferCode::CANCELLED, "").unwrap();
+                    return Some(outgoing.verdict().await);
+                }
+                // The conversation goes, and the file with it.
+                std::mem::forget(outgoing);
+                None
+            },
+            |_session, events| receive_all(inbox, events),
+        );
+        assert!(verdict.is_none_or(|verdict| verdict.is_err()));
+        let parts = fs::read_dir(to.path()).unwrap();
+        let parts = parts.filter(|entry| {
+            entry.as_ref().unwrap().file_name().to_string_lossy().ends_with(".part")
+        });
+        assert_eq!(parts.count(), usize::from(!is_cancelled), "cancelled: {is_cancelled}");
+    }
 }
