@@ -397,8 +397,10 @@ impl SendLane {
         let (Some(from), Some(to)) = (self.index(numbers.start), self.index(numbers.end)) else {
             return left;
         };
+        // A conversation that has ended has forgotten them.
+        let held = self.items.len();
         let mut place = start;
-        for item in self.items.range_mut(from..to.min(self.items.len()).max(from)) {
+        for item in self.items.range_mut(from.min(held)..to.min(held)) {
             if place >= sent {
                 break;
             }
@@ -557,6 +559,22 @@ mod tests {
         assert!(lane.starts_a_run());
         let again: Vec<_> = core::iter::from_fn(|| frame(&mut lane)).collect();
         assert_eq!(cut, again);
+    }
+
+    #[test]
+    fn a_run_leaves_line_by_line_and_may_be_forgotten_meanwhile() {
+        let mut lane = SendLane::new(LaneLimits { peer_items: 8, ..LIMITS });
+        for payload in [b"\0\0a", b"\0\0b", b"\0\0c"] {
+            lane.push(Kind::CHAT, 0, payload);
+        }
+        let run = lane.next_run(2000).unwrap();
+        assert_eq!((run.number, run.count, run.frames.len()), (0, 3, 33));
+        let left = lane.commit_run(0..3, 100, 112);
+        assert_eq!(left, Left { frames: 2, bytes: 22, again: 0 });
+        assert_eq!(lane.acknowledge(3, 200), None, "the third has not begun");
+        assert_eq!(lane.acknowledge(1, 111), Some(0..1));
+        assert_eq!(lane.clear(), (1..2, 2..3));
+        assert_eq!(lane.commit_run(2..3, 122, 133), Left::default());
     }
 
     #[test]

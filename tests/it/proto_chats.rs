@@ -6,7 +6,7 @@ use core::time::Duration;
 use duologue::proto::{Config, Connection, Error, Event};
 use duologue::testing::SplitMix64;
 use duologue::time::Time;
-use duologue::wire::{Ack, Chat, Frame, Kind, Message, Ping};
+use duologue::wire::{Ack, Chat, CloseCode, Frame, Kind, Message, Ping};
 
 use crate::proto_duo::{Duo, frame, said};
 
@@ -133,4 +133,27 @@ fn without_an_open_stream_or_in_the_middle_of_a_frame_nothing_is_taken() {
     assert_eq!(texts, 1, "the second line is not whole");
     duo.server.handle_eof(duo.now);
     assert_eq!(duo.server.handle_chats(duo.now, &line, |_, _| unreachable!("no stream")), 0);
+}
+
+#[test]
+fn lines_that_were_leaving_when_the_conversation_ended_are_finished_and_count_no_more() {
+    let mut duo = Duo::open(Config::default(), Config::default());
+    for text in ["one", "two", "three", "four"] {
+        duo.client.send_chat(&Chat::new(text)).unwrap();
+    }
+    let first = said_partly(&mut duo.client, duo.now, 13 + 5);
+    let now = duo.now;
+    duo.client.close(CloseCode::DONE, "", now).unwrap();
+    duo.client.handle_timeout(now.saturating_add(duo.client.config().close_timeout()));
+    let rest = said(&mut duo.client, now);
+    let frames = [first, rest].concat();
+    assert!(frames.windows(5).any(|bytes| bytes == b"three"), "what had begun is finished");
+    assert_eq!(duo.client.poll_timeout().is_some(), !duo.client.is_closed());
+}
+
+/// Takes so many bytes of what a machine has to say.
+fn said_partly(machine: &mut Connection, now: Time, len: usize) -> Vec<u8> {
+    let bytes: Vec<u8> = machine.poll_transmit(now).into_iter().flatten().copied().collect();
+    machine.advance_transmit(len);
+    bytes[..len].to_vec()
 }
