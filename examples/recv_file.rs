@@ -35,7 +35,8 @@ before the extension, and so on.
                    for
   --dir DIR        where to store
   --accept WHAT    all offers (the default), none, or ask on the terminal: y or n
-  --max-size BYTES the most that one file may have; by default 64 GiB
+  --max-size BYTES the most that one file may have; by default 64 GiB. Of the disk
+                   256 MiB stay free, whatever is sent
   --identity NAME  receive only from a send_file with the same --identity NAME.
                    What came of a file before a break is kept 7 days, hidden in
                    DIR, and goes on when the same file is sent again. Without this
@@ -45,6 +46,9 @@ before the extension, and so on.
                    sent in the clear: it keeps senders apart, and no enemy out.
   --legacy         speak the chapter's format: a size, the bytes, the end
   --name NAME      what to call it, as that format carries no name
+
+In DIR there are hidden files of its own, too, `.duologue-*`: what has begun to come,
+and a table of what was stored lately, by which it is known again.
 
 A client that was cut off has 5 minutes to come back. One that says nothing is let
 go after 10 seconds. There are at most 64 conversations, and 128 connections.

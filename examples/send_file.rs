@@ -18,18 +18,20 @@ use support::programs::{Failure, Usage, random, say, start};
 use support::sending::Sender;
 
 const USAGE: &str = "\
-usage: send_file [--identity NAME] [--limit BYTES/S] HOST:PORT PATH...
+usage: send_file [--identity NAME] [--limit BYTES/S] [--resume] HOST:PORT PATH...
        send_file --legacy HOST:PORT FILE...
 
 Sends each PATH, a file or a folder, to HOST:PORT, up to 4 at a time over one
 connection. One that breaks is made again, with waits of up to 30 seconds, until
 10 attempts in a row have failed. What the receiver has of a file already, from a
 call before this one, too, is not sent again; of a folder, the files that it has
-stored. Hidden files, links and devices in a folder are left out.
+stored. Hidden files, links and devices in a folder are left out; a file whose name
+some system cannot have (`a:b`, `nul`, what is not Unicode) counts as failed.
 
   --identity NAME   say who sends, to a recv_file with the same --identity NAME.
                     Nothing proves the name, and it is sent in the clear
   --limit BYTES/S   send at most so many bytes a second
+  --resume          go on with what the receiver has: so it does anyway
   --legacy          speak the chapter's format: a size, the bytes, the end, each
                     file over a connection of its own; one of 2 GiB or more does
                     not fit into it
@@ -60,6 +62,8 @@ fn parse() -> Result<Option<Options>, Usage> {
             Long("help") | Short('h') => return Ok(None),
             Long("legacy") => legacy = true,
             Long("identity") => identity = Some(parser.value()?.string()?),
+            // As scripts may say it: there is no other way.
+            Long("resume") => {}
             Long("limit") => limit = Some(parser.value()?.parse()?),
             Value(value) if target.is_none() => target = Some(value.string()?),
             Value(value) => paths.push(PathBuf::from(value)),

@@ -99,7 +99,7 @@ pub(crate) fn path_line(before: &str, path: &Path, after: impl fmt::Display) -> 
     line
 }
 
-/// Runs a program: exit code 0, or one clear line and 1, or the usage and 2. Without options it was
+/// Runs a program: exit code 0, or one clear line and 1, or how to call it and 2. Without options it was
 /// asked for its usage.
 pub(crate) fn start<O, F>(
     options: Result<Option<O>, Usage>,
@@ -125,7 +125,8 @@ where
             }
         },
         Err(Usage(error)) => {
-            tell(format_args!("{}\n{usage}", printable(&error)));
+            let calls = usage.split("\n\n").next().unwrap_or_default();
+            tell(format_args!("{}\n{calls}\n--help says more.", printable(&error)));
             ExitCode::from(2)
         }
     }

@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use duologue::fs::{LeftOut, SendError, TreeEvent, TreeOptions, send, send_tree};
+use duologue::fs::{LeftOut, NameError, SendError, TreeEvent, TreeOptions, send, send_tree};
 use duologue::proto::{ActionError, Opening};
 use duologue::session::{Event, Events, Session, SessionError, TransferError};
 use duologue::wire::{CloseCode, Message, TransferCode};
@@ -202,7 +202,7 @@ impl<'a> Sender<'a> {
                     failed += 1;
                     self.failed(&path.join(member), &reason(&error))
                 }
-                TreeEvent::LeftOut { path: member, reason: why @ LeftOut::Unreadable(_) } => {
+                TreeEvent::LeftOut { path: member, reason: why } if !is_meant(why) => {
                     failed += 1;
                     self.failed(&path.join(member), &why.to_string())
                 }
@@ -248,6 +248,11 @@ impl<'a> Sender<'a> {
 fn is_busy(error: &SendError) -> bool {
     matches!(error, SendError::Transfer(TransferError::NotStored(verdict))
         if verdict.code() == TransferCode::BUSY)
+}
+
+/// Whether a file that is not sent is none of those that the user wants to be sent.
+fn is_meant(why: LeftOut) -> bool {
+    matches!(why, LeftOut::Kind | LeftOut::Name(NameError::Special | NameError::Temporary))
 }
 
 /// Why a file was not stored, with the receiver's words.

@@ -1,10 +1,12 @@
 use std::boxed::Box;
+use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::{self, IoSlice};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
-use std::string::{String, ToString};
+use std::string::String;
 use std::time::{Duration, SystemTime};
 use std::vec::Vec;
 
@@ -29,6 +31,20 @@ impl Disk {
     pub(super) fn open(path: &Path) -> io::Result<Self> {
         let descriptor = fs::open(path, FOLDER | OFlags::CLOEXEC, Mode::empty())?;
         Ok(Self { descriptor })
+    }
+
+    /// The names in a folder, those that are not Unicode as well.
+    pub(super) fn names(&self, path: &str) -> io::Result<Vec<OsString>> {
+        let folder = open_folder(self.descriptor.as_fd(), path)?;
+        let mut names = Vec::new();
+        for entry in Dir::read_from(folder)? {
+            let entry = entry?;
+            let name = OsStr::from_bytes(entry.file_name().to_bytes());
+            if name != "." && name != ".." {
+                names.push(name.into());
+            }
+        }
+        Ok(names)
     }
 
     /// Creates a file that did not exist, for its owner alone, and follows no link to do so.
@@ -128,16 +144,7 @@ impl Store for Disk {
     }
 
     fn list(&self, path: &str) -> io::Result<Vec<String>> {
-        let folder = open_folder(self.descriptor.as_fd(), path)?;
-        let mut names = Vec::new();
-        for entry in Dir::read_from(folder)? {
-            if let Ok(name) = entry?.file_name().to_str() {
-                if !matches!(name, "." | "..") {
-                    names.push(name.to_string());
-                }
-            }
-        }
-        Ok(names)
+        Ok(self.names(path)?.into_iter().flat_map(OsString::into_string).collect())
     }
 
     fn free_space(&self) -> io::Result<u64> {

@@ -1,4 +1,5 @@
 use std::boxed::Box;
+use std::ffi::OsString;
 use std::fs::{self, File, Metadata, OpenOptions};
 use std::io::{self, IoSlice, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
@@ -17,6 +18,11 @@ pub(super) struct Disk {
 impl Disk {
     pub(super) fn open(path: &Path) -> io::Result<Self> {
         Ok(Self { path: path.canonicalize()? })
+    }
+
+    /// The names in a folder, those that are not Unicode as well.
+    pub(super) fn names(&self, path: &str) -> io::Result<Vec<OsString>> {
+        fs::read_dir(self.join(path))?.map(|entry| Ok(entry?.file_name())).collect()
     }
 
     fn join(&self, path: &str) -> PathBuf {
@@ -96,11 +102,7 @@ impl Store for Disk {
     }
 
     fn list(&self, path: &str) -> io::Result<Vec<String>> {
-        let mut names = Vec::new();
-        for entry in fs::read_dir(self.join(path))? {
-            names.extend(entry?.file_name().into_string());
-        }
-        Ok(names)
+        Ok(self.names(path)?.into_iter().flat_map(OsString::into_string).collect())
     }
 
     fn free_space(&self) -> io::Result<u64> {

@@ -73,6 +73,8 @@ pub enum NameError {
     Character(char),
     /// It begins or ends with a blank, or ends with a dot: some systems drop these.
     Edge(char),
+    /// It is not Unicode. Only a [`Tree`](super::Tree) meets such names.
+    NotUnicode,
     /// A device on some system, with any extension: `CON`, `nul.txt`, `COM¹`.
     Device,
     /// It looks like one of our temporary files.
@@ -193,6 +195,7 @@ impl fmt::Display for NameError {
             Self::Edge(c) => {
                 write!(f, "a name with U+{:04X} at its beginning or end", u32::from(*c))
             }
+            Self::NotUnicode => f.write_str("a name that is not Unicode"),
             Self::Device => f.write_str("the name of a device"),
             Self::Temporary => f.write_str("the name of a temporary file"),
             Self::Special => f.write_str("a name that programs treat specially"),

@@ -1,5 +1,6 @@
 use core::fmt;
 use std::borrow::Cow;
+use std::ffi::OsString;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::string::String;
@@ -117,10 +118,10 @@ impl Tree {
     pub fn walk(folder: impl AsRef<Path>, options: TreeOptions) -> Result<Self, SourceError> {
         let disk = Disk::open(folder.as_ref())?;
         let mut tree = Self { disk, entries: Vec::new(), bytes: 0, left_out: Vec::new() };
-        let mut names = tree.disk.list("")?;
-        names.sort();
         // Paths that are still to be looked at, the next one last.
-        let mut waiting: Vec<String> = names.into_iter().rev().collect();
+        let mut waiting = Vec::new();
+        let names = tree.disk.names("")?;
+        tree.enqueue("", names, &mut waiting);
         while let Some(path) = waiting.pop() {
             let seen = tree.entries.len().saturating_add(tree.left_out.len());
             if seen.saturating_add(waiting.len())
@@ -152,15 +153,28 @@ impl Tree {
             StatusKind::Other => return Err(LeftOut::Kind),
             StatusKind::File => self.bytes = self.bytes.saturating_add(status.len),
             StatusKind::Folder => {
-                let mut names = self.disk.list(path.as_str()).map_err(unreadable)?;
-                names.sort();
-                waiting.extend(names.iter().rev().map(|name| join(path.as_str(), name)));
+                let names = self.disk.names(path.as_str()).map_err(unreadable)?;
+                self.enqueue(path.as_str(), names, waiting);
             }
         }
         let is_directory = status.kind == StatusKind::Folder;
         let size = if is_directory { 0 } else { status.len };
         self.entries.push(Entry { path, is_directory, size, modified: status.modified });
         Ok(())
+    }
+
+    /// The names in a folder are looked at next, in their order.
+    fn enqueue(&mut self, folder: &str, mut names: Vec<OsString>, waiting: &mut Vec<String>) {
+        names.sort();
+        for name in names.into_iter().rev() {
+            match name.into_string() {
+                Ok(name) => waiting.push(join(folder, &name)),
+                Err(name) => {
+                    let path = Path::new(folder).join(name);
+                    self.left_out.push((path, LeftOut::Name(NameError::NotUnicode)));
+                }
+            }
+        }
     }
 
     /// Its entries.
@@ -173,8 +187,7 @@ impl Tree {
         self.bytes
     }
 
-    /// What is left out, by its path in the folder, and why. Names that are not UTF-8 are not even
-    /// listed.
+    /// What is left out, by its path in the folder, and why.
     pub fn left_out(&self) -> &[(PathBuf, LeftOut)] {
         &self.left_out
     }

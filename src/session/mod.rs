@@ -25,7 +25,7 @@
 //!
 //! | dropped | what happens |
 //! |---|---|
-//! | [`Session`], and any other handle | nothing; with the last one the conversation is closed as [`DONE`](crate::wire::CloseCode::DONE) |
+//! | [`Session`], and any other handle, [`Events`] among them | nothing; with the last one the conversation is closed as [`DONE`](crate::wire::CloseCode::DONE) |
 //! | [`Events`] | offers are rejected from now on, messages never taken |
 //! | [`IncomingOffer`], [`BatchOffer`] | it is rejected as [`DECLINED`](crate::wire::TransferCode::DECLINED) |
 //! | [`Incoming`], [`IncomingBatch`] | it is concluded as [`CANCELLED`](crate::wire::TransferCode::CANCELLED) |

@@ -66,7 +66,7 @@ impl Outgoing {
     ///
     /// # Errors
     ///
-    /// [`TransferError::NotStored`] when it was rejected, and when it has ended.
+    /// [`TransferError::NotStored`] when it was rejected, and when it has ended without being stored.
     ///
     /// # Cancel safety
     ///
@@ -83,7 +83,15 @@ impl Outgoing {
     pub fn poll_accepted(&mut self, cx: &mut Context<'_>) -> Poll<Result<Accept, TransferError>> {
         let key = self.key;
         let accepted = self.handle.with(|state| {
-            let accept = open(state, key)?.accept;
+            let accept = match state.outbound.get(&key) {
+                // The verdict may be here at once, with the decision.
+                Some(Outbound { accept: Some(accept), end: Some(end), .. })
+                    if end.result().is_ok() =>
+                {
+                    Some(*accept)
+                }
+                _ => open(state, key)?.accept,
+            };
             if accept.is_none() {
                 state.wait(WaitFor::Transfer(key), &mut Waiting::handle(cx));
             }
@@ -474,7 +482,7 @@ impl OutgoingBatch {
     ///
     /// # Errors
     ///
-    /// [`TransferError::NotStored`] when it was rejected, and when it has ended.
+    /// [`TransferError::NotStored`] when it was rejected, and when it has ended without being stored.
     ///
     /// # Cancel safety
     ///

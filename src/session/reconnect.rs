@@ -84,6 +84,36 @@ where
     IO: AsyncRead + AsyncWrite + Unpin,
 {
     /// Makes another stream with `connector` whenever one breaks.
+    ///
+    /// # Examples
+    ///
+    /// On tokio, with a closure; `net::Dialer` is one for the streams of `net`:
+    ///
+    /// ```no_run
+    /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+    /// use duologue::io::{TokioIo, TransportError};
+    /// use duologue::proto::{Config, Connection, StreamParameters};
+    /// use duologue::session::{Backoff, session};
+    /// use duologue::time::{Timer, TokioTimer};
+    /// use tokio::net::TcpStream;
+    ///
+    /// let connect = || async {
+    ///     let stream = TcpStream::connect("127.0.0.1:7000").await?;
+    ///     Ok::<_, TransportError>(TokioIo::new(stream))
+    /// };
+    /// let (mut seed, mut waits) = ([0; 32], [0; 32]);
+    /// getrandom::fill(&mut seed)?;
+    /// getrandom::fill(&mut waits)?;
+    /// let timer = TokioTimer::new();
+    /// let connection =
+    ///     Connection::client(Config::default(), StreamParameters::new(seed), timer.now());
+    /// let (session, events, driver) = session(connect().await?, connection, timer);
+    /// tokio::spawn(driver.reconnecting(connect, Backoff::new(waits)));
+    /// session.opened().await?;
+    /// # drop(events);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn reconnecting<C: Connect<Io = IO>>(
         self,
         connector: C,

@@ -138,3 +138,29 @@ fn an_offer_says_what_the_file_is() {
     let since = modified.duration_since(std::time::UNIX_EPOCH).unwrap();
     assert_eq!(offer.modified, Some(since.as_millis() as u64));
 }
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_name_that_is_not_unicode_is_left_out_and_told() {
+    use std::ffi::OsStr;
+    use std::os::unix::ffi::OsStrExt;
+
+    use duologue::fs::{LeftOut, NameError, Tree, TreeOptions};
+
+    let folder = tempfile::tempdir().unwrap();
+    let name = OsStr::from_bytes(b"not\xFFUTF-8");
+    fs::create_dir(folder.path().join("sub")).unwrap();
+    fs::write(folder.path().join(name), "x").unwrap();
+    fs::write(folder.path().join("sub").join(name), "x").unwrap();
+    let tree = Tree::walk(folder.path(), TreeOptions::new()).unwrap();
+    let why = LeftOut::Name(NameError::NotUnicode);
+    assert_eq!(
+        tree.left_out(),
+        [(name.into(), why), (std::path::Path::new("sub").join(name), why)]
+    );
+    assert_eq!(tree.entries().len(), 1);
+    assert_eq!(
+        Tree::walk(folder.path(), TreeOptions::new().max_entries(1)).unwrap_err(),
+        SourceError::TooMany { max: 1 }
+    );
+}

@@ -106,7 +106,7 @@ fn receiver(folder: &Path, more: &[&str]) -> (Program, String) {
 
 pub(crate) fn run(name: &str, arguments: &[&str]) -> (Option<i32>, String, String) {
     let output = example(name).args(arguments).stdin(Stdio::null()).output().unwrap();
-    let text = |bytes| String::from_utf8(bytes).unwrap();
+    let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
     (output.status.code(), text(output.stdout), text(output.stderr))
 }
 
@@ -273,6 +273,9 @@ fn wrong_usage_is_exit_code_2_and_help_is_0() {
         let (code, output, errors) = run(program, arguments);
         assert_eq!((code, output.as_str()), (Some(2), ""), "{program} {arguments:?}: {errors}");
         assert!(errors.contains("usage: "), "{errors}");
+        // Not so long that what was wrong is out of sight.
+        assert!(errors.lines().count() <= 6, "{errors}");
+        assert!(errors.ends_with("--help says more.\n"), "{errors}");
     }
     for program in ["recv_file", "send_file", "chat"] {
         let (code, output, errors) = run(program, &["--help"]);

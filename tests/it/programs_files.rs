@@ -100,6 +100,55 @@ fn files_and_a_folder_go_from_process_to_process() {
 }
 
 #[test]
+fn folders_that_are_empty_or_named_by_dots_are_stored() {
+    let (from, to) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let (program, address) = receiver(to.path(), &[]);
+    fs::create_dir(from.path().join("empty")).unwrap();
+    let (_, content) = source(from.path(), "tree/sub/one", 1000);
+    let path = |name: &str| from.path().join(name).to_str().unwrap().to_owned();
+    let connected = format!("Connected to {address}\n");
+
+    let (code, output, errors) = run("send_file", &[&address, &path("empty")]);
+    assert_eq!((code, &output), (Some(0), &connected), "{errors}");
+    let (code, output, errors) =
+        run("send_file", &["--resume", &address, &path("tree/sub/../../tree/sub/..")]);
+    let expected = format!("{connected}{}\n", stored("tree/sub/one", &content));
+    assert_eq!((code, output), (Some(0), expected), "{errors}");
+    assert_eq!(names(to.path()), ["empty", "tree"]);
+    program.kill();
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_file_that_no_receiver_would_take_by_its_name_has_failed() {
+    use std::ffi::OsStr;
+    use std::os::unix::ffi::OsStrExt;
+
+    let (from, to) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let (program, address) = receiver(to.path(), &[]);
+    let tree = from.path().join("tree");
+    let (_, content) = source(from.path(), "tree/good", 1000);
+    for name in [&b"a:b"[..], b"not\xFFUTF-8", b".hidden"] {
+        fs::write(tree.join(OsStr::from_bytes(name)), "x").unwrap();
+    }
+    let (code, output, errors) = run("send_file", &[&address, tree.to_str().unwrap()]);
+    assert_eq!(code, Some(1), "{errors}");
+    let output = sorted(output.lines().map(str::to_owned).collect());
+    let failed = |name, why| format!("Failed {}/{name} {why}", tree.display());
+    assert_eq!(
+        output,
+        sorted(vec![
+            format!("Connected to {address}"),
+            failed("a:b", "a name with the character U+003A"),
+            failed("not\u{FFFD}UTF-8", "a name that is not Unicode"),
+            stored("tree/good", &content),
+        ])
+    );
+    assert!(errors.contains("Left out ") && errors.contains(".hidden"), "{errors}");
+    program.kill();
+}
+
+#[test]
 fn what_is_not_stored_is_told_and_is_exit_code_1() {
     let from = tempfile::tempdir().unwrap();
     let (large, _) = source(from.path(), "large", 1001);

@@ -27,6 +27,20 @@ async fn begin(
 }
 
 #[test]
+fn a_batch_that_was_stored_at_once_was_accepted() {
+    World::run_at_once(async |world| {
+        let (near, mut far) = world.connect().await;
+        let mut outgoing = near.session.offer_batch(&batch(0, 0)).await.unwrap();
+        let mut incoming = far.batch().await.accept().unwrap();
+        assert!(incoming.next().await.unwrap().is_none());
+        incoming.conclude(&Conclusion::Stored { name: "folder" }).unwrap();
+        // The verdict is here before anybody has asked for the decision.
+        assert_eq!(outgoing.verdict().await.unwrap().name(), Some("folder"));
+        assert_eq!(outgoing.accepted().await, Ok(()));
+    });
+}
+
+#[test]
 fn a_folder_arrives_with_its_empty_folders() {
     World::run_at_once(async |world| {
         // Fewer transfers at a time than members.

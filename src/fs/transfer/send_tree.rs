@@ -66,7 +66,9 @@ pub enum TreeEvent {
 /// If its conversation is lost the same folder can be sent again: the files that the receiver has stored
 /// of it are compared by their digests and not sent, the others are, and it keeps its name.
 ///
-/// Links and what is neither file nor folder are left out, as are hidden files unless the options
+/// It is offered under the name that the folder has, or as `file` if no receiver would take that.
+///
+/// Links and what is neither file nor folder are left out, as are files whose names no receiver would take, as are hidden files unless the options
 /// say otherwise: `observe` is told of them first.
 ///
 /// # Errors
@@ -84,8 +86,13 @@ pub async fn send_tree(
     mut observe: impl FnMut(TreeEvent),
 ) -> Result<SentTree, SendError> {
     let folder = folder.as_ref().to_owned();
-    let name = proposed_name(&folder);
-    let tree = Arc::new(blocking::unblock(move || Tree::walk(folder, options)).await?);
+    let walk = move || {
+        // What a path that ends with dots is called is known by the system only.
+        let named = folder.file_name().is_none().then(|| folder.canonicalize().ok()).flatten();
+        Tree::walk(&folder, options).map(|tree| (proposed_name(&named.unwrap_or(folder)), tree))
+    };
+    let (name, tree) = blocking::unblock(walk).await?;
+    let tree = Arc::new(tree);
     for (path, reason) in tree.left_out() {
         observe(TreeEvent::LeftOut { path: path.clone(), reason: *reason });
     }
