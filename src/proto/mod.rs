@@ -514,6 +514,7 @@ mod statistics;
 mod table;
 mod timers;
 mod transmit;
+mod transmit_bulk;
 
 pub use acceptor::{Acceptor, Request};
 pub use config::{Config, ConfigBuilder, ConfigError};

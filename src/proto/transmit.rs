@@ -8,7 +8,7 @@ use super::plan::{Slices, Source};
 use super::schedule::Schedule;
 use super::send_lane::{Payload, SendLane};
 use crate::time::Time;
-use crate::wire::{Ack, HEADER_LEN, Header, Kind, Ping, Signal, Start, TransferId};
+use crate::wire::{Ack, HEADER_LEN, Kind, Ping, Signal, Start, TransferId};
 
 /// Bytes that are next on the stream, as slices for one vectored write.
 ///
@@ -493,7 +493,7 @@ impl Connection {
         false
     }
 
-    fn stage_start(&mut self, transfer: TransferId) -> bool {
+    pub(super) fn stage_start(&mut self, transfer: TransferId) -> bool {
         let Some(t) = self.outgoing.get_mut(&transfer) else { return false };
         let Some(link) = &mut self.link else { return false };
         t.planned = t.planned.saturating_add(1);
@@ -503,58 +503,6 @@ impl Connection {
     }
 
     /// Plans START or DATA of the transfer whose turn it is.
-    fn plan_bulk(&mut self, now: Time) -> bool {
-        let limit = self.fragment_len();
-        let framed = self.send.control.framed();
-        let has_budget = self.own_budget.has_some(now);
-        let may_send = self.schedule().forces_bulk() || self.may_send(limit);
-        if self.ring.is_empty() || !may_send {
-            return false;
-        }
-        for _ in 0..self.ring.len() {
-            let Some(transfer) = self.ring.pop_front() else { break };
-            let Some(t) = self.outgoing.get_mut(&transfer) else { continue };
-            let Some(len) = t.frame_len(limit, has_budget, framed) else {
-                t.is_in_ring = false;
-                if t.is_ready() {
-                    self.is_out_of_budget = true;
-                    if !core::mem::replace(&mut t.is_out_of_budget, true) {
-                        self.out_of_budget.push_back(transfer);
-                    }
-                }
-                self.watch(transfer);
-                continue;
-            };
-            if t.item >= framed {
-                // Its OFFER has to go first, and puts it here again.
-                t.is_in_ring = false;
-                continue;
-            }
-            if t.needs_start() {
-                // Its first DATA comes next.
-                self.ring.push_front(transfer);
-                return self.stage_start(transfer);
-            }
-            let Some(link) = &mut self.link else { return false };
-            let id = transfer.to_wire();
-            let is_small = t.is_costly(len, framed);
-            let payload = t.cut(len);
-            t.planned = t.planned.saturating_add(1);
-            if t.waits_for_peer() {
-                // From here on, whenever the last credit came.
-                t.progressed = now;
-            }
-            let payload_len = payload.len();
-            let length = u32::try_from(payload_len).unwrap_or(u32::MAX);
-            let is_costly = is_small && self.own_budget.spend(now);
-            let source = Source::Data { transfer, payload: payload_len, is_costly };
-            link.send_payload(Header { length, kind: Kind::DATA, id }, payload, source);
-            self.ring.push_back(transfer);
-            return true;
-        }
-        false
-    }
-
     /// The last ACK before a goodbye, if one is owed.
     pub(super) fn plan_last_ack(&mut self, now: Time) {
         if let Some(link) = &mut self.link {
@@ -564,17 +512,17 @@ impl Connection {
     }
 
     /// What goes last, as far as it is planned.
-    fn schedule(&self) -> Schedule {
+    pub(super) fn schedule(&self) -> Schedule {
         self.link.as_ref().map(|link| link.plan.schedule()).unwrap_or_default()
     }
 
-    fn may_send(&self, len: usize) -> bool {
+    pub(super) fn may_send(&self, len: usize) -> bool {
         self.link.as_ref().is_some_and(|link| link.pacer.may_send(link.plan.counted(), len))
     }
 
     /// Payload of a frame of bulk or items: what the link carries in about 10 ms, and what the
     /// peer takes.
-    fn fragment_len(&self) -> usize {
+    pub(super) fn fragment_len(&self) -> usize {
         let pace = self.link.as_ref().map_or(pacer::MAX_FRAME, |link| link.pacer.frame_len());
         let peer = self
             .peer

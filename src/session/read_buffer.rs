@@ -17,6 +17,8 @@ pub(super) const SMALL: usize = 2048;
 /// The first buffer that is allocated, and the largest. A read that fills one asks for the next.
 const FIRST: usize = 64 << 10;
 const LARGEST: usize = 256 << 10;
+/// Less data than this is copied out of a buffer that it does not fill to the half.
+const WORTH_A_BUFFER: usize = 8 << 10;
 /// Buffers that are kept for the next read.
 const SPARE: usize = 4;
 /// How long nothing has to come for buffers to be given back.
@@ -119,10 +121,12 @@ impl ReadBuffer {
     }
 
     /// Whether `data` bytes of a buffer are handed out as slices rather than copied: when they are
-    /// at least half of it, and not too many buffers are held already.
+    /// at least half of it and not too many buffers are held already, or when they are enough for a
+    /// copy to cost more than a buffer of which there are spare ones.
     pub(super) fn may_pin(&self, memory: &[u8], data: usize) -> bool {
         let pinned = self.pool.pinned.load(Ordering::Relaxed).saturating_add(memory.len());
-        data >= memory.len() / 2 && pinned <= self.pool.most_pinned
+        let is_spare = pinned <= LARGEST.saturating_mul(SPARE) && data >= WORTH_A_BUFFER;
+        (is_spare || data >= memory.len() / 2) && pinned <= self.pool.most_pinned
     }
 
     /// The buffer, to hand out slices of.
@@ -149,7 +153,8 @@ mod tests {
         loop {
             let memory = reader.take().unwrap_or_default();
             assert_eq!(memory.len(), LARGEST);
-            assert!(!reader.may_pin(&memory, LARGEST / 4), "most of it would be kept for nothing");
+            let little = WORTH_A_BUFFER - 1;
+            assert!(!reader.may_pin(&memory, little), "most of it would be kept for nothing");
             if !reader.may_pin(&memory, LARGEST) {
                 break;
             }
@@ -159,6 +164,21 @@ mod tests {
         kept.pop();
         let memory = reader.take().unwrap_or_default();
         assert!(reader.may_pin(&memory, LARGEST), "one came back");
+    }
+
+    #[test]
+    fn buffers_that_are_mostly_empty_are_kept_while_there_are_spare_ones() {
+        let mut reader = ReadBuffer::new(10 * LARGEST);
+        full(&mut reader);
+        let mut kept = Vec::new();
+        for _ in 0..SPARE {
+            let memory = reader.take().unwrap_or_default();
+            assert!(reader.may_pin(&memory, WORTH_A_BUFFER));
+            kept.push(reader.pin(memory));
+        }
+        let memory = reader.take().unwrap_or_default();
+        assert!(!reader.may_pin(&memory, LARGEST / 4));
+        assert!(reader.may_pin(&memory, LARGEST / 2));
     }
 
     #[test]

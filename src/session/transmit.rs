@@ -15,6 +15,8 @@ use crate::time::Time;
 const SLICES: usize = 64;
 /// Bytes that are gathered for a transport that takes one slice at a time.
 pub(super) const GATHERED: usize = 64 << 10;
+/// And at least: a transport that takes a few bytes at a time would have the rest copied each time.
+const LEAST_GATHERED: usize = 512;
 
 /// Writes, as one slice or many, whichever the transport can.
 pub(super) struct Writer {
@@ -22,6 +24,8 @@ pub(super) struct Writer {
     /// rest is gathered into one from now on.
     gathers: bool,
     gathered: Vec<u8>,
+    /// How much is gathered at a time: the transport took half of it or more last time.
+    worthwhile: usize,
     needs_flush: bool,
 }
 
@@ -34,7 +38,7 @@ pub(super) struct Written {
 
 impl Writer {
     pub(super) fn new() -> Self {
-        Self { gathers: false, gathered: Vec::new(), needs_flush: false }
+        Self { gathers: false, gathered: Vec::new(), worthwhile: GATHERED, needs_flush: false }
     }
 
     /// Writes until there is no more, the transport takes no more, or about `most` bytes went.
@@ -97,6 +101,11 @@ impl Writer {
                 Poll::Ready(Err(TransportError::Overrun { claimed, offered }))
             }
             Poll::Ready(Ok(len)) => {
+                self.worthwhile = if len < offered {
+                    len.saturating_mul(2).clamp(LEAST_GATHERED, GATHERED)
+                } else {
+                    GATHERED
+                };
                 // A header alone is what no transport with vectors ever stops after.
                 self.gathers |= !is_single && len == first.len();
                 Poll::Ready(Ok(len))
@@ -109,7 +118,7 @@ impl Writer {
     fn gather(&mut self, transmit: Transmit<'_>) {
         self.gathered.clear();
         for slice in transmit {
-            let room = GATHERED.saturating_sub(self.gathered.len());
+            let room = self.worthwhile.saturating_sub(self.gathered.len());
             if room == 0 {
                 break;
             }

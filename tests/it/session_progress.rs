@@ -171,6 +171,27 @@ fn a_stream_that_takes_the_first_slice_alone_is_noticed_once() {
 }
 
 #[test]
+fn what_a_stream_does_not_take_is_not_copied_for_it_each_time() {
+    World::run(async |world| {
+        let (near, far) = duplex(10_000);
+        let near = Wrong::new(near, Defect::SingleBytes);
+        let offered = near.offered.clone();
+        let (mut near, mut far) = world.connect_over(near, far, Default::default()).await;
+        let (outgoing, incoming) = world.transfer(&mut near, &mut far, Offer::new("x")).await;
+        let sending = async {
+            let mut outgoing = outgoing;
+            outgoing.send(vec![0; 60_000].into()).await.unwrap();
+            let _ = outgoing.finish(None).await;
+        };
+        let (_, total) = join(sending, count(incoming)).await;
+        assert_eq!(total, 60_000);
+        // Of each byte that was taken; four frames wait at a time.
+        let each = offered.get() / 60_000;
+        assert!(each < 8 << 10, "{each} bytes were offered for each that was taken");
+    });
+}
+
+#[test]
 fn t1_t2_t3_whatever_a_stream_may_do_everything_gets_through() {
     talk_over(Defect::SingleBytes, 30_000);
     talk_over(Defect::EveryOtherPoll, 300_000);

@@ -101,11 +101,13 @@ pub(crate) struct Wrong<S> {
     writes: usize,
     /// Vectored writes so far.
     pub(crate) vectored: Rc<Cell<usize>>,
+    /// Bytes offered in writes of one slice, taken or not.
+    pub(crate) offered: Rc<Cell<usize>>,
 }
 
 impl<S> Wrong<S> {
     pub(crate) fn new(inner: S, defect: Defect) -> Self {
-        Self { inner, defect, reads: 0, writes: 0, vectored: Rc::default() }
+        Self { inner, defect, reads: 0, writes: 0, vectored: Rc::default(), offered: Rc::default() }
     }
 
     /// What happens instead of the call that has this number.
@@ -149,6 +151,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Wrong<S> {
         buffer: &[u8],
     ) -> Poll<io::Result<usize>> {
         self.writes += 1;
+        self.offered.set(self.offered.get() + buffer.len());
         if let Some(instead) = self.instead(cx, self.writes) {
             return instead;
         }
