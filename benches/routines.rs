@@ -4,10 +4,11 @@
 //! `cargo bench --bench routines` runs both in turn and prints medians, the ratio of each round,
 //! and, where valgrind is installed, the instructions of each.
 
+mod callgrind;
+
 use std::future::poll_fn;
 use std::hint::black_box;
 use std::pin::Pin;
-use std::process::Command;
 use std::task::{Poll, ready};
 use std::time::{Duration, Instant};
 
@@ -141,16 +142,10 @@ fn compare(row: &Row) {
     );
 }
 
-/// Instructions for `total` bytes, counted by callgrind on this program itself.
+/// Instructions for `total` bytes, counted on this program itself.
 fn instructions(subject: &str, buffer: usize, total: usize) -> Option<u64> {
-    let output = Command::new("valgrind")
-        .args(["--tool=callgrind", "--callgrind-out-file=/dev/null"])
-        .arg(std::env::current_exe().ok()?)
-        .args(["--once", subject, &buffer.to_string(), &total.to_string()])
-        .output()
-        .ok()?;
-    let report = String::from_utf8_lossy(&output.stderr).into_owned();
-    report.lines().find_map(|line| line.split_once("Collected : ")?.1.trim().parse().ok())
+    let words = ["--once", subject, &buffer.to_string(), &total.to_string()];
+    callgrind::instructions(&words).expect("valgrind counts")
 }
 
 fn count(row: &Row) {
