@@ -2,12 +2,17 @@
 
 use std::io;
 use std::vec;
+use std::vec::Vec;
 
 use super::store::{StoreFile, read_full_at};
 use crate::wire::Digest;
 
 /// Bytes that are read at once.
 const READ: u64 = 1 << 20;
+
+/// What comes is hashed from a multiple of so many bytes to another. BLAKE3 takes four times as long
+/// for 16 KiB that begin elsewhere: a frame that came in two reads costs less when it is copied.
+const BLOCK: usize = 16 << 10;
 
 /// A BLAKE3 digest of a file's first bytes.
 ///
@@ -16,7 +21,9 @@ const READ: u64 = 1 << 20;
 #[derive(Debug)]
 pub(super) struct RunningDigest {
     hasher: blake3::Hasher,
-    /// Bytes that the hasher has.
+    /// What the hasher is still to get, of the block that it is in.
+    gathered: Vec<u8>,
+    /// Bytes that it has, with these.
     hashed: u64,
     /// The last offset to go on from, and the digest of what is before it.
     aligned: (u64, [u8; 32]),
@@ -33,7 +40,7 @@ impl RunningDigest {
     pub(super) fn new(alignment: u64) -> Self {
         let hasher = blake3::Hasher::new();
         let aligned = (0, *hasher.finalize().as_bytes());
-        Self { hasher, hashed: 0, aligned, alignment, claim: None }
+        Self { hasher, gathered: Vec::new(), hashed: 0, aligned, alignment, claim: None }
     }
 
     /// Of a file whose first bytes are said to have a digest, which is to be seen.
@@ -69,15 +76,40 @@ impl RunningDigest {
         let before = usize::try_from(boundary.saturating_sub(self.hashed)).unwrap_or(0);
         match bytes.split_at_checked(before) {
             Some((head, tail)) if boundary > self.hashed => {
-                self.hasher.update(head);
-                self.aligned = (boundary, *self.hasher.finalize().as_bytes());
-                self.hasher.update(tail);
+                self.push(head);
+                self.aligned = (boundary, self.value());
+                self.push(tail);
             }
-            _ => {
-                self.hasher.update(bytes);
-            }
+            _ => self.push(bytes),
         }
-        self.hashed = end;
+    }
+
+    /// Hashes whole blocks, and gathers what is less.
+    fn push(&mut self, bytes: &[u8]) {
+        self.hashed = self.hashed.saturating_add(bytes.len() as u64);
+        let mut rest = bytes;
+        if !self.gathered.is_empty() {
+            let room = BLOCK.saturating_sub(self.gathered.len());
+            let (fits, behind) = rest.split_at(room.min(rest.len()));
+            self.gathered.extend_from_slice(fits);
+            rest = behind;
+            if self.gathered.len() < BLOCK {
+                return;
+            }
+            self.hasher.update(&self.gathered);
+            self.gathered.clear();
+        }
+        let (blocks, tail) = rest.split_at(rest.len() & !(BLOCK - 1));
+        self.hasher.update(blocks);
+        self.gathered.extend_from_slice(tail);
+    }
+
+    /// The digest of all that it has.
+    fn value(&self) -> [u8; 32] {
+        if self.gathered.is_empty() {
+            return *self.hasher.finalize().as_bytes();
+        }
+        *self.hasher.clone().update(&self.gathered).finalize().as_bytes()
     }
 
     /// Whether there is nothing before an offset that is still to be read.
@@ -111,7 +143,7 @@ impl RunningDigest {
             self.absorb(buffer.get(..wanted).unwrap_or_default());
             if let Some((offset, digest)) = self.claim {
                 if offset == self.hashed {
-                    if *self.hasher.finalize().as_bytes() != digest {
+                    if self.value() != digest {
                         return Err(Differs);
                     }
                     self.claim = None;
@@ -123,6 +155,6 @@ impl RunningDigest {
 
     /// The digest of all that it has.
     pub(super) fn digest(&self) -> Digest {
-        Digest::Blake3(*self.hasher.finalize().as_bytes())
+        Digest::Blake3(self.value())
     }
 }

@@ -242,10 +242,9 @@ impl SourceReader {
             return Ok(None);
         }
         let wanted = usize::try_from(left).unwrap_or(PIECE).min(PIECE);
-        let mut buffer = self.buffer();
-        self.opened.fill(self.position, buffer.get_mut(..wanted).unwrap_or_default())?;
+        let mut buffer = self.buffer(wanted);
+        self.opened.fill(self.position, &mut buffer)?;
         self.opened.check_unchanged()?;
-        buffer.truncate(wanted);
         let piece = buffer.freeze();
         self.position = self.position.saturating_add(wanted as u64);
         self.pool.push_back(piece.clone());
@@ -263,15 +262,15 @@ impl SourceReader {
         self.position == self.opened.size()
     }
 
-    /// The memory of a piece that nobody has any more, or new one.
-    fn buffer(&mut self) -> BytesMut {
+    /// The memory of a piece that nobody has any more, or new one: no more than a short file needs.
+    fn buffer(&mut self, len: usize) -> BytesMut {
         let free = self.pool.iter().position(Bytes::is_unique);
         let piece = free.and_then(|index| self.pool.remove(index));
         if self.pool.len() >= POOL {
             self.pool.pop_front();
         }
         let mut buffer = piece.and_then(|piece| piece.try_into_mut().ok()).unwrap_or_default();
-        buffer.resize(PIECE, 0);
+        buffer.resize(len, 0);
         buffer
     }
 }
@@ -301,10 +300,10 @@ impl SourceDigest {
         if self.hashed >= to {
             return Ok(());
         }
-        let mut buffer = vec![0; PIECE];
+        let piece = |left: u64| usize::try_from(left).unwrap_or(PIECE).min(PIECE);
+        let mut buffer = vec![0; piece(to.saturating_sub(self.hashed))];
         while self.hashed < to {
-            let left = to.saturating_sub(self.hashed);
-            let wanted = usize::try_from(left).unwrap_or(PIECE).min(PIECE);
+            let wanted = piece(to.saturating_sub(self.hashed));
             let room = buffer.get_mut(..wanted).unwrap_or_default();
             self.opened.fill(self.hashed, room)?;
             self.hasher.update(room);

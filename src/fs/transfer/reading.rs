@@ -1,4 +1,4 @@
-//! A file that is read ahead and hashed, each on another thread.
+//! A file that is read ahead and hashed, on other threads.
 
 use core::future::poll_fn;
 use core::pin::Pin;
@@ -22,7 +22,7 @@ pub(super) struct Read {
     /// Where it begins.
     pub(super) start: u64,
     pub(super) pieces: Vec<Bytes>,
-    /// What is to hash them, unless it went elsewhere.
+    /// What has hashed them, or is to, unless it is elsewhere.
     pub(super) digest: Option<Box<SourceDigest>>,
 }
 
@@ -30,33 +30,28 @@ pub(super) struct Read {
 pub(super) struct Reading(blocking::Task<Result<Read, SourceError>>);
 
 impl Reading {
-    /// Begins to read what `open` opens. A short file is hashed, too: it takes one visit to another
-    /// thread.
+    /// Begins to read what `open` opens.
     pub(super) fn start(
         open: impl FnOnce() -> Result<Source, SourceError> + Send + 'static,
     ) -> Self {
         Self(blocking::unblock(move || {
-            let (reader, mut digest) = open()?.into_halves();
-            let mut read = read(Box::new(reader))?;
-            if read.reader.is_at_end() {
-                let mut at = read.start;
-                for piece in &read.pieces {
-                    digest.update(at, piece);
-                    at = at.saturating_add(piece.len() as u64);
-                }
-            }
-            read.digest = Some(Box::new(digest));
-            Ok(read)
+            let (reader, digest) = open()?.into_halves();
+            read(Box::new(reader), Some(Box::new(digest)))
         }))
     }
 
-    /// Goes on from an offset.
-    pub(super) fn go_on(mut reader: Box<SourceReader>, from: Option<u64>) -> Self {
+    /// Goes on from an offset. What is read is hashed at once if the digest comes along and is there:
+    /// the bytes are in the cache, and it takes one visit to another thread.
+    pub(super) fn go_on(
+        mut reader: Box<SourceReader>,
+        from: Option<u64>,
+        digest: Option<Box<SourceDigest>>,
+    ) -> Self {
         Self(blocking::unblock(move || {
             if let Some(offset) = from {
                 reader.seek(offset)?;
             }
-            read(reader)
+            read(reader, digest)
         }))
     }
 
@@ -65,22 +60,27 @@ impl Reading {
     }
 }
 
-fn read(mut reader: Box<SourceReader>) -> Result<Read, SourceError> {
+fn read(
+    mut reader: Box<SourceReader>,
+    mut digest: Option<Box<SourceDigest>>,
+) -> Result<Read, SourceError> {
     let start = reader.position();
     let mut pieces = Vec::with_capacity(PIECES);
     while pieces.len() < PIECES {
-        match reader.read()? {
-            Some(piece) => pieces.push(piece),
-            None => break,
+        let at = reader.position();
+        let Some(piece) = reader.read()? else { break };
+        if let Some(digest) = &mut digest {
+            digest.update(at, &piece);
         }
+        pieces.push(piece);
     }
-    Ok(Read { reader, start, pieces, digest: None })
+    Ok(Read { reader, start, pieces, digest })
 }
 
 /// The digest of a file that is being sent, as far as it is.
 ///
-/// Pieces are hashed while they are sent. While what the receiver has is compared with the file, or
-/// what was sent meanwhile is read once more, nobody waits.
+/// Pieces are hashed as they are read, by whoever reads them. While what the receiver has is compared
+/// with the file, or what was sent meanwhile is read once more, that is done beside, and nobody waits.
 pub(super) struct Hashing {
     digest: Option<Box<SourceDigest>>,
     task: Option<blocking::Task<Result<Box<SourceDigest>, SourceError>>>,
@@ -113,11 +113,21 @@ impl Hashing {
         Self { digest: None, task, is_behind: true, prefix: Some(prefix) }
     }
 
-    /// Takes pieces, to hash them beside the sending.
-    pub(super) async fn feed(&mut self, read: &mut Read) -> Result<(), SourceError> {
-        if let Some(digest) = read.digest.take() {
-            self.digest = Some(digest);
+    /// The digest, for whoever reads next, if nothing is done with it.
+    pub(super) fn lend(&mut self) -> Option<Box<SourceDigest>> {
+        self.digest.take()
+    }
+
+    /// What was lent comes back.
+    pub(super) fn take_back(&mut self, digest: Option<Box<SourceDigest>>) {
+        if digest.is_some() {
+            self.digest = digest;
         }
+    }
+
+    /// Takes pieces: what of them is not hashed yet is hashed beside the sending.
+    pub(super) async fn feed(&mut self, read: &mut Read) -> Result<(), SourceError> {
+        self.take_back(read.digest.take());
         if !self.is_behind {
             self.wait().await?;
         } else if self.prefix.is_none() {

@@ -30,7 +30,7 @@ pub struct Sent {
 /// that the receiver has of the same content is not sent again, nor is a file that it has stored: its
 /// verdict may have been lost. What the receiver has is compared while the rest is sent.
 ///
-/// The file is opened once, read ahead and hashed on other threads, and the transfer is given up when
+/// The file is opened once, read ahead and hashed on another thread, and the transfer is given up when
 /// the file changes meanwhile. `observe` is told of the progress.
 ///
 /// # Errors
@@ -78,11 +78,11 @@ async fn send_source(
         Err(error) => return (false, Err(error)),
     };
     let (reader, digest) = source.into_halves();
-    let reading = Reading::go_on(Box::new(reader), Some(accept.offset));
-    let hashing = match accept.prefix {
+    let mut hashing = match accept.prefix {
         Some(prefix) => Hashing::comparing(Box::new(digest), (accept.offset, prefix)),
         None => Hashing::new(Some(Box::new(digest))),
     };
+    let reading = Reading::go_on(Box::new(reader), Some(accept.offset), hashing.lend());
     (accept.prefix.is_some(), Sending { outgoing, hashing, observe }.run(reading).await)
 }
 
@@ -91,7 +91,7 @@ pub(super) async fn send_from(outgoing: Outgoing, reading: Reading) -> Result<Se
     Sending { outgoing, hashing: Hashing::new(None), observe: |_| () }.run(reading).await
 }
 
-/// A file on its way. What is read next and what is hashed is under way while a piece is sent.
+/// A file on its way. What comes next is read and hashed while a piece is sent.
 struct Sending<O> {
     outgoing: Outgoing,
     hashing: Hashing,
@@ -132,7 +132,7 @@ impl<O: FnMut(Progress)> Sending<O> {
             let mut next = if reader.is_at_end() {
                 Next::End(reader)
             } else {
-                Next::Reading(Reading::go_on(reader, None))
+                Next::Reading(Reading::go_on(reader, None, self.hashing.lend()))
             };
             let from = match self.send(pieces, &next).await {
                 Ok(Some(sent)) => return Ok(sent),
@@ -149,15 +149,18 @@ impl<O: FnMut(Progress)> Sending<O> {
                 let reader = match next {
                     Next::End(reader) => reader,
                     Next::Reading(reading) => match reading.done().await {
-                        Ok(read) => read.reader,
+                        Ok(read) => {
+                            self.hashing.take_back(read.digest);
+                            read.reader
+                        }
                         Err(error) => return Err(self.give_up(error).await),
                     },
                 };
-                next = Next::Reading(Reading::go_on(reader, Some(offset)));
+                next = Next::Reading(Reading::go_on(reader, Some(offset), self.hashing.lend()));
             }
             reading = match next {
                 Next::Reading(reading) => reading,
-                Next::End(reader) => Reading::go_on(reader, None),
+                Next::End(reader) => Reading::go_on(reader, None, self.hashing.lend()),
             };
         }
     }
