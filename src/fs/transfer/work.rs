@@ -4,6 +4,7 @@ use core::pin::Pin;
 use core::task::{Context, Poll};
 use core::time::Duration;
 use std::boxed::Box;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::vec::Vec;
 
@@ -62,6 +63,17 @@ struct Work {
     chunks: Vec<Bytes>,
     saves: bool,
     finish: Option<Finish>,
+    is_abandoned: Arc<AtomicBool>,
+}
+
+/// Tells the work under way that nobody waits for it any more: the same file may be on its way again,
+/// and is not to be stored twice.
+struct Abandon(Arc<AtomicBool>);
+
+impl Drop for Abandon {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Release);
+    }
 }
 
 impl Work {
@@ -77,6 +89,9 @@ impl Work {
             Target::File(receiver) => receiver,
             Target::Member { batch, offer } => {
                 let mut batch = batch.lock().unwrap_or_else(PoisonError::into_inner);
+                if self.is_abandoned.load(Ordering::Acquire) {
+                    return Err(Error::Busy);
+                }
                 match batch.receive(&offer)? {
                     Member::File(receiver) => Box::new(receiver),
                     Member::Folder(published) | Member::Known(published) => {
@@ -99,6 +114,10 @@ impl Work {
                 }
                 Going::new(receiver).map(Done::Going)
             }
+            Some(_) if self.is_abandoned.load(Ordering::Acquire) => {
+                receiver.suspend();
+                Err(Error::Busy)
+            }
             Some(finish) => receiver.publish(finish.total, finish.digest).map(Done::Published),
         }
     }
@@ -109,6 +128,7 @@ pub(super) struct Writing {
     incoming: Incoming,
     target: Option<Target>,
     work: Option<BoxFuture<'static, Done>>,
+    abandon: Abandon,
     gathered: Vec<Bytes>,
     gathered_len: usize,
     position: u64,
@@ -147,6 +167,7 @@ impl Writing {
             incoming,
             target: Some(target),
             work: None,
+            abandon: Abandon(Arc::default()),
             gathered: Vec::new(),
             gathered_len: 0,
             position,
@@ -272,6 +293,7 @@ impl Writing {
             chunks: core::mem::take(&mut self.gathered),
             saves: core::mem::take(&mut self.is_due),
             finish,
+            is_abandoned: Arc::clone(&self.abandon.0),
         };
         self.gathered_len = 0;
         self.work = Some(blocking::unblock(move || work.run()).boxed());
