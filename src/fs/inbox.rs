@@ -11,13 +11,18 @@ use super::lock::{Lock, lock};
 use super::name::{FileName, NameError, RelativePath};
 use super::options::{Collision, InboxOptions, Settings};
 use super::part::Part;
-use super::part_id::{PartId, Scope, fresh_name, is_part, journal_name, part_of_journal};
+use super::part_id::{
+    PartId, Scope, fresh_name, is_fresh_name, is_part, journal_name, part_of_journal,
+};
 use super::receiver::{Incoming, Published, Receiver};
 use super::shared::Shared;
 use super::store::{StatusKind, Store, StoreFile};
 use super::stored_files::{self, Key, StoredFile};
 use super::{Action, Error};
 use crate::wire::{Batch, Offer};
+
+/// How long a part is kept that no offer finds again: longer than any transfer stalls.
+const UNCLAIMED: Duration = Duration::from_secs(60 * 60);
 
 /// A folder that files are received into.
 ///
@@ -167,7 +172,8 @@ impl Inbox {
     }
 
     /// Removes parts that are older than [they are kept](InboxOptions::keep_parts_for), and that
-    /// nobody receives, here or in another program. Call it at the start, and once a day.
+    /// nobody receives, here or in another program; those that nobody can go on with, as they were
+    /// too short for a journal, after an hour. Call it at the start, and once a day.
     ///
     /// # Errors
     ///
@@ -312,7 +318,10 @@ impl Inbox {
     fn is_old(&self, name: &str) -> bool {
         let modified = self.shared.store.status(name).ok().and_then(|status| status.modified);
         let age = |modified: SystemTime| self.shared.store.now().duration_since(modified).ok();
-        modified.and_then(age).is_some_and(|age| age >= self.shared.settings.keep_parts_for)
+        let kept = self.shared.settings.keep_parts_for;
+        // What nobody can go on with is kept as long as it may be in use where there are no locks.
+        let kept = if is_fresh_name(name) { kept.min(UNCLAIMED) } else { kept };
+        modified.and_then(age).is_some_and(|age| age >= kept)
     }
 
     /// Removes a part that nobody has, if it is old enough, and says how large it was.

@@ -89,6 +89,11 @@ pub(super) fn fresh_name() -> String {
     format!("{TEMPORARY}new-{process:016x}-{number}.part")
 }
 
+/// Whether a part has such a name: no offer finds it again.
+pub(super) fn is_fresh_name(name: &str) -> bool {
+    name.strip_prefix(TEMPORARY).is_some_and(|rest| rest.starts_with("new-"))
+}
+
 /// The journal of a part.
 pub(super) fn journal_name(part: &str) -> String {
     format!("{}.journal", part.strip_suffix(".part").unwrap_or(part))

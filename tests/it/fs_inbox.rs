@@ -456,7 +456,12 @@ fn old_parts_go_and_those_in_use_stay() {
     detached.detach().unwrap();
     disk.write(".duologue-0-left.journal", b"without a part");
     disk.write("a file", b"of the user");
-    disk.advance(week - Duration::from_secs(1));
+    disk.write(".duologue-new-0123456789abcdef-7.part", b"of a program that was killed");
+    disk.advance(Duration::from_secs(3599));
+    assert_eq!(inbox.clean().unwrap().removed, 0);
+    disk.advance(Duration::from_secs(1));
+    assert_eq!(inbox.clean().unwrap().removed, 1);
+    disk.advance(week - Duration::from_secs(3601));
     keep("young").suspend();
     assert_eq!(inbox.clean().unwrap().removed, 0);
     disk.advance(Duration::from_secs(1));
