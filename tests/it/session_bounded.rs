@@ -12,12 +12,12 @@ use duologue::proto::{Config, Opening};
 use duologue::session::{Backoff, Conversations, Event, accept};
 use duologue::testing::{Duplex, duplex};
 use duologue::wire::{Chat, Header, Kind, Signal};
-use futures::io::{AsyncRead, AsyncWrite};
+use futures::io::AsyncRead;
 use futures::{FutureExt, StreamExt};
 
 use super::session_network::{Network, listen, reconnecting};
 use super::session_util::World;
-use super::support::is_pending;
+use super::support::{is_pending, writes_through};
 
 /// A stream from which frames that are to be skipped come for ever, once that is switched on.
 struct Endless {
@@ -51,23 +51,7 @@ impl AsyncRead for Endless {
     }
 }
 
-impl AsyncWrite for Endless {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buffer: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.inner).poll_write(cx, buffer)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.inner).poll_flush(cx)
-    }
-
-    fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.inner).poll_close(cx)
-    }
-}
+writes_through!(Endless);
 
 /// Reads and bytes of one poll of a driver, of a stream from which so many come at a time.
 fn work_of_one_poll(step: usize) -> (usize, usize) {

@@ -9,7 +9,9 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use duologue::time::{Time, Timer, VirtualTimer};
-use futures::io::{AsyncRead, AsyncWrite};
+use futures::io::AsyncRead;
+
+use super::support::writes_through;
 
 /// What happens to the bytes that are read.
 #[derive(Clone, Debug)]
@@ -115,23 +117,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Shaped<S> {
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Shaped<S> {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buffer: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.inner).poll_write(cx, buffer)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.inner).poll_flush(cx)
-    }
-
-    fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.inner).poll_close(cx)
-    }
-}
+writes_through!(Shaped<S>);
 
 /// A stream of which a byte can be read each so often.
 pub(crate) struct Drip<S> {
@@ -179,23 +165,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Drip<S> {
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Drip<S> {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buffer: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.inner).poll_write(cx, buffer)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.inner).poll_flush(cx)
-    }
-
-    fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.inner).poll_close(cx)
-    }
-}
+writes_through!(Drip<S>);
 
 /// How a timer fails to be punctual.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

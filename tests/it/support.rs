@@ -78,3 +78,36 @@ impl io::Write for Untouchable {
         panic!("flushed")
     }
 }
+
+/// Writes of a stream of a test go to its `inner` one as they are.
+macro_rules! writes_through {
+    ($name:ident $(<$inner:ident>)?) => {
+        impl $(<$inner: ::futures::io::AsyncWrite + Unpin>)? ::futures::io::AsyncWrite
+            for $name $(<$inner>)?
+        {
+            fn poll_write(
+                mut self: ::std::pin::Pin<&mut Self>,
+                cx: &mut ::std::task::Context<'_>,
+                buffer: &[u8],
+            ) -> ::std::task::Poll<::std::io::Result<usize>> {
+                ::std::pin::Pin::new(&mut self.inner).poll_write(cx, buffer)
+            }
+
+            fn poll_flush(
+                mut self: ::std::pin::Pin<&mut Self>,
+                cx: &mut ::std::task::Context<'_>,
+            ) -> ::std::task::Poll<::std::io::Result<()>> {
+                ::std::pin::Pin::new(&mut self.inner).poll_flush(cx)
+            }
+
+            fn poll_close(
+                mut self: ::std::pin::Pin<&mut Self>,
+                cx: &mut ::std::task::Context<'_>,
+            ) -> ::std::task::Poll<::std::io::Result<()>> {
+                ::std::pin::Pin::new(&mut self.inner).poll_close(cx)
+            }
+        }
+    };
+}
+
+pub(crate) use writes_through;
