@@ -22,6 +22,7 @@ impl Connection {
     /// [`ActionError::Blocked`] while the lane's queue is full, [`TooLarge`](ActionError::TooLarge)
     /// for more than the peer accepts, [`Invalid`](ActionError::Invalid), and
     /// [`NotOpen`](ActionError::NotOpen) or [`Closed`](ActionError::Closed). Nothing is queued then.
+    #[inline]
     pub fn send_chat(&mut self, chat: &Chat<'_>) -> Result<ItemId, ActionError> {
         self.push_message(Lane::Chat, Kind::CHAT, |out| chat.encode(out))
     }
@@ -35,6 +36,7 @@ impl Connection {
         self.push_message(Lane::Control, Kind::MESSAGE, |out| message.encode(out))
     }
 
+    #[inline]
     fn push_message(
         &mut self,
         lane: Lane,
@@ -46,6 +48,7 @@ impl Connection {
     }
 
     /// Queues an item if there is room for it, and if it can ever be sent.
+    #[inline]
     pub(super) fn push_checked(
         &mut self,
         lane: Lane,
@@ -71,6 +74,7 @@ impl Connection {
         ItemId { lane, number: self.send.get_mut(lane).push(kind, id, payload) }
     }
 
+    #[inline]
     fn unplan_less_urgent(&mut self, lane: Lane) {
         if self.link.as_ref().is_some_and(|link| link.plan.has_less_urgent(lane)) {
             self.unplan();

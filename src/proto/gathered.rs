@@ -33,6 +33,7 @@ pub(super) struct Place {
 impl Gathered {
     /// Writes a payload where a frame will be, and returns it: it counts once it is
     /// [kept](Self::keep). A failed one leaves nothing.
+    #[inline]
     pub(super) fn write<E>(
         &mut self,
         encode: impl FnOnce(&mut Vec<u8>) -> Result<(), E>,
@@ -51,12 +52,14 @@ impl Gathered {
     }
 
     /// The payload that was written last, and not kept.
+    #[inline]
     pub(super) fn written(&self) -> &[u8] {
         let start = self.end.saturating_add(HEADER_LEN);
         self.blocks.back().and_then(|block| block.get(start..)).unwrap_or_default()
     }
 
     /// Keeps what was written, as a frame with this header: of at most [`SMALL`] bytes.
+    #[inline]
     pub(super) fn keep(&mut self, header: [u8; HEADER_LEN]) {
         let Some(block) = self.blocks.back_mut() else { return };
         if let Some(place) = block.get_mut(self.end..).and_then(<[u8]>::first_chunk_mut) {
@@ -66,6 +69,7 @@ impl Gathered {
     }
 
     /// Forgets what was written and not kept.
+    #[inline]
     pub(super) fn discard(&mut self) {
         if let Some(block) = self.blocks.back_mut().filter(|block| block.len() > self.end) {
             block.truncate(self.end);

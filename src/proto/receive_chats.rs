@@ -58,14 +58,21 @@ impl Connection {
         if !is_ordinary {
             return 0;
         }
+        let checked = checked_together(input, max);
         // Bytes of all frames, frames, bytes of their payloads, and of the last.
         let (mut used, mut lines, mut bytes, mut last) = (0_usize, 0_u64, 0_usize, 0_usize);
-        while let Some((payload, text)) = input.get(used..).and_then(|rest| plain(rest, max)) {
+        while let Some(payload) = input.get(used..).and_then(|rest| {
+            if used < checked.len() { length(rest) } else { plain(rest, max) }
+        }) {
             if lane.check(payload, accepts).is_err() {
                 break;
             }
+            let end = used.saturating_add(HEADER_LEN).saturating_add(payload);
+            let start = used.saturating_add(HEADER_LEN).saturating_add(EMPTY_CHAT);
+            let alone = || str::from_utf8(input.get(start..end)?).ok();
+            let Some(text) = checked.get(start..end).or_else(alone) else { break };
             let number = lane.finish(payload, true);
-            used = used.saturating_add(HEADER_LEN).saturating_add(payload);
+            used = end;
             lines = lines.saturating_add(1);
             bytes = bytes.saturating_add(payload);
             last = payload;
@@ -88,17 +95,32 @@ impl Connection {
     }
 }
 
-/// The payload's length and the text of a plain line that `input` begins with.
-fn plain(input: &[u8], max: u32) -> Option<(usize, &str)> {
+/// The lines that `input` begins with, with their headers, if all of that is UTF-8: one look at many
+/// lines costs less than one at each. A header without a byte above 127 is as good as text, and what
+/// is between two of them is UTF-8 if the whole is.
+fn checked_together(input: &[u8], max: u32) -> &str {
+    let mut end: usize = 0;
+    while let Some(rest) = input.get(end..) {
+        let is_text = rest.first_chunk::<HEADER_LEN>().is_some_and(|header| header.is_ascii());
+        let Some(payload) = plain(rest, max).filter(|_| is_text) else { break };
+        end = end.saturating_add(HEADER_LEN).saturating_add(payload);
+    }
+    input.get(..end).and_then(|lines| str::from_utf8(lines).ok()).unwrap_or_default()
+}
+
+/// What the header says that `input` begins with.
+fn length(input: &[u8]) -> Option<usize> {
+    input.first_chunk().map(|header| usize_from(Header::decode(header).length))
+}
+
+/// The payload's length of a plain line that `input` begins with.
+fn plain(input: &[u8], max: u32) -> Option<usize> {
     let (header, rest) = input.split_first_chunk()?;
     let header = Header::decode(header);
     if header.kind != Kind::CHAT || header.id != 0 || header.length > max {
         return None;
     }
     let length = usize_from(header.length);
-    let ([0, 0], text) = rest.get(..length)?.split_first_chunk()? else { return None };
-    if length <= EMPTY_CHAT {
-        return None;
-    }
-    Some((length, str::from_utf8(text).ok()?))
+    let is_plain = length > EMPTY_CHAT && rest.get(..length)?.starts_with(&[0; EMPTY_CHAT]);
+    is_plain.then_some(length)
 }

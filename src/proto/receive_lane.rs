@@ -49,6 +49,7 @@ impl ReceiveLane {
     }
 
     /// Judges the header of the next frame of the lane.
+    #[inline]
     pub(super) fn check(&self, length: usize, accepts: Accepts) -> Result<(), CloseCode> {
         let item = self.parts.len().saturating_add(length);
         if item > accepts.item {
@@ -72,6 +73,7 @@ impl ReceiveLane {
     }
 
     /// Counts an item received whole; `held` if the application has to take it.
+    #[inline]
     pub(super) fn finish(&mut self, bytes: usize, held: bool) -> u64 {
         let number = self.received;
         self.received = number.saturating_add(1);

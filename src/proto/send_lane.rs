@@ -100,6 +100,7 @@ pub(super) struct Left {
 }
 
 impl Item {
+    #[inline]
     fn new(kind: Kind, id: u32, payload: &[u8]) -> Self {
         let len = u32::try_from(payload.len()).unwrap_or(u32::MAX);
         Self { stream_end: 0, len, id, kind, is_costly: is_costly(kind, payload) }
@@ -109,6 +110,7 @@ impl Item {
         usize::try_from(self.len).unwrap_or(usize::MAX)
     }
 
+    #[inline]
     fn is_small(&self) -> bool {
         self.len() <= SMALL
     }
@@ -145,6 +147,7 @@ impl SendLane {
     }
 
     /// Whether there is room to queue an item of `len` bytes now.
+    #[inline]
     pub(super) fn has_room(&self, len: usize) -> bool {
         self.items.is_empty()
             || (self.items.len() < self.limits.queued_items
@@ -168,6 +171,7 @@ impl SendLane {
 
     /// Writes an item that is queued once it is [kept](Self::keep), if there is room for it, and if
     /// it can ever be sent.
+    #[inline]
     pub(super) fn write(
         &mut self,
         kind: Kind,
@@ -187,6 +191,7 @@ impl SendLane {
     }
 
     /// Queues the item that was written last; returns its number.
+    #[inline]
     pub(super) fn keep(&mut self, item: Item) -> u64 {
         let number = self.end();
         if self.cursor == number {
@@ -205,6 +210,7 @@ impl SendLane {
     }
 
     /// The number after the last item queued.
+    #[inline]
     pub(super) fn end(&self) -> u64 {
         self.first.saturating_add(self.items.len() as u64)
     }

@@ -43,6 +43,7 @@ impl Chats {
         Iter { runs: &self.runs, line: 0, start: self.runs.first().map_or(0, |run| run.start) }
     }
 
+    #[inline]
     pub(super) fn push(&mut self, run: Run) {
         self.runs.push(run);
     }
@@ -122,6 +123,7 @@ impl Run {
     }
 
     /// The number of the last line.
+    #[inline]
     pub(super) fn last(&self) -> u64 {
         self.number.saturating_add(self.len() as u64).saturating_sub(1)
     }
@@ -136,6 +138,7 @@ impl Run {
         has_room && is_next
     }
 
+    #[inline]
     fn add(&mut self, text: &str) {
         self.text.push_str(text);
         // A line has at most 16 MiB.

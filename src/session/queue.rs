@@ -78,6 +78,7 @@ impl Queue {
     }
 
     /// Adds a plain line of chat.
+    #[inline]
     pub(super) fn push_chat(&mut self, number: u64, text: &str) {
         if self.is_abandoned {
             return;

@@ -124,6 +124,7 @@ impl<'a> Chat<'a> {
     /// # Errors
     ///
     /// [`EncodeError`]; a payload has at most 16 MiB.
+    #[inline]
     pub fn encode(&self, out: &mut Vec<u8>) -> Result<(), EncodeError> {
         let before = out.len();
         if self.is_plain() && self.text.len() <= MAX_ITEM - 2 {
@@ -143,6 +144,7 @@ impl<'a> Chat<'a> {
     }
 
     /// Whether nothing is said about the text.
+    #[inline]
     fn is_plain(&self) -> bool {
         self.id.is_none()
             && self.author.is_none()
