@@ -387,6 +387,47 @@ impl Connection {
             .fold(0, usize::saturating_add)
     }
 
+    /// Gives back the memory that queues keep for what comes next, and changes nothing else. It is for
+    /// when nothing has come or gone for a while: what comes after it allocates anew.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use duologue::proto::{Config, Connection, StreamParameters};
+    /// use duologue::time::Time;
+    ///
+    /// let stream = StreamParameters::new([7; 32]);
+    /// let mut client = Connection::client(Config::default(), stream, Time::ZERO);
+    /// let hello = client.poll_transmit(Time::ZERO).len();
+    /// client.advance_transmit(hello);
+    /// let before = client.memory_usage();
+    /// client.shrink_to_fit();
+    /// assert!(client.memory_usage() < before);
+    /// ```
+    pub fn shrink_to_fit(&mut self) {
+        if let Some(link) = &mut self.link {
+            link.shrink_to_fit();
+        }
+        for lane in Lane::ALL {
+            self.send.get_mut(lane).shrink_to_fit();
+            self.receive.get_mut(lane).shrink_to_fit();
+        }
+        for queue in [
+            &mut self.restarts,
+            &mut self.ring,
+            &mut self.credits,
+            &mut self.late_credits,
+            &mut self.news,
+            &mut self.out_of_budget,
+        ] {
+            queue.shrink_to_fit();
+        }
+        self.answers.shrink_to_fit();
+        self.ended_batches.shrink_to_fit();
+        self.signals.shrink_to_fit();
+        self.events.shrink_to_fit();
+    }
+
     /// A call says what time it is. A clock that goes back stands still here: what was late stays
     /// late, and no deadline moves.
     pub(super) fn advance(&mut self, now: Time) -> Time {

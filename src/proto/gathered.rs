@@ -122,6 +122,11 @@ impl Gathered {
         self.start = Place { block: self.dropped, offset: 0 };
     }
 
+    /// Keeps no memory at all, once it is [clear](Self::clear).
+    pub(super) fn drop_blocks(&mut self) {
+        self.blocks = VecDeque::new();
+    }
+
     pub(super) fn memory_usage(&self) -> usize {
         let slots = self.blocks.capacity().saturating_mul(size_of::<Vec<u8>>());
         self.blocks.iter().fold(slots, |sum, block| sum.saturating_add(block.capacity()))

@@ -440,6 +440,12 @@ impl Link {
         self.plan.stage_payload(header, payload, source);
     }
 
+    pub(super) fn shrink_to_fit(&mut self) {
+        self.assembly.shrink_to_fit();
+        self.plan.shrink_to_fit();
+        self.pacer.shrink_to_fit();
+    }
+
     pub(super) fn memory_usage(&self) -> usize {
         self.assembly
             .capacity()

@@ -105,6 +105,11 @@ impl ReceiveLane {
         self.take_parts();
     }
 
+    pub(super) fn shrink_to_fit(&mut self) {
+        self.pending.shrink_to_fit();
+        self.parts.shrink_to_fit();
+    }
+
     pub(super) fn memory_usage(&self) -> usize {
         let slots = self.pending.capacity().saturating_mul(size_of::<(u64, u32)>());
         self.parts.capacity().saturating_add(slots)

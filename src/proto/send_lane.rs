@@ -232,6 +232,16 @@ impl SendLane {
         self.items.is_empty()
     }
 
+    pub(super) fn shrink_to_fit(&mut self) {
+        self.items.shrink_to_fit();
+        self.large.shrink_to_fit();
+        if self.items.is_empty() {
+            self.small.clear();
+            self.place = self.small.start();
+            self.small.drop_blocks();
+        }
+    }
+
     pub(super) fn memory_usage(&self) -> usize {
         let slots = self.items.capacity().saturating_mul(size_of::<Item>());
         let large = self.large.capacity().saturating_mul(size_of::<Bytes>());

@@ -157,6 +157,12 @@ impl Queue {
         (chats, last)
     }
 
+    /// Gives back the memory that is kept for more.
+    pub(super) fn shrink_to_fit(&mut self) {
+        self.events.shrink_to_fit();
+        self.untaken.shrink_to_fit();
+    }
+
     /// Nobody will poll any more; returns who did, and what waits.
     pub(super) fn abandon(&mut self) -> (Option<Waker>, VecDeque<(u32, Told)>) {
         self.is_abandoned = true;

@@ -263,6 +263,19 @@ impl State {
         }
     }
 
+    /// Gives back the memory that queues keep for what comes next.
+    pub(super) fn shrink_to_fit(&mut self) {
+        self.connection.shrink_to_fit();
+        self.queue.shrink_to_fit();
+        self.requests.release.shrink_to_fit();
+        let [chat, control] = &mut self.lane_waiters;
+        for waiters in
+            [chat, control, &mut self.offer_waiters, &mut self.open_waiters, &mut self.end_waiters]
+        {
+            waiters.shrink_to_fit();
+        }
+    }
+
     /// Closes as soon as the driver can, or at once without one.
     pub(super) fn close(&mut self, code: CloseCode, text: &str) {
         if self.requests.close.is_none() {

@@ -116,6 +116,11 @@ impl Waiters {
         self.list.drain(..).map(|(_, waker)| waker)
     }
 
+    /// Gives back the memory that is kept for more.
+    pub(super) fn shrink_to_fit(&mut self) {
+        self.list.shrink_to_fit();
+    }
+
     /// Lets the second be the first. Where one of those that are woken gets it all and waits again,
     /// each is the first in turn.
     pub(super) fn rotate(&mut self) {
