@@ -30,7 +30,15 @@ pub(super) struct Place {
     offset: usize,
 }
 
+impl Place {
+    pub(super) const START: Self = Self { block: 0, offset: 0 };
+}
+
 impl Gathered {
+    pub(super) const fn new() -> Self {
+        Self { blocks: VecDeque::new(), dropped: 0, start: Place::START, end: 0 }
+    }
+
     /// Writes a payload where a frame will be, and returns it: it counts once it is
     /// [kept](Self::keep). A failed one leaves nothing.
     pub(super) fn write<E>(

@@ -58,8 +58,8 @@ pub struct Driver<IO, T> {
     /// When the machine wants to be called, as it said last.
     due: Option<Time>,
     linger: Option<Time>,
-    /// When memory is given back, if no byte comes or goes until then.
-    idle_due: Option<Time>,
+    /// When memory is given back, if no byte comes or goes until then; or the end of time.
+    idle_due: Time,
     transport_error: Option<TransportError>,
     /// Nothing can be written any more; what has come is read first.
     write_error: Option<TransportError>,
@@ -127,7 +127,7 @@ impl<IO, T> Driver<IO, T> {
             armed: None,
             due: None,
             linger: None,
-            idle_due: None,
+            idle_due: Time::MAX,
             transport_error: None,
             write_error: None,
             is_read_ended: false,
@@ -432,7 +432,9 @@ where
         if self.due.is_none_or(|due| due <= now) {
             state.connection.handle_timeout(now);
         }
-        state.rate_limit.fill(now, &mut state.wake);
+        if let Some(limit) = state.rate_limit.made() {
+            limit.fill(now, &mut state.wake);
+        }
         state.let_rates_fall(now);
         state.ring(now);
         let mut has_more = false;
@@ -466,7 +468,7 @@ where
             state.rates_due,
             state.alarms.deadline(),
             self.linger,
-            self.idle_due,
+            Some(self.idle_due).filter(|due| *due < Time::MAX),
         ];
         self.due = state.connection.poll_timeout();
         let deadline = own.into_iter().chain([self.due]).flatten().min();
@@ -476,8 +478,9 @@ where
     /// Gives back what queues keep for the next frames once nothing has come or gone for a while.
     fn give_back_when_idle(&mut self, state: &mut State, now: Time, moved: usize) {
         if moved > 0 {
-            self.idle_due = Some(now.saturating_add(IDLE));
-        } else if self.idle_due.take_if(|due| *due <= now).is_some() {
+            self.idle_due = now.saturating_add(IDLE);
+        } else if self.idle_due <= now {
+            self.idle_due = Time::MAX;
             state.shrink_to_fit();
             self.pieces = Vec::new();
             self.writer.shrink();
@@ -545,7 +548,7 @@ where
             let driver = state.driver.take();
             state.wake.forget(driver);
             state.shrink_to_fit();
-            state.ended
+            state.ended()
         });
         Some(match reason {
             Some(reason) => Outcome::Ended(Ended { reason, transport }),

@@ -340,7 +340,7 @@ impl Session {
         if let Err(error) = check_goodbye(code, text) {
             return Err(SessionError::Refused(ActionError::Invalid(error)));
         }
-        self.handle.with(|state| match state.ended {
+        self.handle.with(|state| match state.ended() {
             Some(reason) => Err(SessionError::Ended(reason)),
             None => {
                 state.close(code, text);
@@ -373,7 +373,7 @@ impl Session {
     }
 
     fn has_opened(&self, waiting: &mut Waiting<'_>) -> Poll<Result<(), SessionError>> {
-        self.handle.with(|state| match state.ended {
+        self.handle.with(|state| match state.ended() {
             Some(reason) => Poll::Ready(Err(SessionError::Ended(reason))),
             None if state.connection.is_open() => Poll::Ready(Ok(())),
             None => {
@@ -398,7 +398,7 @@ impl Session {
     }
 
     fn has_closed(&self, waiting: &mut Waiting<'_>) -> Poll<CloseReason> {
-        self.handle.with(|state| match state.ended {
+        self.handle.with(|state| match state.ended() {
             Some(reason) => Poll::Ready(reason),
             None => {
                 state.wait(WaitFor::End, waiting);
@@ -417,6 +417,9 @@ impl Session {
     pub fn set_rate_limit(&self, bytes_per_second: Option<u64>) {
         self.handle.with(|state| {
             state.rate_limit.set(bytes_per_second, state.now, &mut state.wake);
+            if bytes_per_second.is_none() {
+                state.rate_limit.clear();
+            }
             state.wake_driver();
         });
     }

@@ -7,6 +7,7 @@ use std::vec::Vec;
 
 use super::shared::{Key, Shared, State};
 use crate::proto::Lane;
+use crate::proto::rare::Nothing;
 
 /// Tasks that wait for the same thing, in the order in which they came.
 #[derive(Default)]
@@ -86,6 +87,10 @@ impl<'a> Waiting<'a> {
     }
 }
 
+impl Nothing for Waiters {
+    const NOTHING: &'static Self = &Self { list: Vec::new() };
+}
+
 impl Waiters {
     /// Remembers who waits, once; returns the waker that does not count any more.
     pub(super) fn wait(&mut self, waiting: &mut Waiting<'_>) -> Option<Waker> {
@@ -114,6 +119,10 @@ impl Waiters {
     /// All of them, to be woken.
     pub(super) fn drain(&mut self) -> impl Iterator<Item = Waker> + '_ {
         self.list.drain(..).map(|(_, waker)| waker)
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.list.is_empty()
     }
 
     /// Gives back the memory that is kept for more.
