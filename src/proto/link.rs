@@ -39,7 +39,7 @@ pub(super) struct Link {
     pub(super) side: Side,
     pub(super) phase: Phase,
     /// What the stream failed with.
-    pub(super) error: Option<Error>,
+    pub(super) error: Option<Box<Error>>,
     /// Bytes of the peer's preface seen.
     preface: usize,
     pub(super) decoder: Decoder,
@@ -444,7 +444,7 @@ impl Link {
             _ => self.preface == PREFACE.len() && !is_early,
         };
         self.abort();
-        self.error = Some(error);
+        self.error = Some(Box::new(error));
         if let (Some(code), true) = (error.code(), may_speak) {
             let text = match error {
                 Error::Violation(violation) => violation.rule(),

@@ -42,7 +42,7 @@ impl Connection {
         let now = self.advance(now);
         let Some(link) = &mut self.link else { return Err(Error::Closed) };
         if link.phase == Phase::Closed {
-            return Err(link.error.unwrap_or(Error::Closed));
+            return Err(link.error.as_deref().copied().unwrap_or(Error::Closed));
         }
         let result = match link.phase {
             Phase::Open => {

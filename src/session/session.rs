@@ -75,8 +75,10 @@ impl Session {
     ///
     /// Dropped before it is ready it has sent nothing.
     pub async fn send_chat(&self, chat: &Chat<'_>) -> Result<Receipt, SessionError> {
-        let what = [WaitFor::Room(Lane::Chat)];
-        wait_for(&self.handle, &what, |waiting| self.try_send_chat(waiting, chat)).await
+        wait_for(&self.handle, &[WaitFor::Room(Lane::Chat)], |waiting| {
+            self.try_send_chat(waiting, chat)
+        })
+        .await
     }
 
     /// [`send_chat`](Self::send_chat) as a poll.
@@ -123,8 +125,8 @@ impl Session {
     ) -> Result<Option<Receipt>, SessionError> {
         let mut last = None;
         while !chats.is_empty() {
-            let what = [WaitFor::Room(Lane::Chat)];
-            let sent = wait_for(&self.handle, &what, |waiting| self.try_send_chats(waiting, chats));
+            let what = &[WaitFor::Room(Lane::Chat)];
+            let sent = wait_for(&self.handle, what, |waiting| self.try_send_chats(waiting, chats));
             last = sent.await?;
         }
         Ok(last)
@@ -181,8 +183,10 @@ impl Session {
     ///
     /// Dropped before it is ready it has sent nothing.
     pub async fn send_message(&self, message: &Message<'_>) -> Result<Receipt, SessionError> {
-        let what = [WaitFor::Room(Lane::Control)];
-        wait_for(&self.handle, &what, |waiting| self.try_send_message(waiting, message)).await
+        wait_for(&self.handle, &[WaitFor::Room(Lane::Control)], |waiting| {
+            self.try_send_message(waiting, message)
+        })
+        .await
     }
 
     /// [`send_message`](Self::send_message) as a poll.

@@ -281,6 +281,7 @@ impl State {
     pub(super) fn shrink_to_fit(&mut self) {
         self.connection.shrink_to_fit();
         self.queue.shrink_to_fit();
+        self.receipts.shrink_to_fit();
         self.alarms.drop_if(Alarms::is_empty);
         self.requests.release.shrink_to_fit();
         self.lane_waiters.iter_mut().for_each(Waiters::shrink_to_fit);
