@@ -313,7 +313,7 @@ impl Acceptor {
 
     /// What the client asks for, once its HELLO has come.
     pub fn request(&self) -> Option<Request> {
-        let hello = self.link.handshake.peer.as_ref()?;
+        let hello = self.link.peer()?;
         Some(Request { conversation: hello.conversation, attach: hello.attach })
     }
 
@@ -360,7 +360,7 @@ impl Acceptor {
 
     /// When the client has to have decided what it wants.
     pub fn poll_timeout(&self) -> Option<Time> {
-        self.link.handshake_deadline(self.config.handshake_timeout)
+        self.link.handshake_deadline(self.config.handshake_timeout.get())
     }
 
     /// Last words, if it failed or refused.
@@ -400,7 +400,7 @@ impl Acceptor {
         connection.attach = request.attach;
         let hello = connection.hello(nonce, 0);
         link.answer_hello(&hello, now)?;
-        let handshake_hash = link.handshake.hash.unwrap_or_default();
+        let handshake_hash = link.hash.unwrap_or_default();
         connection.link = Some(link);
         connection.events.push_back(Event::PeerHello { handshake_hash, is_resuming: false });
         Ok(connection)
@@ -417,11 +417,9 @@ impl Acceptor {
     pub fn resume(mut self, connection: &Connection, now: Time) -> Result<Resuming, Box<Self>> {
         let now = self.advance(now);
         let error = match self.request() {
-            Some(request) if self.is_waiting() => connection.judge_resumption(
-                request.conversation,
-                request.attach,
-                self.link.handshake.peer.as_ref(),
-            ),
+            Some(request) if self.is_waiting() => {
+                connection.judge_resumption(request.conversation, request.attach, self.link.peer())
+            }
             _ => Some(Error::Closed),
         };
         if let Some(error) = error {
@@ -434,8 +432,8 @@ impl Acceptor {
         if self.link.answer_hello(&hello, now).is_err() {
             return Err(Box::new(self));
         }
-        self.link.handshake.is_resuming = true;
-        let timeout = self.config.handshake_timeout;
+        self.link.is_resuming = true;
+        let timeout = self.config.handshake_timeout.get();
         Ok(Resuming::new(self.link, secret, connection.conversation, attach, timeout, now))
     }
 

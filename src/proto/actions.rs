@@ -115,7 +115,8 @@ impl Connection {
     /// closing waits for that.
     pub fn take(&mut self, now: Time, item: ItemId) {
         let now = self.advance(now);
-        let taken = self.receive.get_mut(item.lane).take(item.number);
+        let Some(lane) = self.receive.made(item.lane) else { return };
+        let taken = lane.take(item.number);
         let accepts = self.accepts();
         if let Some(link) = self.link.as_mut().filter(|_| taken.items > 0) {
             link.acknowledgement.owe_for_taken(now, taken, accepts);
@@ -123,7 +124,7 @@ impl Connection {
     }
 
     pub(super) fn check_open(&self) -> Result<(), ActionError> {
-        if self.closed.is_some() || self.closing.is_some() {
+        if self.is_closed || self.closing.is_some() {
             Err(ActionError::Closed)
         } else if !self.is_open {
             Err(ActionError::NotOpen)

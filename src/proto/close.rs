@@ -1,12 +1,14 @@
 //! The end of a conversation.
 
 use alloc::borrow::Cow;
+use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::vec::Vec;
 
 use super::connection::{Closing, Connection};
 use super::error::ActionError;
 use super::event::{CloseReason, Event, Lane, Receipt};
+use super::lanes::Half;
 use super::link::Phase;
 use super::receive_lane::ReceiveLane;
 use crate::time::Time;
@@ -49,14 +51,15 @@ impl Connection {
     /// 255 bytes.
     pub fn close(&mut self, code: CloseCode, text: &str, now: Time) -> Result<(), ActionError> {
         let now = self.advance(now);
-        if self.closed.is_some() || self.closing.is_some() {
+        if self.is_closed || self.closing.is_some() {
             return Err(ActionError::Closed);
         }
         Goodbye { code, text: Cow::Borrowed(text) }.encode(&mut Vec::new())?;
         if self.phase() == Some(Phase::Open) {
-            let deadline = now.saturating_add(self.config.close_timeout);
+            let deadline = now.saturating_add(self.config.close_timeout.get());
             let text = String::from(text);
-            self.closing = Some(Closing { code, text, deadline, is_sent: false });
+            let closing = Closing { code, text, deadline, is_sent: false };
+            self.closing = Some(Box::new(closing));
             return Ok(());
         }
         if let Some(link) = &mut self.link {
@@ -78,7 +81,7 @@ impl Connection {
         }
         self.unplan();
         self.plan_last_ack(now);
-        let timeout = self.config.close_timeout;
+        let timeout = self.config.close_timeout.get();
         let (Some(closing), Some(link)) = (&mut self.closing, &mut self.link) else { return };
         closing.is_sent = true;
         closing.deadline = now.saturating_add(timeout);
@@ -108,10 +111,10 @@ impl Connection {
 
     /// Nothing more will happen: resolves what is open, and says so.
     pub(super) fn conclude_conversation(&mut self, reason: CloseReason) {
-        if self.closed.is_some() {
+        if self.is_closed {
             return;
         }
-        self.closed = Some(reason);
+        self.is_closed = true;
         self.forget();
         self.events.push_back(Event::Closed(reason));
     }
@@ -122,22 +125,23 @@ impl Connection {
             if let Some(delivered) = self.take_delivered(lane) {
                 self.events.push_back(delivered);
             }
-            let (begun, queued) = self.send.get_mut(lane).clear();
+            let Some(sent) = self.send.made(lane) else { continue };
+            let (begun, queued) = sent.clear();
             for (numbers, receipt) in [(begun, Receipt::Unknown), (queued, Receipt::NotSent)] {
                 if !numbers.is_empty() {
                     self.events.push_back(Event::Receipts { lane, numbers, receipt });
                 }
             }
-            *self.receive.get_mut(lane) = ReceiveLane::default();
             *self.is_blocked.get_mut(lane) = false;
         }
+        self.receive = Half::new(ReceiveLane::default());
         let outgoing = core::mem::take(&mut self.outgoing).into_keys();
         let incoming = core::mem::take(&mut self.incoming);
         for (&transfer, t) in &incoming {
-            self.debts.add(transfer, t.unreleased());
+            self.owe(transfer, t.unreleased());
         }
         self.is_starved = false;
-        self.given_up = Default::default();
+        self.given_up.clear();
         for transfer in outgoing.chain(incoming.into_keys()) {
             self.events.push_back(Event::Abandoned { transfer });
         }

@@ -33,13 +33,41 @@ pub struct Config {
     pub(super) outgoing_transfers: u32,
     pub(super) queued_items: u32,
     pub(super) queued_bytes: u32,
-    pub(super) handshake_timeout: Duration,
-    pub(super) keep_alive_interval: Duration,
-    pub(super) idle_timeout: Duration,
-    pub(super) stall_timeout: Duration,
-    pub(super) transfer_timeout: Duration,
-    pub(super) close_timeout: Duration,
-    pub(super) detached_timeout: Duration,
+    pub(super) handshake_timeout: Micros,
+    pub(super) keep_alive_interval: Micros,
+    pub(super) idle_timeout: Micros,
+    pub(super) stall_timeout: Micros,
+    pub(super) transfer_timeout: Micros,
+    pub(super) close_timeout: Micros,
+    pub(super) detached_timeout: Micros,
+}
+
+/// A duration in half the memory, as each conversation has seven.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) struct Micros(u64);
+
+impl Micros {
+    fn new(duration: Duration) -> Self {
+        // What is longer is out of every range.
+        Self(u64::try_from(duration.as_micros()).unwrap_or(u64::MAX))
+    }
+
+    #[inline]
+    pub(super) const fn get(self) -> Duration {
+        Duration::from_micros(self.0)
+    }
+}
+
+impl From<Duration> for Micros {
+    fn from(duration: Duration) -> Self {
+        Self::new(duration)
+    }
+}
+
+impl fmt::Debug for Micros {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.get().fmt(f)
+    }
 }
 
 impl Default for Config {
@@ -52,13 +80,13 @@ impl Default for Config {
             outgoing_transfers: 80,
             queued_items: 4096,
             queued_bytes: 1 << 20,
-            handshake_timeout: Duration::from_secs(10),
-            keep_alive_interval: Duration::from_secs(20),
-            idle_timeout: Duration::from_secs(60),
-            stall_timeout: Duration::from_secs(120),
-            transfer_timeout: Duration::from_secs(24 * 60 * 60),
-            close_timeout: Duration::from_secs(5),
-            detached_timeout: Duration::from_secs(300),
+            handshake_timeout: Micros::new(Duration::from_secs(10)),
+            keep_alive_interval: Micros::new(Duration::from_secs(20)),
+            idle_timeout: Micros::new(Duration::from_secs(60)),
+            stall_timeout: Micros::new(Duration::from_secs(120)),
+            transfer_timeout: Micros::new(Duration::from_secs(24 * 60 * 60)),
+            close_timeout: Micros::new(Duration::from_secs(5)),
+            detached_timeout: Micros::new(Duration::from_secs(300)),
         }
     }
 }
@@ -81,12 +109,12 @@ impl Config {
 
     /// How long the last messages, and then the peer's goodbye, are waited for.
     pub fn close_timeout(&self) -> Duration {
-        self.close_timeout
+        self.close_timeout.get()
     }
 
     /// How long the handshake may take.
     pub fn handshake_timeout(&self) -> Duration {
-        self.handshake_timeout
+        self.handshake_timeout.get()
     }
 
     /// Bytes that a peer can make one conversation hold at most, attached or detached, whatever it
@@ -169,7 +197,7 @@ macro_rules! setters {
     ($($(#[$doc:meta])* $name:ident: $type:ty => $($field:ident).+;)*) => {
         $($(#[$doc])*
         pub fn $name(mut self, value: $type) -> Self {
-            self.config.$($field).+ = value;
+            self.config.$($field).+ = value.into();
             self
         })*
     };
@@ -280,13 +308,13 @@ impl ConfigBuilder {
             return Err(ConfigError { setting: "max_untaken_bytes" });
         }
         let durations = [
-            ("handshake_timeout", config.handshake_timeout),
-            ("keep_alive_interval", config.keep_alive_interval),
-            ("idle_timeout", config.idle_timeout),
-            ("stall_timeout", config.stall_timeout),
-            ("transfer_timeout", config.transfer_timeout),
-            ("close_timeout", config.close_timeout),
-            ("detached_timeout", config.detached_timeout),
+            ("handshake_timeout", config.handshake_timeout.get()),
+            ("keep_alive_interval", config.keep_alive_interval.get()),
+            ("idle_timeout", config.idle_timeout.get()),
+            ("stall_timeout", config.stall_timeout.get()),
+            ("transfer_timeout", config.transfer_timeout.get()),
+            ("close_timeout", config.close_timeout.get()),
+            ("detached_timeout", config.detached_timeout.get()),
         ];
         let range = Duration::from_millis(1)..=Duration::from_secs(10 * 366 * 24 * 60 * 60);
         for (setting, value) in durations {
@@ -294,8 +322,8 @@ impl ConfigBuilder {
                 return Err(ConfigError { setting });
             }
         }
-        let keep_alive = Duration::from_secs(1)..config.idle_timeout;
-        if !keep_alive.contains(&config.keep_alive_interval) {
+        let keep_alive = Duration::from_secs(1)..config.idle_timeout.get();
+        if !keep_alive.contains(&config.keep_alive_interval.get()) {
             return Err(ConfigError { setting: "keep_alive_interval" });
         }
         Ok(config)

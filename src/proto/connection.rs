@@ -1,3 +1,4 @@
+use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::string::String;
 use core::fmt;
@@ -10,16 +11,17 @@ use super::budget::{self, Budget};
 use super::config::Config;
 use super::debts::Debts;
 use super::error::Error;
-use super::event::{CloseReason, Event, Lane};
-use super::given_up::{self, GivenUp};
+use super::event::Event;
+use super::given_up::GivenUp;
 use super::incoming::Incoming;
-use super::lanes::Lanes;
+use super::lanes::{Half, Lanes};
 use super::link::{Link, Phase, VERSION};
 use super::outgoing::Outgoing;
+use super::rare::Rare;
 use super::receive_lane::{Accepts, ReceiveLane};
 use super::send_file::RefusedOffers;
 use super::send_lane::{LaneLimits, SendLane};
-use super::statistics::Statistics;
+use super::statistics::{Counts, Statistics};
 use super::table::Table;
 use crate::time::Time;
 use crate::wire::{ConversationId, Hello, Limits, Side, TransferCode, TransferId};
@@ -38,8 +40,8 @@ pub struct Connection {
     /// The highest counter this conversation was attached with.
     pub(super) attach: u64,
     pub(super) secret: Option<[u8; 32]>,
-    /// The peer's HELLO of the first handshake; later ones have to agree with it.
-    pub(super) peer: Option<Hello>,
+    /// The peer's terms of the first handshake; later ones have to agree with them.
+    pub(super) peer: Option<Terms>,
     /// Both sides accepted once.
     pub(super) is_open: bool,
     /// The peer is known to have the secret, so it can come back.
@@ -53,18 +55,18 @@ pub struct Connection {
     /// When the last attach was, and what the peer had of our lanes then.
     pub(super) attached_at: Time,
     pub(super) resumed_at: [u64; 2],
-    pub(super) closing: Option<Closing>,
-    pub(super) closed: Option<CloseReason>,
-    pub(super) error: Option<Error>,
+    pub(super) closing: Option<Box<Closing>>,
+    pub(super) is_closed: bool,
+    pub(super) error: Option<Box<Error>>,
 
-    pub(super) send: Lanes<SendLane>,
-    pub(super) receive: Lanes<ReceiveLane>,
+    pub(super) send: Half<SendLane>,
+    pub(super) receive: Half<ReceiveLane>,
     pub(super) outgoing: Table<Outgoing>,
     /// Those of ours that were given up, which count at the peer until it answers.
-    pub(super) given_up: Table<GivenUp>,
+    pub(super) given_up: Rare<Table<GivenUp>>,
     pub(super) incoming: Table<Incoming>,
     /// What the application still has of content that is over.
-    pub(super) debts: Debts,
+    pub(super) debts: Rare<Debts>,
     /// Some window is smaller than what is reserved for it, until debts are paid.
     pub(super) is_starved: bool,
     /// The number of the next offer of either side.
@@ -72,23 +74,23 @@ pub struct Connection {
     pub(super) next_incoming: u32,
     /// The numbers of our REJECT and VERDICT items, but for those that are known to have begun: the
     /// peer cannot know yet that these transfers have ended.
-    pub(super) answers: VecDeque<u64>,
+    pub(super) answers: Rare<VecDeque<u64>>,
     /// Late DATA of ended transfers that is still forgiven.
     pub(super) late_allowance: u64,
     /// Late frames that cost nothing.
     pub(super) late_frames: u32,
     /// The last batches of the peer's that have ended, and how.
-    pub(super) ended_batches: VecDeque<(TransferId, TransferCode)>,
+    pub(super) ended_batches: Rare<VecDeque<(TransferId, TransferCode)>>,
 
     /// Transfers that have to say that they begin at 0 again, before anything that counts on it.
-    pub(super) restarts: VecDeque<TransferId>,
+    pub(super) restarts: Rare<VecDeque<TransferId>>,
     /// Transfers with data to send, in turn; with credit to tell; with events to poll.
     pub(super) ring: VecDeque<TransferId>,
     pub(super) credits: VecDeque<TransferId>,
     /// Transfers with credit to tell that is not urgent.
-    pub(super) late_credits: VecDeque<TransferId>,
-    pub(super) news: VecDeque<TransferId>,
-    pub(super) signals: VecDeque<(u16, Bytes)>,
+    pub(super) late_credits: Rare<VecDeque<TransferId>>,
+    pub(super) news: Rare<VecDeque<TransferId>>,
+    pub(super) signals: Rare<VecDeque<(u16, Bytes)>>,
     /// How many of these are planned, and have not begun to leave.
     pub(super) planned_signals: usize,
     pub(super) events: VecDeque<Event<'static>>,
@@ -102,12 +104,30 @@ pub struct Connection {
     /// Something waits until that has some left.
     pub(super) is_out_of_budget: bool,
     /// Transfers whose next frame does.
-    pub(super) out_of_budget: VecDeque<TransferId>,
+    pub(super) out_of_budget: Rare<VecDeque<TransferId>>,
     /// CREDIT that is not urgent goes at this time; transfers are looked over at that.
     pub(super) credit_due: Option<Time>,
     pub(super) transfers_due: Time,
     pub(super) now: Time,
-    pub(super) statistics: Statistics,
+    pub(super) statistics: Counts,
+}
+
+/// What a peer's HELLO says for as long as there is the conversation.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Terms {
+    versions: [u8; 2],
+    features: u64,
+    pub(super) limits: Limits,
+}
+
+impl Terms {
+    pub(super) fn of(hello: &Hello) -> Self {
+        Self {
+            versions: [hello.lowest_version, hello.highest_version],
+            features: hello.features,
+            limits: hello.limits,
+        }
+    }
 }
 
 /// A graceful close under way.
@@ -178,7 +198,7 @@ impl fmt::Debug for Connection {
             .field("phase", &self.phase())
             .field("is_open", &self.is_open)
             .field("is_closing", &self.closing.is_some())
-            .field("closed", &self.closed)
+            .field("is_closed", &self.is_closed)
             .field("outgoing", &self.outgoing.len())
             .field("incoming", &self.incoming.len())
             .field("now", &self.now)
@@ -233,27 +253,27 @@ impl Connection {
             resumed_at: [0, 0],
             attached_at: now,
             closing: None,
-            closed: None,
+            is_closed: false,
             error: None,
-            send: Lanes::from_fn(|_| SendLane::new(limits)),
-            receive: Lanes::default(),
+            send: Half::new(SendLane::new(limits)),
+            receive: Half::new(ReceiveLane::default()),
             outgoing: Table::default(),
-            given_up: Table::default(),
+            given_up: Rare::new(),
             incoming: Table::default(),
-            debts: Debts::default(),
+            debts: Rare::new(),
             is_starved: false,
             next_outgoing: 1,
             next_incoming: 1,
-            answers: VecDeque::new(),
+            answers: Rare::new(),
             late_allowance: 0,
             late_frames: 0,
-            restarts: VecDeque::new(),
-            ended_batches: VecDeque::new(),
+            restarts: Rare::new(),
+            ended_batches: Rare::new(),
             ring: VecDeque::new(),
             credits: VecDeque::new(),
-            late_credits: VecDeque::new(),
-            news: VecDeque::new(),
-            signals: VecDeque::new(),
+            late_credits: Rare::new(),
+            news: Rare::new(),
+            signals: Rare::new(),
             planned_signals: 0,
             events: VecDeque::new(),
             delivered: Lanes::from_fn(|_| 0..0),
@@ -263,11 +283,11 @@ impl Connection {
             budget: Budget::new(0, now),
             own_budget: Budget::new(0, now),
             is_out_of_budget: false,
-            out_of_budget: VecDeque::new(),
+            out_of_budget: Rare::new(),
             credit_due: None,
             transfers_due: Time::MAX,
             now,
-            statistics: Statistics::default(),
+            statistics: Counts::default(),
         }
     }
 
@@ -289,7 +309,7 @@ impl Connection {
     /// Whether both sides have accepted each other and nobody has said goodbye: messages and
     /// offers are taken, though there may be no stream to send them at the moment.
     pub fn is_open(&self) -> bool {
-        self.is_open && self.closed.is_none() && self.closing.is_none()
+        self.is_open && !self.is_closed && self.closing.is_none()
     }
 
     /// Whether the conversation is open but has no stream, or one that is not ready yet.
@@ -299,7 +319,7 @@ impl Connection {
 
     /// Whether the conversation has ended. There may still be last words to transmit.
     pub fn is_closed(&self) -> bool {
-        self.closed.is_some()
+        self.is_closed
     }
 
     /// Whether nothing more can come of the present stream, if there is one, but last words.
@@ -321,22 +341,22 @@ impl Connection {
 
     /// The violation or failure that ended the conversation.
     pub fn error(&self) -> Option<&Error> {
-        self.error.as_ref()
+        self.error.as_deref()
     }
 
     /// BLAKE3 over both sides' HELLO and the channel binding, once both are known.
     pub fn handshake_hash(&self) -> Option<[u8; 32]> {
-        self.link.as_ref().and_then(|link| link.handshake.hash)
+        self.link.as_ref().and_then(|link| link.hash)
     }
 
     /// What the peer accepts, once its HELLO has come.
     pub fn peer_limits(&self) -> Option<&Limits> {
-        self.peer.as_ref().map(|hello| &hello.limits)
+        self.peer.as_ref().map(|terms| &terms.limits)
     }
 
     /// The counts so far, and the present state of the stream.
     pub fn statistics(&self) -> Statistics {
-        let mut statistics = self.statistics;
+        let mut statistics = Statistics::from(self.statistics);
         if let Some(link) = &self.link {
             statistics.round_trip = link.pacer.round_trip();
             statistics.min_round_trip = link.pacer.min_round_trip();
@@ -355,36 +375,6 @@ impl Connection {
     /// The round trip of the present stream, smoothed.
     pub fn round_trip(&self) -> Option<Duration> {
         self.link.as_ref().and_then(|link| link.pacer.round_trip())
-    }
-
-    /// Bytes of memory that the conversation holds now. Bytes handed out in events are not among
-    /// them.
-    pub fn memory_usage(&self) -> usize {
-        const TABLE: usize = size_of::<(TransferId, Incoming)>() * 2;
-        const SENDER: usize = size_of::<(TransferId, Outgoing)>() * 2;
-        let queues = [&self.restarts, &self.ring, &self.credits, &self.late_credits, &self.news];
-        let ids = queues
-            .into_iter()
-            .chain([&self.out_of_budget])
-            .map(|queue| queue.capacity().saturating_mul(size_of::<TransferId>()));
-        let parts = [
-            size_of::<Self>(),
-            self.link.as_ref().map_or(0, Link::memory_usage),
-            self.incoming.len().saturating_mul(TABLE),
-            self.outgoing.len().saturating_mul(SENDER),
-            self.events.capacity().saturating_mul(size_of::<Event<'_>>()),
-            self.signals.iter().map(|(_, payload)| payload.len()).sum(),
-            self.answers.capacity().saturating_mul(size_of::<u64>()),
-            self.debts.memory_usage(),
-            self.given_up.len().saturating_mul(given_up::SLOT),
-        ];
-        parts
-            .into_iter()
-            .chain(ids)
-            .chain(self.send.iter().map(SendLane::memory_usage))
-            .chain(self.receive.iter().map(ReceiveLane::memory_usage))
-            .chain(self.outgoing.values().map(|t| t.buffer.memory_usage()))
-            .fold(0, usize::saturating_add)
     }
 
     /// A call says what time it is. A clock that goes back stands still here: what was late stays
@@ -425,15 +415,13 @@ impl Connection {
     }
 
     /// The peer's terms are known.
-    pub(super) fn set_peer(&mut self, hello: Hello) {
+    pub(super) fn set_peer(&mut self, hello: &Hello) {
         let limits = lane_limits(&self.config, &hello.limits);
-        for lane in Lane::ALL {
-            self.send.get_mut(lane).set_limits(limits);
-        }
+        self.send.iter_mut().for_each(|lane| lane.set_limits(limits));
         let size = budget::size(&self.config.limits, &hello.limits);
         self.budget.resize(size);
         self.own_budget.resize(size / 2);
-        self.peer = Some(hello);
+        self.peer = Some(Terms::of(hello));
     }
 }
 
@@ -441,11 +429,11 @@ fn lane_limits(config: &Config, peer: &Limits) -> LaneLimits {
     // Nobody can make us keep more for an acknowledgement than we queue.
     LaneLimits {
         // What the peer permits may be more than we want to keep.
-        peer_items: usize_from(peer.items.min(config.queued_items)),
-        peer_bytes: usize_from(peer.item_bytes.min(config.queued_bytes)),
-        peer_item: usize_from(peer.item),
-        queued_items: usize_from(config.queued_items),
-        queued_bytes: usize_from(config.queued_bytes),
+        peer_items: peer.items.min(config.queued_items),
+        peer_bytes: peer.item_bytes.min(config.queued_bytes),
+        peer_item: peer.item,
+        queued_items: config.queued_items,
+        queued_bytes: config.queued_bytes,
     }
 }
 

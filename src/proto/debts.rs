@@ -1,5 +1,6 @@
 use alloc::collections::BTreeMap;
 
+use super::rare::Nothing;
 use crate::wire::TransferId;
 
 /// What a record counts beside its bytes: more than its slot in the table takes.
@@ -15,11 +16,13 @@ pub(super) struct Debts {
     total: u64,
 }
 
+impl Nothing for Debts {
+    const NOTHING: &'static Self = &Self { owed: BTreeMap::new(), total: 0 };
+}
+
 impl Debts {
+    /// Adds bytes, of which there are some.
     pub(super) fn add(&mut self, transfer: TransferId, bytes: u64) {
-        if bytes == 0 {
-            return;
-        }
         let owed = self.owed.entry(transfer).or_insert(0);
         let record = if *owed == 0 { RECORD } else { 0 };
         *owed = owed.saturating_add(bytes);
@@ -42,6 +45,10 @@ impl Debts {
     /// All bytes that are owed, with what the records take.
     pub(super) fn total(&self) -> u64 {
         self.total
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.owed.is_empty()
     }
 
     pub(super) fn memory_usage(&self) -> usize {

@@ -3,11 +3,11 @@
 use alloc::boxed::Box;
 use core::time::Duration;
 
-use super::connection::{Connection, StreamParameters};
+use super::connection::{Connection, StreamParameters, Terms};
 use super::error::{ActionError, Error};
-use super::event::{CloseReason, DetachReason, Event, Lane};
-use super::handshake::has_same_terms;
+use super::event::{CloseReason, DetachReason, Event};
 use super::link::Phase;
+use super::receive_lane::ReceiveLane;
 use super::resuming::Resuming;
 use crate::time::Time;
 use crate::wire::{CloseCode, ConversationId, Hello, Kind, Side};
@@ -39,13 +39,11 @@ impl Connection {
         }
         if !self.is_confirmed {
             // The client may not have the secret, so it could never come back.
-            self.error = Some(Error::Incomplete);
+            self.error = Some(Box::new(Error::Incomplete));
             self.conclude_conversation(CloseReason::Failed(Error::Incomplete));
             return;
         }
-        for lane in Lane::ALL {
-            self.receive.get_mut(lane).detach();
-        }
+        self.receive.iter_mut().for_each(ReceiveLane::detach);
         self.outgoing.values_mut().for_each(super::outgoing::Outgoing::detach);
         self.incoming.values_mut().for_each(super::incoming::Incoming::detach);
         self.restarts.clear();
@@ -175,7 +173,7 @@ impl Connection {
         self.link = Some(resuming.into_link());
         let resume = self.resume_frame();
         if let Some(link) = &mut self.link {
-            link.handshake.is_resume_sent = true;
+            link.is_resume_sent = true;
         }
         // The client's RESUME is judged before ours goes, so that a refusal reaches it in time.
         let opened = self.open_if_ready(now);
@@ -185,7 +183,7 @@ impl Connection {
             Ok(()) => drop(link.send_resume(&resume)),
             Err(error) => {
                 link.fail(error);
-                self.error = Some(error);
+                self.error = Some(Box::new(error));
                 self.conclude_conversation(CloseReason::Failed(error));
             }
         }
@@ -209,11 +207,8 @@ impl Connection {
         if attach <= self.attach {
             return violation(CloseCode::STALE, "the attach counter did not rise");
         }
-        let has_same_terms = self
-            .peer
-            .as_ref()
-            .zip(hello)
-            .is_some_and(|(first, later)| has_same_terms(first, later));
+        let has_same_terms =
+            self.peer.as_ref().zip(hello).is_some_and(|(first, later)| *first == Terms::of(later));
         if !has_same_terms {
             return violation(CloseCode::PROTOCOL, "other terms than at first");
         }

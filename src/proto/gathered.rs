@@ -30,7 +30,15 @@ pub(super) struct Place {
     offset: usize,
 }
 
+impl Place {
+    pub(super) const START: Self = Self { block: 0, offset: 0 };
+}
+
 impl Gathered {
+    pub(super) const fn new() -> Self {
+        Self { blocks: VecDeque::new(), dropped: 0, start: Place::START, end: 0 }
+    }
+
     /// Writes a payload where a frame will be, and returns it: it counts once it is
     /// [kept](Self::keep). A failed one leaves nothing.
     #[inline]
@@ -124,6 +132,11 @@ impl Gathered {
         }
         self.end = 0;
         self.start = Place { block: self.dropped, offset: 0 };
+    }
+
+    /// Keeps no memory at all, once it is [clear](Self::clear).
+    pub(super) fn drop_blocks(&mut self) {
+        self.blocks = VecDeque::new();
     }
 
     pub(super) fn memory_usage(&self) -> usize {

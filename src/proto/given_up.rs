@@ -58,14 +58,15 @@ impl Connection {
         kind: Kind,
         transfer: TransferId,
     ) -> Result<bool, Error> {
-        let Some(t) = self.given_up.get_mut(&transfer) else { return Ok(false) };
+        let Some(given_up) = self.given_up.made() else { return Ok(false) };
+        let Some(t) = given_up.get_mut(&transfer) else { return Ok(false) };
         match kind {
             Kind::ACCEPT | Kind::REJECT if !t.was_offered => {
                 return Err(Error::violation(CloseCode::PROTOCOL, kind, "not offered"));
             }
             Kind::ACCEPT => {
                 t.was_offered = false;
-                self.given_up.on_decided();
+                given_up.on_decided();
                 return Ok(true);
             }
             _ => {}

@@ -1,12 +1,13 @@
 //! From the first byte of a stream to an open conversation, new or resumed.
 
 use alloc::borrow::Cow;
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use super::budget::Budget;
-use super::connection::{Connection, StreamParameters};
+use super::connection::{Connection, StreamParameters, Terms};
 use super::error::{ActionError, Error};
-use super::event::{CloseReason, DetachReason, Event, Opening};
+use super::event::{CloseReason, DetachReason, Event, Lane, Opening};
 use super::link::{Heard, Link, Phase};
 use crate::time::Time;
 use crate::wire::{CloseCode, Held, Hello, Kind, Resume, Side};
@@ -55,12 +56,12 @@ impl Connection {
             return violation("another attach counter");
         }
         let is_resuming = self.is_open && hello.attach != 0;
-        if is_resuming && self.peer.as_ref().is_some_and(|first| !has_same_terms(first, hello)) {
+        if is_resuming && self.peer.as_ref().is_some_and(|first| *first != Terms::of(hello)) {
             return violation("other terms than at first");
         }
         let Some(link) = &mut self.link else { return Err(Error::Closed) };
-        link.handshake.is_resuming = is_resuming;
-        let handshake_hash = link.handshake.hash.unwrap_or_default();
+        link.is_resuming = is_resuming;
+        let handshake_hash = link.hash.unwrap_or_default();
         Ok(Event::PeerHello { handshake_hash, is_resuming })
     }
 
@@ -144,7 +145,7 @@ impl Connection {
     /// [`Closed`](ActionError::Closed). Accepting twice does nothing.
     pub fn accept_peer(&mut self, now: Time) -> Result<(), ActionError> {
         let now = self.advance(now);
-        if self.closed.is_some() {
+        if self.is_closed {
             return Err(ActionError::Closed);
         }
         let Some(link) = &self.link else { return Err(ActionError::NotOpen) };
@@ -153,7 +154,7 @@ impl Connection {
             Phase::Open => return Ok(()),
             Phase::Hello | Phase::Closing | Phase::Closed => return Err(ActionError::NotOpen),
         }
-        if !link.handshake.is_resume_sent {
+        if !link.is_resume_sent {
             let resume = self.resume_frame();
             if let Some(link) = &mut self.link {
                 link.send_resume(&resume)?;
@@ -184,7 +185,7 @@ impl Connection {
         let nothing =
             Resume { next: [0, 0], secret: None, proof: None, transfers: Cow::Borrowed(&[]) };
         let Some(link) = &self.link else { return nothing };
-        if !link.handshake.is_resuming {
+        if !link.is_resuming {
             let secret = self.secret.filter(|_| self.side == Side::Server);
             return Resume { secret, ..nothing };
         }
@@ -207,12 +208,12 @@ impl Connection {
     /// Opens the conversation once both sides have said what they have.
     pub(super) fn open_if_ready(&mut self, now: Time) -> Result<(), Error> {
         let Some(link) = &mut self.link else { return Ok(()) };
-        if link.phase != Phase::Waiting || !link.handshake.is_resume_sent {
+        if link.phase != Phase::Waiting || !link.is_resume_sent {
             return Ok(());
         }
-        let Some(resume) = link.handshake.resume.take() else { return Ok(()) };
+        let Some((peer, resume)) = link.end_handshake() else { return Ok(()) };
         let violation = |code, rule| Err(Error::violation(code, Kind::RESUME, rule));
-        if link.handshake.is_resuming {
+        if link.is_resuming {
             let is_proved = resume.proof.is_some_and(|given| {
                 self.secret.is_some_and(|secret| link.is_proof(&secret, &given))
             });
@@ -233,14 +234,13 @@ impl Connection {
         if resume.secret.is_some() != (self.side == Side::Client) {
             return violation(CloseCode::MALFORMED, "the secret comes from the server");
         }
-        let peer = link.handshake.peer.clone();
         let opening = if self.is_open { Opening::Fresh } else { Opening::New };
         self.forget();
         self.secret = self.secret.filter(|_| self.side == Side::Server).or(resume.secret);
         // What was spent was spent on what is forgotten: a server that lost it counts from the start.
         (self.budget, self.own_budget) = (Budget::new(0, now), Budget::new(0, now));
         if let Some(peer) = peer {
-            self.set_peer(peer);
+            self.set_peer(&peer);
         }
         self.open_link(opening, now);
         Ok(())
@@ -262,7 +262,7 @@ impl Connection {
         }
         // All of them are told now, also what waited since before the stream.
         self.credit_due = None;
-        for transfer in core::mem::take(&mut self.late_credits) {
+        for transfer in self.late_credits.take().into_iter().flatten() {
             if let Some(t) = self.incoming.get_mut(&transfer) {
                 t.is_credit_late = false;
             }
@@ -307,7 +307,9 @@ impl Connection {
         self.has_received = false;
         self.resumed_at = resume.next;
         self.send.chat.resume(chat);
-        self.send.control.resume(control);
+        if let Some(lane) = self.send.made(Lane::Control) {
+            lane.resume(control);
+        }
         let mut rewound = Vec::new();
         for (&transfer, t) in &mut self.outgoing {
             let listed = resume
@@ -338,7 +340,7 @@ impl Connection {
             self.detached_since.get_or_insert(now);
             self.events.push_back(Event::Detached(DetachReason::AttachFailed(error)));
         } else {
-            self.error = Some(error);
+            self.error = Some(Box::new(error));
             self.conclude_conversation(CloseReason::Failed(error));
         }
     }
@@ -373,17 +375,9 @@ impl Connection {
                 Some(link) => link.fail(error),
                 None => {}
             }
-            self.error = Some(error);
+            self.error = Some(Box::new(error));
             self.conclude_conversation(CloseReason::Failed(error));
         }
         error
     }
-}
-
-/// Whether a later HELLO repeats the terms of the first.
-pub(super) fn has_same_terms(first: &Hello, later: &Hello) -> bool {
-    first.lowest_version == later.lowest_version
-        && first.highest_version == later.highest_version
-        && first.features == later.features
-        && first.limits == later.limits
 }

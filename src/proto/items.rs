@@ -339,7 +339,7 @@ impl Connection {
                 t.is_cancel_asked = true;
                 let unreleased = t.unreleased();
                 t.released = t.received;
-                self.debts.add(transfer, unreleased);
+                self.owe(transfer, unreleased);
             }
         }
         self.feed_starved();
@@ -386,7 +386,7 @@ impl Connection {
                 let is_anew = offset == 0 && (t.expected != 0 || t.started.is_some());
                 let void = t.on_start(offset, now).map_err(|f| fail(Kind::START, f))?;
                 if is_anew {
-                    self.debts.add(transfer, void);
+                    self.owe(transfer, void);
                     self.fit_window(transfer);
                     self.force_credit(transfer);
                 }

@@ -1,4 +1,7 @@
 use super::event::Lane;
+use super::rare::{Nothing, Rare};
+use super::receive_lane::ReceiveLane;
+use super::send_lane::SendLane;
 
 /// One of a kind for each lane.
 #[derive(Debug, Default)]
@@ -25,8 +28,67 @@ impl<T> Lanes<T> {
             Lane::Control => &mut self.control,
         }
     }
+}
+
+/// The two lanes of one direction. That of control is made when something first goes through it: there
+/// are conversations of nothing but chat.
+#[derive(Debug)]
+pub(super) struct Half<T> {
+    pub(super) chat: T,
+    pub(super) control: Rare<T>,
+}
+
+/// A lane of one direction.
+pub(super) trait HalfLane: Nothing {
+    /// One that is as its twin was at the beginning.
+    fn twin(&self) -> Self;
+}
+
+impl HalfLane for SendLane {
+    fn twin(&self) -> Self {
+        Self::new(self.limits())
+    }
+}
+
+impl HalfLane for ReceiveLane {
+    fn twin(&self) -> Self {
+        Self::default()
+    }
+}
+
+impl<T: HalfLane> Half<T> {
+    pub(super) fn new(chat: T) -> Self {
+        Self { chat, control: Rare::new() }
+    }
+
+    pub(super) fn get(&self, lane: Lane) -> &T {
+        match lane {
+            Lane::Chat => &self.chat,
+            Lane::Control => &self.control,
+        }
+    }
+
+    /// The lane, for something to go through it.
+    pub(super) fn get_mut(&mut self, lane: Lane) -> &mut T {
+        match lane {
+            Lane::Chat => &mut self.chat,
+            Lane::Control => self.control.make_with(|| self.chat.twin()),
+        }
+    }
+
+    /// The lane, if anything ever went through it.
+    pub(super) fn made(&mut self, lane: Lane) -> Option<&mut T> {
+        match lane {
+            Lane::Chat => Some(&mut self.chat),
+            Lane::Control => self.control.made(),
+        }
+    }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = &T> {
         [&self.chat, &self.control].into_iter()
+    }
+
+    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut T> {
+        core::iter::once(&mut self.chat).chain(self.control.made())
     }
 }

@@ -1,4 +1,5 @@
 use alloc::borrow::Cow;
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::ops::Range;
 use core::time::Duration;
@@ -38,7 +39,7 @@ pub(super) struct Link {
     pub(super) side: Side,
     pub(super) phase: Phase,
     /// What the stream failed with.
-    pub(super) error: Option<Error>,
+    pub(super) error: Option<Box<Error>>,
     /// Bytes of the peer's preface seen.
     preface: usize,
     pub(super) decoder: Decoder,
@@ -55,7 +56,14 @@ pub(super) struct Link {
     pub(super) leaving_chats: Option<(Range<u64>, u64)>,
     pub(super) pacer: Pacer,
     pub(super) acknowledgement: Acknowledgement,
-    pub(super) handshake: Handshake,
+    /// Until the stream is open.
+    handshake: Option<Box<Handshake>>,
+    /// BLAKE3 over both sides' HELLO and the channel binding.
+    pub(super) hash: Option<[u8; 32]>,
+    has_sent_preface: bool,
+    pub(super) is_resume_sent: bool,
+    /// The server has the conversation.
+    pub(super) is_resuming: bool,
     pub(super) started: Time,
     /// When the peer was last known to be alive, and the bytes received then.
     pub(super) last_input: Time,
@@ -65,20 +73,15 @@ pub(super) struct Link {
 
 /// What the handshake has brought so far.
 #[derive(Debug, Default)]
-pub(super) struct Handshake {
+struct Handshake {
     binding: Vec<u8>,
     /// Our preface and HELLO as sent, until the hash is made.
     ours: Vec<u8>,
-    pub(super) peer: Option<Hello>,
-    pub(super) hash: Option<[u8; 32]>,
-    pub(super) has_sent_preface: bool,
-    pub(super) hello_sent: Option<Time>,
-    pub(super) authentications_sent: u8,
+    peer: Option<Hello>,
+    hello_sent: Option<Time>,
+    authentications_sent: u8,
     authentications_received: u8,
-    pub(super) is_resume_sent: bool,
-    pub(super) resume: Option<Resume<'static>>,
-    /// The server has the conversation.
-    pub(super) is_resuming: bool,
+    resume: Option<Resume<'static>>,
 }
 
 /// Pings and what they are waiting for.
@@ -124,7 +127,14 @@ impl Link {
             leaving_chats: None,
             pacer: Pacer::new(now),
             acknowledgement: Acknowledgement::default(),
-            handshake: Handshake { binding: binding.to_vec(), ..Handshake::default() },
+            handshake: Some(Box::new(Handshake {
+                binding: binding.to_vec(),
+                ..Handshake::default()
+            })),
+            hash: None,
+            has_sent_preface: false,
+            is_resume_sent: false,
+            is_resuming: false,
             started: now,
             last_input: now,
             noted: 0,
@@ -158,14 +168,15 @@ impl Link {
             out.extend_from_slice(&payload);
             Ok(())
         })?;
-        self.handshake.ours = ours;
-        self.handshake.hello_sent = Some(now);
+        let handshake = self.handshake();
+        handshake.ours = ours;
+        handshake.hello_sent = Some(now);
         Ok(())
     }
 
     fn send_preface(&mut self) {
-        if !self.handshake.has_sent_preface {
-            self.handshake.has_sent_preface = true;
+        if !self.has_sent_preface {
+            self.has_sent_preface = true;
             self.plan.stage_raw(&PREFACE, Source::Handshake);
         }
     }
@@ -173,8 +184,8 @@ impl Link {
     /// Plans opaque bytes for the peer's application.
     pub(super) fn authenticate(&mut self, bytes: &[u8]) -> Result<(), ActionError> {
         let is_time = matches!(self.phase, Phase::Authenticating | Phase::Waiting)
-            && self.handshake.hash.is_some()
-            && !self.handshake.is_resume_sent;
+            && self.hash.is_some()
+            && !self.is_resume_sent;
         if !is_time {
             return Err(ActionError::NotOpen);
         }
@@ -182,21 +193,42 @@ impl Link {
         if bytes.len() as u64 > u64::from(max) {
             return Err(ActionError::TooLarge { max: u64::from(max) });
         }
-        if self.handshake.authentications_sent >= AUTHENTICATIONS {
+        let sent = self.handshake().authentications_sent;
+        if sent >= AUTHENTICATIONS {
             return Err(ActionError::PeerLimit);
         }
         self.plan.stage(Kind::AUTH, 0, Source::Handshake, |out| {
             out.extend_from_slice(bytes);
             Ok(())
         })?;
-        self.handshake.authentications_sent = self.handshake.authentications_sent.saturating_add(1);
+        self.handshake().authentications_sent = sent.saturating_add(1);
         Ok(())
     }
 
     pub(super) fn send_resume(&mut self, resume: &Resume<'_>) -> Result<(), EncodeError> {
         self.plan.stage(Kind::RESUME, 0, Source::Handshake, |out| resume.encode(out))?;
-        self.handshake.is_resume_sent = true;
+        self.is_resume_sent = true;
         Ok(())
+    }
+
+    fn handshake(&mut self) -> &mut Handshake {
+        self.handshake.get_or_insert_default()
+    }
+
+    /// The peer's HELLO, until the stream is open.
+    pub(super) fn peer(&self) -> Option<&Hello> {
+        self.handshake.as_ref().and_then(|handshake| handshake.peer.as_ref())
+    }
+
+    /// The peer's RESUME, until the stream is open.
+    pub(super) fn resume(&self) -> Option<&Resume<'static>> {
+        self.handshake.as_ref().and_then(|handshake| handshake.resume.as_ref())
+    }
+
+    /// The peer's HELLO and RESUME, if both have come: with them goes the rest of the handshake.
+    pub(super) fn end_handshake(&mut self) -> Option<(Option<Hello>, Resume<'static>)> {
+        let handshake = self.handshake.take_if(|handshake| handshake.resume.is_some())?;
+        Some((handshake.peer, handshake.resume?))
     }
 
     /// Plans our last frame; nothing is planned after it.
@@ -249,7 +281,7 @@ impl Link {
     }
 
     /// Judges a header before its payload comes.
-    fn judge(&self, header: Header) -> Result<(), Error> {
+    fn judge(&mut self, header: Header) -> Result<(), Error> {
         let kind = header.kind;
         if header.length > max_length(kind, &Limits::default()) {
             return Err(Error::violation(CloseCode::TOO_LARGE, kind, "over its limit"));
@@ -268,7 +300,7 @@ impl Link {
         if !fits {
             return Err(Error::violation(CloseCode::PROTOCOL, kind, "not now"));
         }
-        if kind == Kind::AUTH && self.handshake.authentications_received >= AUTHENTICATIONS {
+        if kind == Kind::AUTH && self.handshake().authentications_received >= AUTHENTICATIONS {
             return Err(Error::violation(CloseCode::LIMIT, kind, "at most three"));
         }
         header.check_id()?;
@@ -314,12 +346,12 @@ impl Link {
                 Heard::Hello(hello)
             }
             Kind::AUTH => {
-                let received = self.handshake.authentications_received;
-                self.handshake.authentications_received = received.saturating_add(1);
+                let received = &mut self.handshake().authentications_received;
+                *received = received.saturating_add(1);
                 Heard::Authentication(Cow::Borrowed(payload))
             }
             Kind::RESUME => {
-                self.handshake.resume = Some(Resume::decode(payload)?.into_owned());
+                self.handshake().resume = Some(Resume::decode(payload)?.into_owned());
                 self.phase = Phase::Waiting;
                 Heard::Resume
             }
@@ -332,12 +364,13 @@ impl Link {
         theirs.extend_from_slice(&header.encode());
         theirs.extend_from_slice(payload);
         self.phase = Phase::Authenticating;
-        self.handshake.peer = Some(hello.clone());
+        let handshake = self.handshake();
+        handshake.peer = Some(hello.clone());
+        let (ours, hello_sent) = (core::mem::take(&mut handshake.ours), handshake.hello_sent);
         if self.side == Side::Client {
-            if let Some(sent) = self.handshake.hello_sent {
+            if let Some(sent) = hello_sent {
                 self.pacer.add_round_trip(now, now.saturating_duration_since(sent));
             }
-            let ours = core::mem::take(&mut self.handshake.ours);
             self.make_hash(&ours, &theirs);
         } else {
             // Ours follows once the application has chosen the conversation.
@@ -349,30 +382,30 @@ impl Link {
     pub(super) fn answer_hello(&mut self, hello: &Hello, now: Time) -> Result<(), EncodeError> {
         let theirs = core::mem::take(&mut self.assembly);
         self.send_hello(hello, now)?;
-        let ours = core::mem::take(&mut self.handshake.ours);
+        let ours = core::mem::take(&mut self.handshake().ours);
         self.make_hash(&theirs, &ours);
         Ok(())
     }
 
     fn make_hash(&mut self, client: &[u8], server: &[u8]) {
-        let binding = core::mem::take(&mut self.handshake.binding);
+        let binding = core::mem::take(&mut self.handshake().binding);
         let mut hasher = blake3::Hasher::new_derive_key("duologue 1 handshake");
         hasher.update(&(binding.len() as u64).to_be_bytes());
         hasher.update(&binding).update(client).update(server);
-        self.handshake.hash = Some(*hasher.finalize().as_bytes());
+        self.hash = Some(*hasher.finalize().as_bytes());
     }
 
     /// The proof of the secret that `side` gives on this stream.
     pub(super) fn proof(&self, secret: &[u8; 32], side: Side) -> [u8; 32] {
         let mut hasher = blake3::Hasher::new_keyed(secret);
         hasher.update(&[side.to_u8()]);
-        hasher.update(&self.handshake.hash.unwrap_or_default());
+        hasher.update(&self.hash.unwrap_or_default());
         *hasher.finalize().as_bytes()
     }
 
     /// Whether the peer's RESUME proves the secret.
     pub(super) fn is_proved(&self, secret: &[u8; 32]) -> bool {
-        let given = self.handshake.resume.as_ref().and_then(|resume| resume.proof);
+        let given = self.resume().and_then(|resume| resume.proof);
         given.is_some_and(|given| self.is_proof(secret, &given))
     }
 
@@ -411,7 +444,7 @@ impl Link {
             _ => self.preface == PREFACE.len() && !is_early,
         };
         self.abort();
-        self.error = Some(error);
+        self.error = Some(Box::new(error));
         if let (Some(code), true) = (error.code(), may_speak) {
             let text = match error {
                 Error::Violation(violation) => violation.rule(),
@@ -440,9 +473,17 @@ impl Link {
         self.plan.stage_payload(header, payload, source);
     }
 
+    pub(super) fn shrink_to_fit(&mut self) {
+        self.assembly.shrink_to_fit();
+        self.plan.shrink_to_fit();
+        self.pacer.shrink_to_fit();
+    }
+
     pub(super) fn memory_usage(&self) -> usize {
+        let handshake = if self.handshake.is_some() { size_of::<Handshake>() } else { 0 };
         self.assembly
             .capacity()
+            .saturating_add(handshake)
             .saturating_add(self.plan.memory_usage())
             .saturating_add(self.pacer.memory_usage())
     }

@@ -299,6 +299,10 @@ impl Pacer {
         self.plateau = self.plateau.min(self.rate()).max(1);
     }
 
+    pub(super) fn shrink_to_fit(&mut self) {
+        self.records.shrink_to_fit();
+    }
+
     pub(super) fn memory_usage(&self) -> usize {
         self.records.capacity().saturating_mul(size_of::<Record>())
     }

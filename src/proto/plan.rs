@@ -277,6 +277,11 @@ impl Plan {
         Slices { plan: Some(self), frame: 0, staged: self.head, skip: self.sent, payload: None }
     }
 
+    pub(super) fn shrink_to_fit(&mut self) {
+        self.frames.shrink_to_fit();
+        self.staging.shrink_to_fit();
+    }
+
     pub(super) fn memory_usage(&self) -> usize {
         let slots = self.frames.capacity().saturating_mul(size_of::<Planned>());
         self.staging.capacity().saturating_add(slots)

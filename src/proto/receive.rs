@@ -36,13 +36,13 @@ impl Connection {
         if input.is_empty() {
             return Ok((0, None));
         }
-        if let Some(error) = self.error {
+        if let Some(&error) = self.error.as_deref() {
             return Err(error);
         }
         let now = self.advance(now);
         let Some(link) = &mut self.link else { return Err(Error::Closed) };
         if link.phase == Phase::Closed {
-            return Err(link.error.unwrap_or(Error::Closed));
+            return Err(link.error.as_deref().copied().unwrap_or(Error::Closed));
         }
         let result = match link.phase {
             Phase::Open => {
@@ -315,7 +315,11 @@ impl Connection {
         link.reported = ack.received;
         link.pacer.on_received(now, ack.received);
         for (lane, next) in Lane::ALL.into_iter().zip(ack.next) {
-            let Some(delivered) = self.send.get_mut(lane).acknowledge(next, ack.received) else {
+            let delivered = match self.send.made(lane) {
+                Some(sent) => sent.acknowledge(next, ack.received),
+                None => (next == 0).then_some(0..0),
+            };
+            let Some(delivered) = delivered else {
                 return violation("items that were not sent, or have not arrived");
             };
             if !delivered.is_empty() {

@@ -171,7 +171,8 @@ impl Connection {
         let round_trip =
             self.link.as_ref().and_then(|link| link.pacer.min_round_trip()).unwrap_or(ROUND_TRIP);
         let quick = round_trip.saturating_mul(2).saturating_add(Duration::from_millis(2));
-        let len = self.debts.pay(transfer, len as u64);
+        let len = len as u64;
+        let len = self.debts.made().map_or(len, |debts| debts.pay(transfer, len));
         if let Some(t) = self.incoming.get_mut(&transfer).filter(|_| len > 0) {
             if t.release(len, now, quick) {
                 self.grow_window(transfer);
@@ -311,7 +312,7 @@ impl Connection {
     /// Forgets a transfer of the peer's but for what may still be on its way.
     pub(super) fn end_incoming(&mut self, transfer: TransferId, is_stored: bool) {
         let Some(ended) = self.incoming.remove(&transfer) else { return };
-        self.debts.add(transfer, ended.unreleased());
+        self.owe(transfer, ended.unreleased());
         self.feed_starved();
         let on_the_way = ended.sent_credit.limit.saturating_sub(ended.received);
         self.late_allowance = self.late_allowance.saturating_add(on_the_way);
@@ -322,6 +323,13 @@ impl Connection {
         if let Some(Incoming { shape: Shape::Batch { open, .. }, stored, .. }) = batch {
             *open = open.saturating_sub(1);
             *stored = stored.saturating_add(u32::from(is_stored));
+        }
+    }
+
+    /// The application still has so much of what is over.
+    pub(super) fn owe(&mut self, transfer: TransferId, bytes: u64) {
+        if bytes > 0 {
+            self.debts.add(transfer, bytes);
         }
     }
 
@@ -496,7 +504,7 @@ impl Connection {
             return;
         }
         self.credit_due = None;
-        for transfer in core::mem::take(&mut self.late_credits) {
+        for transfer in self.late_credits.take().into_iter().flatten() {
             let Some(t) = self.incoming.get_mut(&transfer) else { continue };
             t.is_credit_late = false;
             if t.is_flowing() && !t.is_credit_queued && t.has_credit_news() {

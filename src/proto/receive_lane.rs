@@ -1,6 +1,7 @@
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
+use super::rare::Nothing;
 use crate::wire::CloseCode;
 
 /// The receiving half of a lane: an item in parts, and the items that the application has not
@@ -30,6 +31,16 @@ pub(super) struct Accepts {
 pub(super) struct Taken {
     pub(super) items: usize,
     pub(super) bytes: usize,
+}
+
+impl Nothing for ReceiveLane {
+    const NOTHING: &'static Self = &Self {
+        received: 0,
+        pending: VecDeque::new(),
+        pending_bytes: 0,
+        parts: Vec::new(),
+        in_item: false,
+    };
 }
 
 impl ReceiveLane {
@@ -105,6 +116,11 @@ impl ReceiveLane {
     /// The stream broke: an item in parts comes again from its first byte.
     pub(super) fn detach(&mut self) {
         self.take_parts();
+    }
+
+    pub(super) fn shrink_to_fit(&mut self) {
+        self.pending.shrink_to_fit();
+        self.parts.shrink_to_fit();
     }
 
     pub(super) fn memory_usage(&self) -> usize {

@@ -60,12 +60,12 @@ impl Resuming {
 
     /// BLAKE3 over both sides' HELLO and the channel binding, for authentication to sign.
     pub fn handshake_hash(&self) -> [u8; 32] {
-        self.link.handshake.hash.unwrap_or_default()
+        self.link.hash.unwrap_or_default()
     }
 
     /// Whether the client has proved the conversation's secret and the application has accepted it.
     pub fn is_ready(&self) -> bool {
-        self.is_accepted && self.error.is_none() && self.link.handshake.resume.is_some()
+        self.is_accepted && self.error.is_none() && self.link.resume().is_some()
     }
 
     /// Why it failed.
@@ -172,7 +172,7 @@ impl Resuming {
 
     /// The client's HELLO.
     pub(super) fn hello(&self) -> Option<&Hello> {
-        self.link.handshake.peer.as_ref()
+        self.link.peer()
     }
 
     /// Whether the client proves this secret, whatever it proved before.

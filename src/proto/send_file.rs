@@ -55,7 +55,7 @@ impl Connection {
         if let Some(batch) = offer.batch {
             outgoing.state = State::Open;
             outgoing.credit.limit =
-                self.peer.as_ref().map_or(0, |hello| u64::from(hello.limits.member_credit));
+                self.peer.as_ref().map_or(0, |terms| u64::from(terms.limits.member_credit));
             if let Some(Shape::Batch { offered, open, .. }) =
                 self.outgoing.get_mut(&batch).map(|batch| &mut batch.shape)
             {

@@ -6,8 +6,10 @@ use core::convert::Infallible;
 
 use bytes::Bytes;
 
+use super::connection::usize_from;
 use super::error::ActionError;
 use super::gathered::{Gathered, Place, SMALL};
+use super::rare::{Nothing, Rare};
 use crate::wire::{EncodeError, HEADER_LEN, Header, Kind};
 
 /// The sending half of a lane: items that are queued, under way, or not acknowledged yet.
@@ -19,7 +21,7 @@ pub(super) struct SendLane {
     items: VecDeque<Item>,
     /// The items themselves: the small ones framed, the others' payloads.
     small: Gathered,
-    large: VecDeque<Bytes>,
+    large: Rare<VecDeque<Bytes>>,
     /// The number of the first item held: all below are acknowledged.
     first: u64,
     /// The item whose next frame is sent next on this stream, and how much of it is in frames.
@@ -58,11 +60,26 @@ pub(super) struct Item {
 /// What the peer takes of a lane, and what we queue of it.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct LaneLimits {
-    pub(super) peer_items: usize,
-    pub(super) peer_bytes: usize,
-    pub(super) peer_item: usize,
-    pub(super) queued_items: usize,
-    pub(super) queued_bytes: usize,
+    pub(super) peer_items: u32,
+    pub(super) peer_bytes: u32,
+    pub(super) peer_item: u32,
+    pub(super) queued_items: u32,
+    pub(super) queued_bytes: u32,
+}
+
+impl LaneLimits {
+    const NONE: Self =
+        Self { peer_items: 0, peer_bytes: 0, peer_item: 0, queued_items: 0, queued_bytes: 0 };
+}
+
+impl Nothing for SendLane {
+    const NOTHING: &'static Self = &Self::new(LaneLimits::NONE);
+}
+
+impl Default for SendLane {
+    fn default() -> Self {
+        Self::new(LaneLimits::NONE)
+    }
 }
 
 /// A frame of a lane, not yet committed.
@@ -122,15 +139,15 @@ impl Item {
 }
 
 impl SendLane {
-    pub(super) fn new(limits: LaneLimits) -> Self {
+    pub(super) const fn new(limits: LaneLimits) -> Self {
         Self {
             items: VecDeque::new(),
-            small: Gathered::default(),
-            large: VecDeque::new(),
+            small: Gathered::new(),
+            large: Rare::new(),
             first: 0,
             cursor: 0,
             offset: 0,
-            place: Place::default(),
+            place: Place::START,
             next_large: 0,
             begun: 0,
             ended: 0,
@@ -142,6 +159,10 @@ impl SendLane {
         }
     }
 
+    pub(super) fn limits(&self) -> LaneLimits {
+        self.limits
+    }
+
     pub(super) fn set_limits(&mut self, limits: LaneLimits) {
         self.limits = limits;
     }
@@ -150,8 +171,8 @@ impl SendLane {
     #[inline]
     pub(super) fn has_room(&self, len: usize) -> bool {
         self.items.is_empty()
-            || (self.items.len() < self.limits.queued_items
-                && self.held.saturating_add(len) <= self.limits.queued_bytes)
+            || (self.items.len() < usize_from(self.limits.queued_items)
+                && self.held.saturating_add(len) <= usize_from(self.limits.queued_bytes))
     }
 
     /// Queues an item that must go; returns its number.
@@ -179,9 +200,9 @@ impl SendLane {
         encode: impl FnOnce(&mut Vec<u8>) -> Result<(), EncodeError>,
     ) -> Result<Item, ActionError> {
         let item = Item::new(kind, id, self.small.write(encode)?);
-        if item.len() > self.limits.peer_item {
+        if item.len > self.limits.peer_item {
             self.small.discard();
-            return Err(ActionError::TooLarge { max: self.limits.peer_item as u64 });
+            return Err(ActionError::TooLarge { max: self.limits.peer_item.into() });
         }
         if !self.has_room(item.len()) {
             self.small.discard();
@@ -238,11 +259,22 @@ impl SendLane {
         self.items.is_empty()
     }
 
+    pub(super) fn shrink_to_fit(&mut self) {
+        self.items.shrink_to_fit();
+        if self.items.is_empty() {
+            self.small.clear();
+            self.place = self.small.start();
+            self.small.drop_blocks();
+        }
+    }
+
     pub(super) fn memory_usage(&self) -> usize {
         let slots = self.items.capacity().saturating_mul(size_of::<Item>());
-        let large = self.large.capacity().saturating_mul(size_of::<Bytes>());
-        let payloads = self.large.iter().fold(large, |sum, item| sum.saturating_add(item.len()));
-        payloads.saturating_add(slots).saturating_add(self.small.memory_usage())
+        let large = self.large.memory_usage(|large| {
+            let slots = large.capacity().saturating_mul(size_of::<Bytes>());
+            large.iter().fold(slots, |sum, item| sum.saturating_add(item.len()))
+        });
+        large.saturating_add(slots).saturating_add(self.small.memory_usage())
     }
 
     /// Whether a frame could be sent as far as the peer's limits go.
@@ -256,8 +288,8 @@ impl SendLane {
     /// Whether the peer takes an item as well, when so many bytes before it wait to be taken.
     fn permits(&self, number: u64, unacknowledged: usize, item: &Item) -> bool {
         number == self.first
-            || (number.saturating_sub(self.first) < self.limits.peer_items as u64
-                && unacknowledged.saturating_add(item.len()) <= self.limits.peer_bytes)
+            || (number.saturating_sub(self.first) < self.limits.peer_items.into()
+                && unacknowledged.saturating_add(item.len()) <= usize_from(self.limits.peer_bytes))
     }
 
     /// Bytes of payload of the next frame, if it may have at most `max`.
@@ -445,13 +477,13 @@ impl SendLane {
             if item.is_small() {
                 self.small.release(item.frame_len());
             } else {
-                self.large.pop_front();
+                self.large.made().and_then(VecDeque::pop_front);
                 self.next_large = self.next_large.saturating_sub(1);
             }
         }
         if self.items.is_empty() {
             self.items.shrink_to(16);
-            self.large.shrink_to(0);
+            self.large.clear();
             self.small.clear();
             self.place = self.small.start();
         }

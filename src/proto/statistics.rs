@@ -28,6 +28,23 @@ pub struct Statistics {
     pub receive_window: u64,
 }
 
+/// What is counted.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Counts {
+    pub(super) sent: Traffic,
+    pub(super) received: Traffic,
+    pub(super) retransmitted_bytes: u64,
+    pub(super) streams: u64,
+    pub(super) late_frames: u64,
+}
+
+impl From<Counts> for Statistics {
+    fn from(counts: Counts) -> Self {
+        let Counts { sent, received, retransmitted_bytes, streams, late_frames } = counts;
+        Self { sent, received, retransmitted_bytes, streams, late_frames, ..Self::default() }
+    }
+}
+
 /// Bytes, headers included, and frames of one direction, by class.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]

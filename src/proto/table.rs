@@ -1,6 +1,7 @@
 use alloc::collections::{BTreeMap, btree_map};
 use core::ops::Deref;
 
+use super::rare::Nothing;
 use crate::wire::TransferId;
 
 /// A transfer that is offered first and decided then.
@@ -20,6 +21,10 @@ impl<T> Default for Table<T> {
     fn default() -> Self {
         Self { transfers: BTreeMap::new(), undecided: 0 }
     }
+}
+
+impl<T: 'static> Nothing for Table<T> {
+    const NOTHING: &'static Self = &Self { transfers: BTreeMap::new(), undecided: 0 };
 }
 
 impl<T: Offered> Table<T> {

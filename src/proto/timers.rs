@@ -14,19 +14,19 @@ impl Connection {
     /// When [`handle_timeout`](Self::handle_timeout) wants to be called; never earlier than the
     /// last time that was handled.
     pub fn poll_timeout(&self) -> Option<Time> {
-        if self.closed.is_some() {
+        if self.is_closed {
             return None;
         }
         let config = &self.config;
         let mut next = self.closing.as_ref().map_or(Time::MAX, |closing| closing.deadline);
         if let Some(since) = self.detached_since {
-            next = next.min(since.saturating_add(config.detached_timeout));
+            next = next.min(since.saturating_add(config.detached_timeout.get()));
         }
         if let Some(link) = &self.link {
             let mut at = |due: Option<Time>| next = next.min(due.unwrap_or(Time::MAX));
-            at(link.handshake_deadline(config.handshake_timeout));
+            at(link.handshake_deadline(config.handshake_timeout.get()));
             if link.phase == Phase::Open {
-                at(Some(link.last_input.saturating_add(config.idle_timeout)));
+                at(Some(link.last_input.saturating_add(config.idle_timeout.get())));
                 at(self.keep_alive_at(link));
                 at(link.acknowledgement.deadline());
                 at(self.credit_due);
@@ -43,7 +43,7 @@ impl Connection {
             return None;
         }
         let heard = link.last_input.max(link.ping.last.unwrap_or_default());
-        Some(heard.saturating_add(self.config.keep_alive_interval))
+        Some(heard.saturating_add(self.config.keep_alive_interval.get()))
     }
 
     /// Time has passed. Deadlines that have come take effect; a call too early does nothing.
@@ -51,18 +51,18 @@ impl Connection {
     /// Input that is there already is to be handled first, so that it counts as in time.
     pub fn handle_timeout(&mut self, now: Time) {
         let now = self.advance(now);
-        if self.closed.is_some() {
+        if self.is_closed {
             return;
         }
         let config = &self.config;
-        let detached = config.detached_timeout;
+        let detached = config.detached_timeout.get();
         let is_over = |since: Time| since.saturating_add(detached) <= now;
         if self.detached_since.is_some_and(is_over) {
             self.abort_link();
             self.conclude_conversation(CloseReason::DetachedTimedOut);
             return;
         }
-        let handshake = config.handshake_timeout;
+        let handshake = config.handshake_timeout.get();
         let Some(link) = &mut self.link else { return };
         if link.handshake_deadline(handshake).is_some_and(|deadline| deadline <= now) {
             self.fail_handshake(Error::HandshakeTimedOut, now);
@@ -82,7 +82,7 @@ impl Connection {
 
     fn handle_open_timeout(&mut self, now: Time) {
         let Some(link) = &self.link else { return };
-        if link.last_input.saturating_add(self.config.idle_timeout) <= now {
+        if link.last_input.saturating_add(self.config.idle_timeout.get()) <= now {
             self.detach(now, DetachReason::Idle);
             return;
         }
@@ -110,7 +110,7 @@ impl Connection {
             return;
         }
         self.is_out_of_budget = false;
-        for transfer in core::mem::take(&mut self.out_of_budget) {
+        for transfer in self.out_of_budget.take().into_iter().flatten() {
             if let Some(t) = self.outgoing.get_mut(&transfer) {
                 t.is_out_of_budget = false;
             }
@@ -120,7 +120,7 @@ impl Connection {
 
     /// A transfer's deadline may have come nearer.
     pub(super) fn watch(&mut self, transfer: TransferId) {
-        let (stall, whole) = (self.config.stall_timeout, self.config.transfer_timeout);
+        let (stall, whole) = (self.config.stall_timeout.get(), self.config.transfer_timeout.get());
         let deadline = match self.outgoing.get(&transfer) {
             Some(t) => t.deadline(stall, whole),
             None => self.incoming.get(&transfer).and_then(|t| t.deadline(stall, whole)),
@@ -131,7 +131,7 @@ impl Connection {
     }
 
     pub(super) fn watch_all(&mut self) {
-        let (stall, whole) = (self.config.stall_timeout, self.config.transfer_timeout);
+        let (stall, whole) = (self.config.stall_timeout.get(), self.config.transfer_timeout.get());
         let outgoing = self.outgoing.values().filter_map(|t| self.sender_deadline(t));
         let incoming = self.incoming.values().filter_map(|t| t.deadline(stall, whole));
         self.transfers_due = outgoing.chain(incoming).min().unwrap_or(Time::MAX);
@@ -140,7 +140,7 @@ impl Connection {
     /// A transfer that could go on but for the pace waits for the peer, too, while that reports
     /// nothing of what is under way.
     fn sender_deadline(&self, t: &Outgoing) -> Option<Time> {
-        let (stall, whole) = (self.config.stall_timeout, self.config.transfer_timeout);
+        let (stall, whole) = (self.config.stall_timeout.get(), self.config.transfer_timeout.get());
         let deadline = t.deadline(stall, whole)?;
         let stuck = self.link.as_ref().and_then(|link| link.pacer.stuck_since());
         let held = stuck.filter(|_| t.is_ready()).map(|since| since.max(t.progressed));
@@ -152,13 +152,13 @@ impl Connection {
     pub(super) fn watch_pace(&mut self) {
         let stuck = self.link.as_ref().and_then(|link| link.pacer.stuck_since());
         if let Some(since) = stuck.filter(|_| !self.ring.is_empty()) {
-            let due = since.max(self.now).saturating_add(self.config.stall_timeout);
+            let due = since.max(self.now).saturating_add(self.config.stall_timeout.get());
             self.transfers_due = self.transfers_due.min(due);
         }
     }
 
     fn expire_transfers(&mut self, now: Time) {
-        let (stall, whole) = (self.config.stall_timeout, self.config.transfer_timeout);
+        let (stall, whole) = (self.config.stall_timeout.get(), self.config.transfer_timeout.get());
         let is_over = |deadline: Option<Time>| deadline.is_some_and(|at| at <= now);
         let ours: Vec<TransferId> = self
             .outgoing

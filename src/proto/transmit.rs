@@ -1,5 +1,7 @@
 //! Output: which frame goes next, framed as late as can be.
 
+use alloc::collections::VecDeque;
+
 use super::connection::{Connection, usize_from};
 use super::event::{Event, Lane};
 use super::link::Phase;
@@ -484,7 +486,7 @@ impl Connection {
 
     /// Plans a START at 0 that takes back what was there: a FINISH must not come before it.
     fn plan_restart(&mut self) -> bool {
-        while let Some(transfer) = self.restarts.pop_front() {
+        while let Some(transfer) = self.restarts.made().and_then(VecDeque::pop_front) {
             let Some(t) = self.outgoing.get(&transfer) else { continue };
             if t.wants_restart() {
                 return self.stage_start(transfer);

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use std::vec::Vec;
 
 use super::shared::Key;
+use crate::proto::rare::Nothing;
 use crate::time::Time;
 
 /// What the transfers of a conversation wait for: handles have no clock, the driver has.
@@ -25,7 +26,15 @@ pub(super) enum Alarm {
     Rang,
 }
 
+impl Nothing for Alarms {
+    const NOTHING: &'static Self = &Self { asked: Vec::new(), set: BTreeSet::new() };
+}
+
 impl Alarms {
+    pub(super) fn is_empty(&self) -> bool {
+        self.asked.is_empty() && self.set.is_empty()
+    }
+
     #[cfg(feature = "fs")]
     pub(super) fn ask(&mut self, key: Key, after: Duration) {
         self.asked.push((key, after));

@@ -161,7 +161,7 @@ impl<T: Timer + Unpin> Detached<T> {
                 state.connection.handle_timeout(now);
                 state.route_all();
                 state.wait(WaitFor::End, waiting);
-                (state.ended, state.connection.poll_timeout())
+                (state.ended(), state.connection.poll_timeout())
             });
             if let Some(reason) = ended {
                 self.timer = None;
@@ -197,7 +197,7 @@ impl<T: Timer + Unpin> Detached<T> {
             state.abort();
             // An aborted conversation has ended.
             let aborted = CloseReason::Local { code: CloseCode::SHUTDOWN, is_answered: false };
-            Ended { reason: state.ended.unwrap_or(aborted), transport: self.transport.clone() }
+            Ended { reason: state.ended().unwrap_or(aborted), transport: self.transport.clone() }
         })
     }
 

@@ -4,6 +4,7 @@ use core::mem;
 use core::pin::Pin;
 use core::ptr;
 use core::task::{Context, Poll};
+use core::time::Duration;
 use std::boxed::Box;
 use std::io::ErrorKind;
 use std::sync::Arc;
@@ -26,6 +27,9 @@ use crate::wire::TransferId;
 const WORK: usize = 1 << 20;
 /// Turns that one poll takes at most, for transports that move a few bytes at a time.
 const TURNS: usize = 64;
+/// After so long without a byte the memory that queues keep for the next ones is given back. It is more
+/// than a turn of many conversations takes, so that one that talks in turn with others keeps its memory.
+const IDLE: Duration = Duration::from_millis(250);
 
 /// Moves the bytes of a conversation: the one place that does I/O.
 ///
@@ -54,6 +58,8 @@ pub struct Driver<IO, T> {
     /// When the machine wants to be called, as it said last.
     due: Option<Time>,
     linger: Option<Time>,
+    /// When memory is given back, if no byte comes or goes until then; or the end of time.
+    idle_due: Time,
     transport_error: Option<TransportError>,
     /// Nothing can be written any more; what has come is read first.
     write_error: Option<TransportError>,
@@ -121,6 +127,7 @@ impl<IO, T> Driver<IO, T> {
             armed: None,
             due: None,
             linger: None,
+            idle_due: Time::MAX,
             transport_error: None,
             write_error: None,
             is_read_ended: false,
@@ -425,7 +432,9 @@ where
         if self.due.is_none_or(|due| due <= now) {
             state.connection.handle_timeout(now);
         }
-        state.rate_limit.fill(now, &mut state.wake);
+        if let Some(limit) = state.rate_limit.made() {
+            limit.fill(now, &mut state.wake);
+        }
         state.let_rates_fall(now);
         state.ring(now);
         let mut has_more = false;
@@ -453,11 +462,29 @@ where
             let replaced = state.driver.replace(cx.waker().clone());
             state.wake.forget(replaced);
         }
-        let own =
-            [state.rate_limit.deadline(), state.rates_due, state.alarms.deadline(), self.linger];
+        self.give_back_when_idle(state, now, moved);
+        let own = [
+            state.rate_limit.deadline(),
+            state.rates_due,
+            state.alarms.deadline(),
+            self.linger,
+            Some(self.idle_due).filter(|due| *due < Time::MAX),
+        ];
         self.due = state.connection.poll_timeout();
         let deadline = own.into_iter().chain([self.due]).flatten().min();
         Turn { now, has_read, moved, has_more, is_over, deadline }
+    }
+
+    /// Gives back what queues keep for the next frames once nothing has come or gone for a while.
+    fn give_back_when_idle(&mut self, state: &mut State, now: Time, moved: usize) {
+        if moved > 0 {
+            self.idle_due = now.saturating_add(IDLE);
+        } else if self.idle_due <= now {
+            self.idle_due = Time::MAX;
+            state.shrink_to_fit();
+            self.pieces = Vec::new();
+            self.writer.shrink();
+        }
     }
 
     /// Ends our half of the stream once the last words are written.
@@ -509,7 +536,6 @@ where
             return true;
         }
         self.reader.on_timer(now);
-        self.writer.shrink();
         false
     }
 
@@ -521,7 +547,8 @@ where
             state.has_driver = false;
             let driver = state.driver.take();
             state.wake.forget(driver);
-            state.ended
+            state.shrink_to_fit();
+            state.ended()
         });
         Some(match reason {
             Some(reason) => Outcome::Ended(Ended { reason, transport }),

@@ -259,7 +259,7 @@ impl Incoming {
 }
 
 fn inbound(state: &mut State, key: Key) -> Result<&mut Inbound, TransferError> {
-    let ended = state.ended;
+    let ended = state.ended();
     state.inbound.get_mut(&key).ok_or(TransferError::Abandoned(ended))
 }
 

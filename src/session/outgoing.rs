@@ -172,7 +172,9 @@ impl Outgoing {
             let len = data.len();
             match state.connection.send_data(key.transfer, offset, data) {
                 Ok(()) => {
-                    state.rate_limit.take(key, len, &mut state.wake);
+                    if let Some(limit) = state.rate_limit.made() {
+                        limit.take(key, len, &mut state.wake);
+                    }
                     state.wake_driver();
                     Ok(Some((offset, len)))
                 }
@@ -255,7 +257,7 @@ impl Outgoing {
         let key = self.key;
         let polled = self.handle.with(|state| {
             let Some(t) = state.outbound.get_mut(&key) else {
-                return Err(TransferError::Abandoned(state.ended));
+                return Err(TransferError::Abandoned(state.ended()));
             };
             if let Some(end) = &t.end {
                 return end.result().map(Some);
@@ -326,7 +328,7 @@ impl Outgoing {
         let key = self.key;
         self.handle.with(|state| {
             let Some(t) = state.outbound.get_mut(&key) else {
-                return Poll::Ready(Err(TransferError::Abandoned(state.ended)));
+                return Poll::Ready(Err(TransferError::Abandoned(state.ended())));
             };
             if let Some(end) = &t.end {
                 return Poll::Ready(end.result());
@@ -401,7 +403,7 @@ impl Outgoing {
 
 /// The transfer, if it has not ended.
 fn open(state: &mut State, key: Key) -> Result<&mut Outbound, TransferError> {
-    let ended = state.ended;
+    let ended = state.ended();
     let t = state.outbound.get_mut(&key).ok_or(TransferError::Abandoned(ended))?;
     match &t.end {
         Some(end) => Err(end.error()),

@@ -7,6 +7,7 @@ use std::collections::VecDeque;
 use super::chats::{Chats, Run};
 use super::shared::WakeList;
 use crate::io::TransportError;
+use crate::proto::rare::Rare;
 use crate::proto::{Event, ItemId, Lane};
 use crate::wire::{Chat, Limits};
 
@@ -47,7 +48,7 @@ pub(super) struct Queue {
     turns: usize,
     waker: Option<Waker>,
     /// Numbers of the control lane that the application was not given yet.
-    untaken: VecDeque<u64>,
+    untaken: Rare<VecDeque<u64>>,
     /// The highest number of the control lane that was dealt with.
     highest: Option<u64>,
     pub(super) is_abandoned: bool,
@@ -105,8 +106,10 @@ impl Queue {
 
     /// An item of the control lane was dealt with; returns up to which all are.
     pub(super) fn settle(&mut self, number: u64) -> Option<u64> {
-        if let Some(place) = self.untaken.iter().position(|&untaken| untaken == number) {
-            self.untaken.remove(place);
+        if let Some(untaken) = self.untaken.made() {
+            if let Some(place) = untaken.iter().position(|&untaken| untaken == number) {
+                untaken.remove(place);
+            }
         }
         self.highest = self.highest.max(Some(number));
         match self.untaken.front() {
@@ -156,6 +159,12 @@ impl Queue {
             chats.push(run);
         }
         (chats, last)
+    }
+
+    /// Gives back the memory that is kept for more.
+    pub(super) fn shrink_to_fit(&mut self) {
+        self.events.shrink_to_fit();
+        self.untaken.drop_if(VecDeque::is_empty);
     }
 
     /// Nobody will poll any more; returns who did, and what waits.

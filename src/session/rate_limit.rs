@@ -6,6 +6,7 @@ use std::collections::VecDeque;
 
 use super::shared::{Key, State, WakeList};
 use super::waiters::Waiting;
+use crate::proto::rare::Nothing;
 use crate::time::Time;
 
 /// Allowance that may be saved up: this much time's worth.
@@ -27,13 +28,17 @@ pub(super) struct RateLimit {
     turn: Option<Time>,
 }
 
+impl Nothing for RateLimit {
+    const NOTHING: &'static Self =
+        &Self { rate: None, level: 0, filled: Time::ZERO, waiting: VecDeque::new(), turn: None };
+}
+
 impl State {
     /// Whether a transfer may send data now. If not, it waits for its turn.
     pub(super) fn may_send(&mut self, key: Key, waiting: &Waiting<'_>) -> bool {
-        let limit = &mut self.rate_limit;
-        if limit.rate.is_none() {
+        let Some(limit) = self.rate_limit.made().filter(|limit| limit.rate.is_some()) else {
             return true;
-        }
+        };
         let is_next = limit.waiting.front().is_none_or(|(first, _)| *first == key);
         if limit.level >= 0 && is_next {
             return true;
@@ -55,7 +60,7 @@ impl State {
 
     /// A transfer that might wait to send does not any more.
     pub(super) fn forget_turn(&mut self, key: Key) {
-        let limit = &mut self.rate_limit;
+        let Some(limit) = self.rate_limit.made() else { return };
         if let Some(place) = limit.waiting.iter().position(|(other, _)| *other == key) {
             let forgotten = limit.waiting.remove(place).map(|(_, waker)| waker);
             if place == 0 {

@@ -34,16 +34,18 @@ pub(super) const MOST_IDLE: usize = LARGEST * (SPARE + 1);
 /// them is dropped.
 pub(super) struct ReadBuffer {
     len: usize,
-    pool: Arc<Pool>,
-    /// When the driver's timer fired first since anything came.
-    idle_since: Option<Time>,
+    /// Made with the first buffer.
+    pool: Option<Arc<Pool>>,
+    most_pinned: usize,
+    /// When the driver's timer fired first since anything came; before that the end of time.
+    idle_since: Time,
 }
 
+#[derive(Default)]
 struct Pool {
     spare: Mutex<Vec<Box<[u8]>>>,
     /// Bytes of buffers that slices are handed out of.
     pinned: AtomicUsize,
-    most_pinned: usize,
 }
 
 /// A buffer that goes back to its pool.
@@ -85,8 +87,7 @@ impl ReadBuffer {
     /// A buffer whose slices keep at most `most_pinned` bytes alive, each counted with all of the
     /// memory that it is a slice of.
     pub(super) fn new(most_pinned: usize) -> Self {
-        let pool = Pool { spare: Mutex::default(), pinned: AtomicUsize::new(0), most_pinned };
-        Self { len: 0, pool: Arc::new(pool), idle_since: None }
+        Self { len: 0, pool: None, most_pinned, idle_since: Time::MAX }
     }
 
     /// Memory for the next read; none when the small one on the stack will do.
@@ -94,17 +95,22 @@ impl ReadBuffer {
         if self.len == 0 {
             return None;
         }
-        Some(self.pool.get(self.len).unwrap_or_else(|| vec![0; self.len].into_boxed_slice()))
+        let spare = self.pool.as_ref().and_then(|pool| pool.get(self.len));
+        Some(spare.unwrap_or_else(|| vec![0; self.len].into_boxed_slice()))
     }
 
     /// The memory is not needed any more, and no slice of it was handed out.
     pub(super) fn put(&mut self, memory: Box<[u8]>) {
-        self.pool.put(memory);
+        self.pool().put(memory);
+    }
+
+    fn pool(&mut self) -> &Arc<Pool> {
+        self.pool.get_or_insert_default()
     }
 
     /// A read filled `len` of `room` bytes.
     pub(super) fn note(&mut self, len: usize, room: usize) {
-        self.idle_since = None;
+        self.idle_since = Time::MAX;
         if len >= room && self.len < LARGEST {
             self.len = if self.len == 0 { FIRST } else { LARGEST };
         }
@@ -112,11 +118,13 @@ impl ReadBuffer {
 
     /// The timer has fired: twice without a read between, and not at once, gives the buffers back.
     pub(super) fn on_timer(&mut self, now: Time) {
-        let since = *self.idle_since.get_or_insert(now);
-        if now.saturating_duration_since(since) >= IDLE {
+        self.idle_since = self.idle_since.min(now);
+        if now.saturating_duration_since(self.idle_since) >= IDLE {
             self.len = 0;
             // Those that slices were handed out of come back later.
-            self.pool.spare.lock().unwrap_or_else(PoisonError::into_inner).clear();
+            if let Some(pool) = &self.pool {
+                pool.spare.lock().unwrap_or_else(PoisonError::into_inner).clear();
+            }
         }
     }
 
@@ -124,15 +132,17 @@ impl ReadBuffer {
     /// at least half of it and not too many buffers are held already, or when they are enough for a
     /// copy to cost more than a buffer of which there are spare ones.
     pub(super) fn may_pin(&self, memory: &[u8], data: usize) -> bool {
-        let pinned = self.pool.pinned.load(Ordering::Relaxed).saturating_add(memory.len());
+        let pinned = self.pool.as_ref().map_or(0, |pool| pool.pinned.load(Ordering::Relaxed));
+        let pinned = pinned.saturating_add(memory.len());
         let is_spare = pinned <= LARGEST.saturating_mul(SPARE) && data >= WORTH_A_BUFFER;
-        (is_spare || data >= memory.len() / 2) && pinned <= self.pool.most_pinned
+        (is_spare || data >= memory.len() / 2) && pinned <= self.most_pinned
     }
 
     /// The buffer, to hand out slices of.
     pub(super) fn pin(&mut self, memory: Box<[u8]>) -> Bytes {
-        self.pool.pinned.fetch_add(memory.len(), Ordering::Relaxed);
-        Bytes::from_owner(Pinned { memory, pool: Arc::clone(&self.pool) })
+        let pool = Arc::clone(self.pool());
+        pool.pinned.fetch_add(memory.len(), Ordering::Relaxed);
+        Bytes::from_owner(Pinned { memory, pool })
     }
 }
 
@@ -194,7 +204,7 @@ mod tests {
         assert!(reader.take().is_none());
         drop(kept);
         reader.on_timer(seconds(45));
-        let spare = reader.pool.spare.lock().unwrap_or_else(PoisonError::into_inner).len();
+        let spare = reader.pool().spare.lock().unwrap_or_else(PoisonError::into_inner).len();
         assert_eq!(spare, 0);
     }
 }

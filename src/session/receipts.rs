@@ -10,6 +10,7 @@ use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::vec::Vec;
 
+use crate::proto::rare::Rare;
 use crate::proto::{ItemId, Lane, Receipt as Fate};
 
 /// What becomes of a message: waits until it is known.
@@ -49,7 +50,7 @@ struct Fated {
     delivered: u64,
     unknown: u64,
     has_ended: bool,
-    waiting: BTreeMap<u64, Waker>,
+    waiting: Rare<BTreeMap<u64, Waker>>,
 }
 
 impl Receipt {
@@ -99,7 +100,10 @@ impl Drop for Receipt {
     fn drop(&mut self) {
         if self.is_waiting {
             let ItemId { lane, number } = self.item;
-            let forgotten = self.receipts.lock().lane(lane).waiting.remove(&number);
+            let mut fates = self.receipts.lock();
+            let waiting = fates.lane(lane).waiting.made();
+            let forgotten = waiting.and_then(|waiting| waiting.remove(&number));
+            drop(fates);
             drop(forgotten);
         }
     }
@@ -119,7 +123,7 @@ impl Receipts {
             return Vec::new();
         }
         let later = fated.waiting.split_off(&numbers.end);
-        mem::replace(&mut fated.waiting, later).into_values().collect()
+        mem::replace(&mut *fated.waiting, later).into_values().collect()
     }
 
     /// Nothing more will be known; returns who waits.
@@ -128,9 +132,16 @@ impl Receipts {
         let Fates { chat, control } = &mut *fates;
         let waiting = [chat, control].map(|fated| {
             fated.has_ended = true;
-            mem::take(&mut fated.waiting)
+            fated.waiting.take()
         });
-        waiting.into_iter().flat_map(BTreeMap::into_values).collect()
+        waiting.into_iter().flatten().flat_map(BTreeMap::into_values).collect()
+    }
+
+    /// Gives back the memory that nobody needs who waits.
+    pub(super) fn shrink_to_fit(&self) {
+        let mut fates = self.lock();
+        let Fates { chat, control } = &mut *fates;
+        [chat, control].into_iter().for_each(|fated| fated.waiting.drop_if(BTreeMap::is_empty));
     }
 
     fn lock(&self) -> MutexGuard<'_, Fates> {

@@ -1,7 +1,7 @@
 //! From the machine's events to the handles that they are for.
 
+use std::boxed::Box;
 use std::collections::VecDeque;
-use std::mem;
 use std::string::String;
 use std::sync::Arc;
 
@@ -54,8 +54,10 @@ impl State {
                 ready.into_iter().for_each(|waker| self.wake.push(waker));
             }
             Event::MayOffer => {
-                self.offer_waiters.rotate();
-                self.wake.extend(&mut self.offer_waiters);
+                if let Some(waiters) = self.offer_waiters.made() {
+                    waiters.rotate();
+                }
+                self.wake.extend_rare(&mut self.offer_waiters);
             }
             Event::LaneWritable(lane) => {
                 let [chat, control] = &mut self.lane_waiters;
@@ -140,13 +142,13 @@ impl State {
         for waiters in &mut self.lane_waiters {
             self.wake.extend(waiters);
         }
-        self.wake.extend(&mut self.offer_waiters);
-        self.wake.extend(&mut self.open_waiters);
+        self.wake.extend_rare(&mut self.offer_waiters);
+        self.wake.extend_rare(&mut self.open_waiters);
         self.tell(Told::Event(Event::Open(opening)));
     }
 
     fn on_closed(&mut self, reason: CloseReason) {
-        self.ended = Some(reason);
+        self.ended = Some(Box::new(reason));
         let ready = self.receipts.end();
         ready.into_iter().for_each(|waker| self.wake.push(waker));
         for t in self.outbound.values_mut() {
@@ -161,9 +163,9 @@ impl State {
         for waiters in &mut self.lane_waiters {
             self.wake.extend(waiters);
         }
-        self.wake.extend(&mut self.offer_waiters);
-        self.wake.extend(&mut self.open_waiters);
-        self.wake.extend(&mut self.end_waiters);
+        self.wake.extend_rare(&mut self.offer_waiters);
+        self.wake.extend_rare(&mut self.open_waiters);
+        self.wake.extend_rare(&mut self.end_waiters);
         self.tell(Told::Event(Event::Closed(reason)));
     }
 
@@ -396,7 +398,7 @@ impl State {
             self.give_up_inbound(member.key);
         }
         // Batches that were given up end with the last of their members.
-        for batch in mem::take(&mut self.abandoned_batches) {
+        for batch in self.abandoned_batches.take().into_iter().flatten() {
             self.conclude_cancelled(batch);
         }
     }

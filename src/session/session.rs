@@ -75,8 +75,10 @@ impl Session {
     ///
     /// Dropped before it is ready it has sent nothing.
     pub async fn send_chat(&self, chat: &Chat<'_>) -> Result<Receipt, SessionError> {
-        let what = [WaitFor::Room(Lane::Chat)];
-        wait_for(&self.handle, &what, |waiting| self.try_send_chat(waiting, chat)).await
+        wait_for(&self.handle, &[WaitFor::Room(Lane::Chat)], |waiting| {
+            self.try_send_chat(waiting, chat)
+        })
+        .await
     }
 
     /// [`send_chat`](Self::send_chat) as a poll.
@@ -123,8 +125,8 @@ impl Session {
     ) -> Result<Option<Receipt>, SessionError> {
         let mut last = None;
         while !chats.is_empty() {
-            let what = [WaitFor::Room(Lane::Chat)];
-            let sent = wait_for(&self.handle, &what, |waiting| self.try_send_chats(waiting, chats));
+            let what = &[WaitFor::Room(Lane::Chat)];
+            let sent = wait_for(&self.handle, what, |waiting| self.try_send_chats(waiting, chats));
             last = sent.await?;
         }
         Ok(last)
@@ -181,8 +183,10 @@ impl Session {
     ///
     /// Dropped before it is ready it has sent nothing.
     pub async fn send_message(&self, message: &Message<'_>) -> Result<Receipt, SessionError> {
-        let what = [WaitFor::Room(Lane::Control)];
-        wait_for(&self.handle, &what, |waiting| self.try_send_message(waiting, message)).await
+        wait_for(&self.handle, &[WaitFor::Room(Lane::Control)], |waiting| {
+            self.try_send_message(waiting, message)
+        })
+        .await
     }
 
     /// [`send_message`](Self::send_message) as a poll.
@@ -340,7 +344,7 @@ impl Session {
         if let Err(error) = check_goodbye(code, text) {
             return Err(SessionError::Refused(ActionError::Invalid(error)));
         }
-        self.handle.with(|state| match state.ended {
+        self.handle.with(|state| match state.ended() {
             Some(reason) => Err(SessionError::Ended(reason)),
             None => {
                 state.close(code, text);
@@ -373,7 +377,7 @@ impl Session {
     }
 
     fn has_opened(&self, waiting: &mut Waiting<'_>) -> Poll<Result<(), SessionError>> {
-        self.handle.with(|state| match state.ended {
+        self.handle.with(|state| match state.ended() {
             Some(reason) => Poll::Ready(Err(SessionError::Ended(reason))),
             None if state.connection.is_open() => Poll::Ready(Ok(())),
             None => {
@@ -398,7 +402,7 @@ impl Session {
     }
 
     fn has_closed(&self, waiting: &mut Waiting<'_>) -> Poll<CloseReason> {
-        self.handle.with(|state| match state.ended {
+        self.handle.with(|state| match state.ended() {
             Some(reason) => Poll::Ready(reason),
             None => {
                 state.wait(WaitFor::End, waiting);
@@ -417,6 +421,9 @@ impl Session {
     pub fn set_rate_limit(&self, bytes_per_second: Option<u64>) {
         self.handle.with(|state| {
             state.rate_limit.set(bytes_per_second, state.now, &mut state.wake);
+            if bytes_per_second.is_none() {
+                state.rate_limit.clear();
+            }
             state.wake_driver();
         });
     }

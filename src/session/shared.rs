@@ -1,5 +1,6 @@
 //! What the driver and the handles of a conversation have in common.
 
+use std::boxed::Box;
 use std::collections::BTreeMap;
 use std::mem;
 use std::string::String;
@@ -15,6 +16,7 @@ use super::queue::Queue;
 use super::rate_limit::RateLimit;
 use super::receipts::Receipts;
 use super::waiters::Waiters;
+use crate::proto::rare::Rare;
 use crate::proto::{ActionError, CloseReason, Connection, Lane};
 use crate::time::Time;
 use crate::wire::{CloseCode, TransferId};
@@ -42,12 +44,12 @@ pub(super) struct State {
     pub(super) outbound: BTreeMap<Key, Outbound>,
     pub(super) inbound: BTreeMap<Key, Inbound>,
     /// Batches that were given up while members of them were open.
-    pub(super) abandoned_batches: Vec<TransferId>,
-    pub(super) rate_limit: RateLimit,
+    pub(super) abandoned_batches: Rare<Vec<TransferId>>,
+    pub(super) rate_limit: Rare<RateLimit>,
     /// When the rates of transfers are looked at, though nothing came of them.
     pub(super) rates_due: Option<Time>,
-    pub(super) alarms: Alarms,
-    pub(super) ended: Option<CloseReason>,
+    pub(super) alarms: Rare<Alarms>,
+    pub(super) ended: Option<Box<CloseReason>>,
     /// Whether the application decides on the peer itself.
     pub(super) asks_for_peer: bool,
     /// The time of the driver's last turn.
@@ -57,9 +59,9 @@ pub(super) struct State {
     pub(super) has_driver: bool,
     /// Who waits for room in a lane, for one more offer to be allowed, and for both ends.
     pub(super) lane_waiters: [Waiters; 2],
-    pub(super) offer_waiters: Waiters,
-    pub(super) open_waiters: Waiters,
-    pub(super) end_waiters: Waiters,
+    pub(super) offer_waiters: Rare<Waiters>,
+    pub(super) open_waiters: Rare<Waiters>,
+    pub(super) end_waiters: Rare<Waiters>,
     pub(super) wake: WakeList,
 }
 
@@ -68,8 +70,8 @@ pub(super) struct State {
 pub(super) struct Requests {
     pub(super) take: [Option<u64>; 2],
     pub(super) release: Vec<(TransferId, usize)>,
-    pub(super) durable: BTreeMap<TransferId, u64>,
-    pub(super) close: Option<(CloseCode, String)>,
+    pub(super) durable: Rare<BTreeMap<TransferId, u64>>,
+    pub(super) close: Option<Box<(CloseCode, String)>>,
 }
 
 /// Tasks to be woken once the lock is let go.
@@ -98,6 +100,12 @@ impl WakeList {
         waiters.drain().for_each(|waker| self.push(waker));
     }
 
+    pub(super) fn extend_rare(&mut self, waiters: &mut Rare<Waiters>) {
+        if let Some(mut waiters) = waiters.take() {
+            self.extend(&mut waiters);
+        }
+    }
+
     fn is_empty(&self) -> bool {
         self.forgotten.is_empty() && self.more.is_empty() && self.few.iter().all(Option::is_none)
     }
@@ -122,19 +130,19 @@ impl Shared {
             receipts: Arc::default(),
             outbound: BTreeMap::new(),
             inbound: BTreeMap::new(),
-            abandoned_batches: Vec::new(),
-            rate_limit: RateLimit::default(),
+            abandoned_batches: Rare::new(),
+            rate_limit: Rare::new(),
             rates_due: None,
-            alarms: Alarms::default(),
+            alarms: Rare::new(),
             ended: None,
             asks_for_peer: false,
             now,
             driver: None,
             has_driver: true,
             lane_waiters: Default::default(),
-            offer_waiters: Waiters::default(),
-            open_waiters: Waiters::default(),
-            end_waiters: Waiters::default(),
+            offer_waiters: Rare::new(),
+            open_waiters: Rare::new(),
+            end_waiters: Rare::new(),
             wake: WakeList::default(),
         };
         Self { state: Mutex::new(state) }
@@ -155,6 +163,11 @@ impl Shared {
 }
 
 impl State {
+    /// Why the conversation has ended, if it has.
+    pub(super) fn ended(&self) -> Option<CloseReason> {
+        self.ended.as_deref().copied()
+    }
+
     /// There is something for the driver to do.
     pub(super) fn wake_driver(&mut self) {
         if let Some(driver) = self.driver.take() {
@@ -175,7 +188,7 @@ impl State {
 
     /// Why an action is not done: after the end, the cause of the end.
     pub(super) fn error(&self, error: ActionError) -> SessionError {
-        match self.ended {
+        match self.ended() {
             Some(reason) => SessionError::Ended(reason),
             None => SessionError::Refused(error),
         }
@@ -243,10 +256,10 @@ impl State {
         for (transfer, len) in self.requests.release.drain(..) {
             self.connection.release(transfer, len, now);
         }
-        while let Some((transfer, offset)) = self.requests.durable.pop_first() {
+        for (transfer, offset) in self.requests.durable.take().into_iter().flatten() {
             self.connection.set_durable(transfer, offset, now);
         }
-        if let Some((code, text)) = self.requests.close.take() {
+        if let Some((code, text)) = self.requests.close.take().map(|close| *close) {
             // The text was tried; a second close is none.
             let _ = self.connection.close(code, &text, now);
         }
@@ -254,7 +267,8 @@ impl State {
 
     /// Lets the alarms ring whose time it is.
     pub(super) fn ring(&mut self, now: Time) {
-        for key in self.alarms.due(now) {
+        let Some(alarms) = self.alarms.made() else { return };
+        for key in alarms.due(now) {
             // What has ended meanwhile hears nothing.
             if let Some(t) = self.inbound.get_mut(&key) {
                 t.alarm = Alarm::Rang;
@@ -263,10 +277,23 @@ impl State {
         }
     }
 
+    /// Gives back the memory that queues keep for what comes next.
+    pub(super) fn shrink_to_fit(&mut self) {
+        self.connection.shrink_to_fit();
+        self.queue.shrink_to_fit();
+        self.receipts.shrink_to_fit();
+        self.alarms.drop_if(Alarms::is_empty);
+        self.requests.release.shrink_to_fit();
+        self.lane_waiters.iter_mut().for_each(Waiters::shrink_to_fit);
+        for waiters in [&mut self.offer_waiters, &mut self.open_waiters, &mut self.end_waiters] {
+            waiters.drop_if(Waiters::is_empty);
+        }
+    }
+
     /// Closes as soon as the driver can, or at once without one.
     pub(super) fn close(&mut self, code: CloseCode, text: &str) {
         if self.requests.close.is_none() {
-            self.requests.close = Some((code, text.into()));
+            self.requests.close = Some(Box::new((code, text.into())));
         }
         if self.has_driver {
             self.wake_driver();

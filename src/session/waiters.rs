@@ -1,12 +1,14 @@
 //! Tasks that wait for the same thing.
 
-use core::future::poll_fn;
+use core::num::NonZeroUsize;
+use core::pin::Pin;
 use core::task::{Context, Poll, Waker};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::vec::Vec;
 
 use super::shared::{Key, Shared, State};
 use crate::proto::Lane;
+use crate::proto::rare::Nothing;
 
 /// Tasks that wait for the same thing, in the order in which they came.
 #[derive(Default)]
@@ -32,16 +34,16 @@ pub(super) enum WaitFor {
 /// One place in the lists, for whatever waits for one thing at a time: the waker of its last poll is
 /// the one that counts. Who has none is told apart by its task.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Place(usize);
+pub(super) struct Place(NonZeroUsize);
 
 /// The one handle of a transfer has a place in the lists of that.
-const HANDLE: Place = Place(0);
+const HANDLE: Place = Place(NonZeroUsize::MIN);
 
 impl Place {
     /// One that nobody else has.
     fn new() -> Self {
-        static NEXT: AtomicUsize = AtomicUsize::new(1);
-        Self(NEXT.fetch_add(1, Ordering::Relaxed))
+        static NEXT: AtomicUsize = AtomicUsize::new(0);
+        Self(HANDLE.0.saturating_add(NEXT.fetch_add(1, Ordering::Relaxed).saturating_add(1)))
     }
 }
 
@@ -86,6 +88,10 @@ impl<'a> Waiting<'a> {
     }
 }
 
+impl Nothing for Waiters {
+    const NOTHING: &'static Self = &Self { list: Vec::new() };
+}
+
 impl Waiters {
     /// Remembers who waits, once; returns the waker that does not count any more.
     pub(super) fn wait(&mut self, waiting: &mut Waiting<'_>) -> Option<Waker> {
@@ -114,6 +120,15 @@ impl Waiters {
     /// All of them, to be woken.
     pub(super) fn drain(&mut self) -> impl Iterator<Item = Waker> + '_ {
         self.list.drain(..).map(|(_, waker)| waker)
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.list.is_empty()
+    }
+
+    /// Gives back the memory that is kept for more.
+    pub(super) fn shrink_to_fit(&mut self) {
+        self.list.shrink_to_fit();
     }
 
     /// Lets the second be the first. Where one of those that are woken gets it all and waits again,
@@ -155,21 +170,34 @@ impl State {
 
 /// Waits with a place in the lists that is given up when the future is dropped: one that is made
 /// again and again, to be given up each time, leaves nothing behind.
-pub(super) async fn wait_for<R>(
-    shared: &Shared,
-    what: &[WaitFor],
-    mut poll: impl FnMut(&mut Waiting<'_>) -> Poll<R>,
-) -> R {
-    let mut guard = Guard { shared, what, place: None };
-    poll_fn(|cx| {
-        let polled = poll(&mut Waiting::future(cx, &mut guard.place));
+pub(super) fn wait_for<'a, R, P: FnMut(&mut Waiting<'_>) -> Poll<R>>(
+    shared: &'a Shared,
+    what: &'a [WaitFor],
+    poll: P,
+) -> Wait<'a, P> {
+    Wait { guard: Guard { shared, what, place: None }, poll }
+}
+
+/// The future of [`wait_for`]: by hand, as an `async fn` keeps what it was called with twice.
+pub(super) struct Wait<'a, P> {
+    guard: Guard<'a>,
+    poll: P,
+}
+
+impl<P> Unpin for Wait<'_, P> {}
+
+impl<R, P: FnMut(&mut Waiting<'_>) -> Poll<R>> Future for Wait<'_, P> {
+    type Output = R;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<R> {
+        let this = &mut *self;
+        let polled = (this.poll)(&mut Waiting::future(cx, &mut this.guard.place));
         if polled.is_ready() {
             // Whatever woke it has emptied the list, or will.
-            guard.place = None;
+            this.guard.place = None;
         }
         polled
-    })
-    .await
+    }
 }
 
 struct Guard<'a> {
