@@ -7,8 +7,6 @@ use crate::wire::HEADER_LEN;
 pub(super) const SMALL: usize = 1024;
 /// The size of a block; the first one grows up to it.
 const BLOCK: usize = 16 * 1024;
-/// What is kept of a block that is empty.
-const KEPT: usize = 512;
 
 /// Small items of a lane, framed one behind the other, so that many of them are one copy.
 #[derive(Debug, Default)]
@@ -123,12 +121,11 @@ impl Gathered {
         }
     }
 
-    /// All was released: nothing is kept but a little memory.
+    /// All was released: the memory of one block is kept for what comes next.
     pub(super) fn clear(&mut self) {
         self.blocks.truncate(1);
         if let Some(block) = self.blocks.front_mut() {
             block.clear();
-            block.shrink_to(KEPT);
         }
         self.end = 0;
         self.start = Place { block: self.dropped, offset: 0 };
@@ -196,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn blocks_are_dropped_with_their_last_frame_and_little_is_kept_of_the_last() {
+    fn blocks_are_dropped_with_their_last_frame_and_one_is_kept_until_all_memory_is_given_back() {
         let mut gathered = filled(40);
         let full = gathered.memory_usage();
         for _ in 0..39 {
@@ -206,7 +203,9 @@ mod tests {
         assert!(gathered.memory_usage() < full / 2);
         gathered.release(FRAME);
         gathered.clear();
-        assert!(gathered.memory_usage() < 1024);
+        assert!(gathered.memory_usage() < 2 * BLOCK);
+        gathered.drop_blocks();
+        assert_eq!(gathered.memory_usage(), 0);
         let place = gathered.start();
         push(&mut gathered, 9, 1);
         assert_eq!(gathered.get(place), [9; HEADER_LEN + 1]);

@@ -107,9 +107,6 @@ impl ReceiveLane {
             taken.bytes = taken.bytes.saturating_add(usize::try_from(bytes).unwrap_or(usize::MAX));
         }
         self.pending_bytes = self.pending_bytes.saturating_sub(taken.bytes);
-        if self.pending.is_empty() {
-            self.pending.shrink_to(64);
-        }
         taken
     }
 
