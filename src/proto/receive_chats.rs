@@ -61,9 +61,10 @@ impl Connection {
         let checked = checked_together(input, max);
         // Bytes of all frames, frames, bytes of their payloads, and of the last.
         let (mut used, mut lines, mut bytes, mut last) = (0_usize, 0_u64, 0_usize, 0_usize);
-        while let Some(payload) = input.get(used..).and_then(|rest| {
-            if used < checked.len() { length(rest) } else { plain(rest, max) }
-        }) {
+        while let Some(payload) = input
+            .get(used..)
+            .and_then(|rest| if used < checked.len() { length(rest) } else { plain(rest, max) })
+        {
             if lane.check(payload, accepts).is_err() {
                 break;
             }

@@ -8,7 +8,7 @@ use duologue::proto::{Connection, Event};
 use duologue::time::Time;
 use duologue::wire::{Ack, Chat, Credit, Frame, HEADER_LEN, Header, Kind, Start};
 
-use crate::CHUNK;
+use super::CHUNK;
 use crate::duo::{Duo, config};
 
 /// Frames that a read brings: 64 KiB of DATA, and as many lines as fill some KiB.

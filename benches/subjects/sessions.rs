@@ -20,7 +20,7 @@ use futures::executor::LocalPool;
 use futures::future::join;
 use futures::task::LocalSpawnExt;
 
-use crate::{CHUNK, LINE};
+use super::{CHUNK, LINE};
 
 const PIPE: usize = 64 << 10;
 
