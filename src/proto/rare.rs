@@ -17,7 +17,7 @@ pub(crate) trait Nothing: Default + 'static {
 }
 
 impl<T: 'static> Nothing for VecDeque<T> {
-    const NOTHING: &'static Self = &VecDeque::new();
+    const NOTHING: &'static Self = &Self::new();
 }
 
 impl<T: 'static> Nothing for Vec<T> {
