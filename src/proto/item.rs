@@ -15,6 +15,7 @@ pub(super) struct Item {
 }
 
 impl Item {
+    #[inline]
     pub(super) fn new(kind: Kind, id: u32, payload: &[u8]) -> Self {
         let len = u32::try_from(payload.len()).unwrap_or(u32::MAX);
         Self { stream_end: 0, len, id, kind, is_costly: is_costly(kind, payload) }
@@ -24,6 +25,7 @@ impl Item {
         usize::try_from(self.len).unwrap_or(usize::MAX)
     }
 
+    #[inline]
     pub(super) fn is_small(&self) -> bool {
         self.len() <= SMALL
     }
