@@ -6,9 +6,9 @@ use super::connection::{Connection, usize_from};
 use super::error::Error;
 use super::event::{Event, ItemId, Lane};
 use super::incoming::Incoming;
+use super::item::EMPTY_CHAT;
 use super::outgoing::{Fault, Outgoing, Shape, State};
 use super::receive_file::LATE_FRAMES;
-use super::send_lane::EMPTY_CHAT;
 use crate::time::Time;
 use crate::wire::{
     Accept, Batch, Cancel, Chat, CloseCode, Credit, Finish, Header, Kind, Message, Offer, Pause,

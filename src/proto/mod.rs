@@ -495,6 +495,7 @@ mod gathered;
 mod given_up;
 mod handshake;
 mod incoming;
+mod item;
 mod items;
 mod lanes;
 mod link;

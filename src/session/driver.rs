@@ -463,15 +463,13 @@ where
             state.wake.forget(replaced);
         }
         self.give_back_when_idle(state, now, moved);
-        let own = [
-            state.rate_limit.deadline(),
-            state.rates_due,
-            state.alarms.deadline(),
-            self.linger,
-            Some(self.idle_due).filter(|due| *due < Time::MAX),
-        ];
         self.due = state.connection.poll_timeout();
-        let deadline = own.into_iter().chain([self.due]).flatten().min();
+        let own = [state.rates_due, state.rate_limit.deadline(), state.alarms.deadline()];
+        let deadline = [self.due, self.linger]
+            .into_iter()
+            .chain(own)
+            .fold(self.idle_due, |first, due| first.min(due.unwrap_or(Time::MAX)));
+        let deadline = (deadline < Time::MAX).then_some(deadline);
         Turn { now, has_read, moved, has_more, is_over, deadline }
     }
 

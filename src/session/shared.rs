@@ -282,6 +282,13 @@ impl State {
         self.connection.shrink_to_fit();
         self.queue.shrink_to_fit();
         self.receipts.shrink_to_fit();
+        // An empty tree keeps a node, of the size of eleven transfers.
+        if self.outbound.is_empty() {
+            self.outbound = BTreeMap::new();
+        }
+        if self.inbound.is_empty() {
+            self.inbound = BTreeMap::new();
+        }
         self.alarms.drop_if(Alarms::is_empty);
         self.requests.release.shrink_to_fit();
         self.lane_waiters.iter_mut().for_each(Waiters::shrink_to_fit);

@@ -98,6 +98,7 @@ mod session_drops;
 mod session_failing;
 mod session_fair;
 mod session_handles;
+mod session_idle;
 mod session_memory;
 mod session_network;
 mod session_peer;
