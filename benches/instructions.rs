@@ -85,7 +85,14 @@ const SUBJECTS: &[Subject] = &[
         what: "16 KiB of a file, from session to session",
         times: 4000,
         bytes: CHUNK,
-        run: sessions::bulk,
+        run: |times| sessions::bulk(times, sessions::PIPE, CHUNK),
+    },
+    Subject {
+        name: "bulk-256k",
+        what: "the same in chunks of 64 KiB, through a pipe of 256 KiB",
+        times: 4000,
+        bytes: CHUNK,
+        run: |times| sessions::bulk(times, 256 << 10, 64 << 10),
     },
     Subject {
         name: "lines",

@@ -44,6 +44,15 @@ pub(super) struct Incoming {
     pub(super) progressed: Time,
 }
 
+/// What there is to tell a sender of its limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) enum CreditNeed {
+    #[default]
+    Nothing,
+    Soon,
+    Now,
+}
+
 impl Offered for Incoming {
     fn is_undecided(&self) -> bool {
         !self.is_accepted
@@ -160,6 +169,19 @@ impl Incoming {
         (raised > 0 && (raised >= self.window / 4 || left == 0))
             || arrived >= REPORT.min((self.window / 2).max(1))
             || self.durable.saturating_sub(self.sent_credit.durable) >= REPORT
+    }
+
+    /// What there is to tell the sender that is not queued already.
+    pub(super) fn credit_need(&self) -> CreditNeed {
+        if !self.is_flowing() || self.is_credit_queued {
+            CreditNeed::Nothing
+        } else if self.is_credit_urgent() {
+            CreditNeed::Now
+        } else if !self.is_credit_late && self.has_credit_news() {
+            CreditNeed::Soon
+        } else {
+            CreditNeed::Nothing
+        }
     }
 
     pub(super) fn has_credit_news(&self) -> bool {

@@ -502,6 +502,7 @@ mod outgoing;
 mod pacer;
 mod plan;
 mod receive;
+mod receive_bulk;
 mod receive_chats;
 mod receive_file;
 mod receive_lane;

@@ -7,7 +7,7 @@ use core::time::Duration;
 use super::connection::Connection;
 use super::error::ActionError;
 use super::event::{Acceptance, Conclusion, ItemId, Lane};
-use super::incoming::Incoming;
+use super::incoming::{CreditNeed, Incoming};
 use super::outgoing::Shape;
 use crate::time::Time;
 use crate::wire::{Accept, Kind, Reject, TransferCode, TransferId, Verdict};
@@ -466,14 +466,19 @@ impl Connection {
 
     /// Tells the sender its new limit: at once if that matters, or soon.
     pub(super) fn queue_credit(&mut self, transfer: TransferId, now: Time) {
-        let Some(t) = self.incoming.get_mut(&transfer) else { return };
-        if !t.is_flowing() || t.is_credit_queued {
+        let need = self.incoming.get(&transfer).map(Incoming::credit_need);
+        self.note_credit(transfer, need.unwrap_or_default(), now);
+    }
+
+    pub(super) fn note_credit(&mut self, transfer: TransferId, need: CreditNeed, now: Time) {
+        if need == CreditNeed::Nothing {
             return;
         }
-        if t.is_credit_urgent() {
+        let Some(t) = self.incoming.get_mut(&transfer) else { return };
+        if need == CreditNeed::Now {
             t.is_credit_queued = true;
             self.credits.push_back(transfer);
-        } else if !t.is_credit_late && t.has_credit_news() {
+        } else {
             t.is_credit_late = true;
             self.late_credits.push_back(transfer);
             let due = now.saturating_add(CREDIT_DELAY);

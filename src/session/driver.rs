@@ -349,6 +349,15 @@ where
                 used = used.saturating_add(lines);
                 continue;
             }
+            let pieces = &mut self.pieces;
+            let bulk = state.connection.handle_bulk(now, rest, |transfer, offset, place| {
+                let start = used.saturating_add(place.start);
+                pieces.push(Piece { transfer, offset, start, end: used.saturating_add(place.end) });
+            });
+            if bulk > 0 {
+                used = used.saturating_add(bulk);
+                continue;
+            }
             match state.connection.handle_input(now, rest) {
                 Ok((taken, event)) => {
                     used = used.saturating_add(taken);
@@ -360,7 +369,7 @@ where
                                 self.pieces.push(Piece { transfer, offset, start, end });
                             } else {
                                 self.copy_pieces(state, input);
-                                state.on_data(transfer, offset, Bytes::copy_from_slice(&data));
+                                state.on_data(transfer, [(offset, Bytes::copy_from_slice(&data))]);
                             }
                         }
                         Some(event) => {
@@ -393,16 +402,22 @@ where
             return;
         }
         let memory = self.reader.pin(memory);
-        for piece in self.pieces.drain(..) {
-            state.on_data(piece.transfer, piece.offset, memory.slice(piece.start..piece.end));
-        }
+        self.tell_pieces(state, |piece| memory.slice(piece.start..piece.end));
     }
 
     fn copy_pieces(&mut self, state: &mut State, input: &[u8]) {
-        for piece in self.pieces.drain(..) {
-            let data = input.get(piece.start..piece.end).unwrap_or_default();
-            state.on_data(piece.transfer, piece.offset, Bytes::copy_from_slice(data));
+        self.tell_pieces(state, |piece| {
+            Bytes::copy_from_slice(input.get(piece.start..piece.end).unwrap_or_default())
+        });
+    }
+
+    /// Hands on what came, those of one transfer together.
+    fn tell_pieces(&mut self, state: &mut State, mut data: impl FnMut(&Piece) -> Bytes) {
+        for run in self.pieces.chunk_by(|one, next| one.transfer == next.transfer) {
+            let Some(first) = run.first() else { continue };
+            state.on_data(first.transfer, run.iter().map(|piece| (piece.offset, data(piece))));
         }
+        self.pieces.clear();
     }
 
     /// The stream is broken.

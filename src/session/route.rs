@@ -91,7 +91,7 @@ impl State {
                 self.take(item.lane, item.number);
             }
             Event::Data { transfer, offset, data } => {
-                self.on_data(transfer, offset, Bytes::copy_from_slice(&data));
+                self.on_data(transfer, [(offset, Bytes::copy_from_slice(&data))]);
             }
             Event::Accepted { .. }
             | Event::Rejected { .. }
@@ -339,16 +339,24 @@ impl State {
         }
     }
 
-    /// Bytes of a file came.
-    pub(super) fn on_data(&mut self, transfer: TransferId, offset: u64, data: Bytes) {
-        let (key, len) = (self.key(transfer), data.len());
+    /// Bytes of a file came: pieces of it, in order, with their offsets.
+    pub(super) fn on_data(
+        &mut self,
+        transfer: TransferId,
+        pieces: impl IntoIterator<Item = (u64, Bytes)>,
+    ) {
+        let key = self.key(transfer);
         let Some(t) = self.inbound.get_mut(&key) else {
+            let lens = pieces.into_iter().map(|(_, data)| data.len());
+            let len = lens.fold(0, usize::saturating_add);
             self.release(key, len);
             return;
         };
-        t.received = offset.saturating_add(len as u64);
+        for (offset, data) in pieces {
+            t.received = offset.saturating_add(data.len() as u64);
+            t.chunks.push(offset, data);
+        }
         t.meter.on_received(t.received, self.now);
-        t.chunks.push(offset, data);
         self.wake.extend(&mut t.waiters);
         self.watch_rates();
     }
