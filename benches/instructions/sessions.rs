@@ -135,7 +135,8 @@ pub(crate) fn bulk(times: u64, pipe: usize, chunk: usize) {
             let offer = Offer::new("bulk").size(times * CHUNK as u64).seekable();
             let mut outgoing = near.session.offer(&offer).await.unwrap();
             outgoing.accepted().await.unwrap();
-            let (chunk, chunks) = (Bytes::from(vec![7; chunk]), times * CHUNK as u64 / chunk as u64);
+            let (chunk, chunks) =
+                (Bytes::from(vec![7; chunk]), times * CHUNK as u64 / chunk as u64);
             for _ in 0..chunks {
                 outgoing.send(chunk.clone()).await.unwrap();
             }

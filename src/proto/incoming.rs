@@ -245,6 +245,15 @@ impl Incoming {
         Ok(!self.is_cancel_asked)
     }
 
+    /// Bytes that may come before the limit or the end is reached, of frames that are not short.
+    pub(super) fn may_come(&self) -> u64 {
+        if !self.is_flowing() || self.started.is_none() {
+            return 0;
+        }
+        let end = self.finish.map(|finish| finish.total).or(self.size).unwrap_or(u64::MAX);
+        self.sent_credit.limit.min(end).saturating_sub(self.received)
+    }
+
     /// Takes bytes that were checked; returns where they belong.
     pub(super) fn on_data(&mut self, len: usize, now: Time) -> u64 {
         let offset = self.received;

@@ -2,12 +2,15 @@
 
 use core::ops::Range;
 
-use super::connection::{Connection, usize_from};
 use super::budget::earned_by_receiving;
+use super::connection::{Connection, usize_from};
 use super::incoming::{CreditNeed, Incoming};
 use super::link::{Link, Phase};
 use crate::time::Time;
 use crate::wire::{HEADER_LEN, Header, Kind, TransferId, max_length};
+
+/// Shorter frames may be dribble, and are looked at one by one.
+const LONG: u32 = 1024;
 
 /// What the pieces of a run add up to.
 #[derive(Default)]
@@ -15,13 +18,12 @@ struct Run {
     /// Bytes of the input, and of these those behind the last header.
     used: usize,
     last: usize,
-    /// Frames that began in it, and their bytes, come or not.
-    frames: u64,
-    bytes: u64,
-    /// Bytes of data, and of the payloads of the frames that began.
-    data: usize,
+    /// Frames that began in it, the bytes of their payloads, come or not, and what they earn.
+    frames: usize,
     payload: usize,
     earned: usize,
+    /// Bytes of data that came.
+    data: usize,
     /// What there was to tell the sender after the first piece.
     need: CreditNeed,
 }
@@ -88,7 +90,8 @@ impl Connection {
         self.has_received = true;
         self.budget.earn(run.payload);
         self.own_budget.earn(run.earned);
-        self.statistics.received.data.add_frames(run.frames, run.bytes);
+        let bytes = run.frames.saturating_mul(HEADER_LEN).saturating_add(run.payload);
+        self.statistics.received.data.add_frames(run.frames as u64, bytes as u64);
         // The same as after each piece: what is urgent stays so, and what was not may be.
         self.note_credit(transfer, run.need, now);
         self.queue_credit(transfer, now);
@@ -123,40 +126,46 @@ impl Link {
         mut tell: impl FnMut(TransferId, u64, Range<usize>),
     ) -> Run {
         let mut run = Run::default();
-        let mut take = |run: &mut Run, t: &mut Incoming, at: usize, len: usize| {
-            run.used = at.saturating_add(len);
-            run.data = run.data.saturating_add(len);
-            run.last = len;
-            tell(transfer, t.on_data(len, now), at..run.used);
-            if run.data == len {
-                run.need = t.credit_need();
-            }
-        };
         if self.decoder.is_in_payload() {
             let (taken, _) = self.decoder.decode(input);
-            take(&mut run, t, 0, taken);
+            tell(transfer, t.on_data(taken, now), 0..taken);
+            (run.used, run.data, run.last) = (taken, taken, taken);
+            run.need = t.credit_need();
         }
-        while let Some((header, payload)) = input.get(run.used..).and_then(|rest| begun(rest, max)) {
+        // Data that was not told to `t` yet, where it begins, and how much may come after it.
+        let (mut data, mut offset, mut may_come) = (0_usize, t.received, t.may_come());
+        while let Some((header, payload)) = input.get(run.used..).and_then(|rest| begun(rest, max))
+        {
             let len = u64::from(header.length);
-            let is_next = TransferId::from_wire(header.id) == Some(transfer);
-            if !is_next || t.is_dribble(len) || t.check_data(len) != Ok(true) {
+            if header.id != transfer.to_wire() || header.length < LONG || len > may_come {
                 break;
             }
+            let start = run.used.saturating_add(HEADER_LEN);
+            run.used = start.saturating_add(payload);
+            tell(transfer, offset, start..run.used);
+            if run.data == 0 {
+                t.on_data(payload, now);
+                run.need = t.credit_need();
+            } else {
+                data = data.saturating_add(payload);
+            }
             let length = usize_from(header.length);
-            let frame = length.saturating_add(HEADER_LEN);
+            offset = offset.saturating_add(payload as u64);
+            may_come = may_come.saturating_sub(len);
             run.frames = run.frames.saturating_add(1);
-            run.bytes = run.bytes.saturating_add(frame as u64);
             run.payload = run.payload.saturating_add(length);
             run.earned = run.earned.saturating_add(earned_by_receiving(length));
+            run.data = run.data.saturating_add(payload);
+            run.last = payload;
             self.header = Some(header);
             if payload < length {
                 // The rest comes later.
                 let (_, _) = self.decoder.decode(&header.encode());
-                let rest = input.get(run.used.saturating_add(HEADER_LEN)..).unwrap_or_default();
-                let (_, _) = self.decoder.decode(rest);
+                let (_, _) = self.decoder.decode(input.get(start..).unwrap_or_default());
             }
-            let at = run.used.saturating_add(HEADER_LEN);
-            take(&mut run, t, at, payload);
+        }
+        if data > 0 {
+            t.on_data(data, now);
         }
         let whole = run.used.saturating_sub(run.last);
         if run.frames > 0 {

@@ -82,6 +82,11 @@ impl Connection {
     pub fn advance_transmit(&mut self, len: usize) {
         let mut left = len;
         while left > 0 {
+            let bulk = self.advance_bulk(left);
+            if bulk > 0 {
+                left = left.saturating_sub(bulk);
+                continue;
+            }
             let Some(link) = &mut self.link else { return };
             if let Some((source, frame)) = link.plan.begin_next() {
                 let end = link.sent.saturating_add(frame as u64);

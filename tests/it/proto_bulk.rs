@@ -59,10 +59,7 @@ impl Peer {
         let number = self.files.len();
         self.files.push((size, 0));
         let offer = Offer::new("file").size(size);
-        [
-            frame(Self::id(number), &Frame::Offer(offer)),
-        ]
-        .concat()
+        [frame(Self::id(number), &Frame::Offer(offer))].concat()
     }
 
     fn data(&mut self, number: usize) -> Vec<u8> {
@@ -160,9 +157,8 @@ fn much_data_at_once_is_the_same_as_frame_by_frame() {
     for seed in 0..300 {
         let mut random = SplitMix64::new(seed);
         let window = [64 << 10, 256 << 10, 4 << 20][(seed % 3) as usize];
-        let config = || {
-            Config::builder().receive_window(window).reserved_window(16 << 10).build().unwrap()
-        };
+        let config =
+            || Config::builder().receive_window(window).reserved_window(16 << 10).build().unwrap();
         let (mut one, mut many) = (Duo::open(config(), config()), Duo::open(config(), config()));
         let mut peer = Peer {
             random: SplitMix64::new(seed ^ 0xF00D),
@@ -235,7 +231,8 @@ fn without_an_open_stream_or_a_transfer_nothing_is_taken() {
     assert_eq!(duo.server.handle_bulk(duo.now, &data[..8], nothing), 0, "none of it is there");
     let mut told = Vec::new();
     let input = [&data[..], &data, &data[..10]].concat();
-    let used = duo.server.handle_bulk(duo.now, &input, |_, offset, place| told.push((offset, place)));
+    let used =
+        duo.server.handle_bulk(duo.now, &input, |_, offset, place| told.push((offset, place)));
     assert_eq!(used, input.len());
     assert_eq!(told, [(0, 8..2008), (2000, 2016..4016), (4000, 4024..4026)]);
     let used = duo.server.handle_bulk(duo.now, &data[10..], |_, offset, place| {
