@@ -135,8 +135,14 @@ impl Incoming {
 
     /// What a CREDIT would say now.
     pub(super) fn credit(&self) -> Credit {
+        self.credit_after(0)
+    }
+
+    /// The same once so many bytes more are released.
+    fn credit_after(&self, len: u64) -> Credit {
         let end = self.finish.map(|finish| finish.total).or(self.size).unwrap_or(u64::MAX);
-        let mut limit = self.released.saturating_add(self.window).min(end);
+        let released = self.released.saturating_add(len).min(self.received);
+        let mut limit = released.saturating_add(self.window).min(end);
         if limit < self.sent_credit.limit.saturating_add(LEAST_RAISE) && limit < end {
             // It would bring frames of a few bytes.
             limit = self.sent_credit.limit;
@@ -162,7 +168,11 @@ impl Incoming {
 
     /// Whether the sender should be told now rather than soon.
     pub(super) fn is_credit_urgent(&self) -> bool {
-        let now = self.credit();
+        self.is_credit_urgent_after(0)
+    }
+
+    pub(super) fn is_credit_urgent_after(&self, len: u64) -> bool {
+        let now = self.credit_after(len);
         let raised = now.limit.saturating_sub(self.sent_credit.limit);
         let left = self.sent_credit.limit.saturating_sub(self.received);
         let arrived = now.received.saturating_sub(self.sent_credit.received);

@@ -181,6 +181,18 @@ impl Connection {
         self.feed_starved();
     }
 
+    /// Whether a [`release`](Self::release) of so many bytes has to be made now: if not, it can wait
+    /// for more input, or for the deadline that there is.
+    #[cfg(feature = "std")]
+    pub(crate) fn is_release_urgent(&self, transfer: TransferId, len: usize) -> bool {
+        let Some(t) = self.incoming.get(&transfer) else { return true };
+        let is_due_anyway = t.is_flowing() && (t.is_credit_queued || t.is_credit_late);
+        self.debts.total() > 0
+            || self.is_starved
+            || !is_due_anyway
+            || t.is_credit_urgent_after(len as u64)
+    }
+
     /// Bytes before `offset` survive a loss of power: the sender is told. Never goes back; beyond
     /// what came it counts as what came.
     ///

@@ -70,10 +70,20 @@ impl Connection {
     pub fn poll_transmit(&mut self, now: Time) -> Transmit<'_> {
         let now = self.advance(now);
         self.plan(now);
-        match &self.link {
-            Some(link) => Transmit::new(link.plan.slices()),
-            None => Transmit::new(Slices::none()),
-        }
+        Transmit::new(self.link.as_ref().map_or_else(Slices::none, |link| link.plan.slices()))
+    }
+
+    /// Whether frames are planned that have not left.
+    #[cfg(feature = "std")]
+    pub(crate) fn has_planned(&self) -> bool {
+        self.link.as_ref().is_some_and(|link| !link.plan.is_empty())
+    }
+
+    /// What the last [`poll_transmit`](Self::poll_transmit) gave and has not left, without planning
+    /// anew.
+    #[cfg(feature = "std")]
+    pub(crate) fn planned(&self) -> Transmit<'_> {
+        Transmit::new(self.link.as_ref().map_or_else(Slices::none, |link| link.plan.slices()))
     }
 
     /// The transport took `len` of the bytes of the last [`poll_transmit`](Self::poll_transmit).

@@ -109,7 +109,10 @@ impl<IO, T> fmt::Debug for Driver<IO, T> {
 
 impl<IO, T> Driver<IO, T> {
     pub(super) fn new(io: IO, timer: T, shared: Arc<Shared>, head: Bytes) -> Self {
-        let window = shared.with(|state| state.connection.config().receive_window());
+        let window = shared.with(|state| {
+            state.is_write_blocked = false;
+            state.connection.config().receive_window()
+        });
         Self {
             io,
             timer: Some(timer),
@@ -444,12 +447,14 @@ where
         state.let_rates_fall(now);
         state.ring(now);
         let mut has_more = false;
+        state.is_write_blocked = false;
         if !self.is_write_closed {
             let (io, connection) = (&mut self.io, &mut state.connection);
             match self.writer.poll_write(cx, io, connection, now, WORK) {
                 Ok(written) => {
                     moved = moved.saturating_add(written.bytes);
                     has_more = !written.is_done;
+                    state.is_write_blocked = written.is_blocked;
                     self.close_write(cx, state);
                 }
                 Err(error) => {
@@ -534,6 +539,7 @@ where
         let transport = self.transport_error.take();
         let reason = self.shared.with(|state| {
             state.has_driver = false;
+            state.is_write_blocked = false;
             let driver = state.driver.take();
             state.wake.forget(driver);
             state.ended

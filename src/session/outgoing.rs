@@ -173,7 +173,7 @@ impl Outgoing {
             match state.connection.send_data(key.transfer, offset, data) {
                 Ok(()) => {
                     state.rate_limit.take(key, len, &mut state.wake);
-                    state.wake_driver();
+                    state.wake_driver_for_data();
                     Ok(Some((offset, len)))
                 }
                 Err(ActionError::Blocked) => {

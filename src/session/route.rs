@@ -17,14 +17,14 @@ use crate::time::Time;
 use crate::wire::{Offer, TransferCode, TransferId};
 
 impl State {
-    /// Routes all that the machine has to tell; whether there was anything.
+    /// Routes all that the machine has to tell; whether that may have given it something to say.
     pub(super) fn route_all(&mut self) -> bool {
-        let mut has_news = false;
+        let mut may_speak = false;
         while let Some(event) = self.connection.poll_event() {
+            may_speak |= !is_only_told(&event);
             self.route(event);
-            has_news = true;
         }
-        has_news
+        may_speak
     }
 
     /// Gives the machine the plain lines of chat that the input begins with; returns how many bytes
@@ -417,6 +417,18 @@ impl State {
             self.abandoned_batches.push(transfer);
         }
     }
+}
+
+/// Whether an event wakes applications, and changes nothing in the machine.
+fn is_only_told(event: &Event<'_>) -> bool {
+    matches!(
+        event,
+        Event::Writable { .. }
+            | Event::Progress { .. }
+            | Event::Receipts { .. }
+            | Event::LaneWritable(_)
+            | Event::MayOffer
+    )
 }
 
 /// The transfer that an event is for.

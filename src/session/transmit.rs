@@ -2,7 +2,7 @@
 
 use core::pin::Pin;
 use core::task::{Context, Poll};
-use std::io::{self, ErrorKind, IoSlice};
+use std::io::{ErrorKind, IoSlice};
 use std::vec::Vec;
 
 use futures::io::AsyncWrite;
@@ -34,6 +34,8 @@ pub(super) struct Written {
     pub(super) bytes: usize,
     /// The transport takes no more for now, or there is no more to write.
     pub(super) is_done: bool,
+    /// There is more to write: the transport wakes the driver when it takes it.
+    pub(super) is_blocked: bool,
 }
 
 impl Writer {
@@ -52,16 +54,27 @@ impl Writer {
     ) -> Result<Written, TransportError> {
         let mut bytes: usize = 0;
         let mut interruptions: u32 = 0;
+        // The transport took less than there was and most likely takes no more: nothing is planned
+        // for a write that is only made to be woken.
+        let mut is_full = false;
         while bytes < most {
-            let transmit = connection.poll_transmit(now);
-            if transmit.is_empty() {
+            let transmit = if is_full && connection.has_planned() {
+                connection.planned()
+            } else {
+                connection.poll_transmit(now)
+            };
+            let mut slices = [IoSlice::new(&[]); SLICES];
+            let (count, offered) = fill(&mut slices, &transmit);
+            let slices = slices.get(..count).unwrap_or_default();
+            if slices.is_empty() {
                 self.poll_flush(cx, io)?;
-                return Ok(Written { bytes, is_done: true });
+                return Ok(Written { bytes, is_done: true, is_blocked: false });
             }
-            match self.poll_write_some(cx, io, transmit) {
+            match self.poll_write_some(cx, io, slices, offered, transmit) {
                 Poll::Ready(Ok(0)) => return Err(TransportError::WriteZero),
                 Poll::Ready(Ok(len)) => {
                     connection.advance_transmit(len);
+                    is_full = len < offered;
                     bytes = bytes.saturating_add(len);
                     self.needs_flush = true;
                     interruptions = 0;
@@ -73,28 +86,32 @@ impl Writer {
                     }
                 }
                 Poll::Ready(Err(error)) => return Err(error),
-                Poll::Pending => return Ok(Written { bytes, is_done: true }),
+                Poll::Pending => {
+                    return Ok(Written { bytes, is_done: true, is_blocked: true });
+                }
             }
         }
-        Ok(Written { bytes, is_done: false })
+        Ok(Written { bytes, is_done: false, is_blocked: false })
     }
 
     fn poll_write_some<W: AsyncWrite + Unpin>(
         &mut self,
         cx: &mut Context<'_>,
         io: &mut W,
+        slices: &[IoSlice<'_>],
+        mut offered: usize,
         transmit: Transmit<'_>,
     ) -> Poll<Result<usize, TransportError>> {
-        let mut pieces = transmit.clone().into_iter();
-        let first = pieces.next().unwrap_or_default();
-        let is_single = pieces.next().is_none();
-        let (offered, written) = if is_single {
-            (first.len(), Pin::new(io).poll_write(cx, first))
+        let first = slices.first().map_or(&[][..], |first| first);
+        let is_single = slices.len() == 1;
+        let written = if is_single {
+            Pin::new(io).poll_write(cx, first)
         } else if self.gathers {
             self.gather(transmit);
-            (self.gathered.len(), Pin::new(io).poll_write(cx, &self.gathered))
+            offered = self.gathered.len();
+            Pin::new(io).poll_write(cx, &self.gathered)
         } else {
-            poll_write_vectored(cx, io, transmit)
+            Pin::new(io).poll_write_vectored(cx, slices)
         };
         match written {
             Poll::Ready(Ok(claimed)) if claimed > offered => {
@@ -155,19 +172,13 @@ impl Writer {
     }
 }
 
-/// Writes as many pieces as one call takes; returns how many bytes these are, and what came of it.
-fn poll_write_vectored<W: AsyncWrite + Unpin>(
-    cx: &mut Context<'_>,
-    io: &mut W,
-    transmit: Transmit<'_>,
-) -> (usize, Poll<io::Result<usize>>) {
-    let mut slices = [IoSlice::new(&[]); SLICES];
+/// As many pieces as one call takes; returns how many, and how many bytes these are.
+fn fill<'a>(slices: &mut [IoSlice<'a>], transmit: &Transmit<'a>) -> (usize, usize) {
     let (mut count, mut offered) = (0_usize, 0_usize);
-    for (place, piece) in slices.iter_mut().zip(transmit) {
+    for (place, piece) in slices.iter_mut().zip(transmit.clone()) {
         *place = IoSlice::new(piece);
         count = count.saturating_add(1);
         offered = offered.saturating_add(piece.len());
     }
-    let slices = slices.get(..count).unwrap_or_default();
-    (offered, Pin::new(io).poll_write_vectored(cx, slices))
+    (count, offered)
 }
