@@ -46,6 +46,13 @@ const SUBJECTS: &[Subject] = &[
         run: |times| machines::data_in(times, usize::MAX),
     },
     Subject {
+        name: "bulk-in",
+        what: "the same, by handle_bulk",
+        times: 8000,
+        bytes: CHUNK,
+        run: machines::bulk_in,
+    },
+    Subject {
         name: "data-by-byte",
         what: "a byte of such a frame, fed alone",
         times: 10 * CHUNK as u64,

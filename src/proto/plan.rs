@@ -396,6 +396,11 @@ pub(super) struct Slices<'a> {
 }
 
 impl Slices<'_> {
+    /// Whether there are none: a frame is planned until all of it has left.
+    pub(super) fn is_empty(&self) -> bool {
+        self.plan.is_none_or(Plan::is_empty)
+    }
+
     /// No bytes.
     pub(super) fn none() -> Self {
         Self { plan: None, frame: 0, staged: 0, skip: 0, payload: &[], run: &[], each: 0 }

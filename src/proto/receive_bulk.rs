@@ -71,11 +71,14 @@ impl Connection {
         input: &[u8],
         tell: impl FnMut(TransferId, u64, Range<usize>),
     ) -> usize {
-        let max = max_length(Kind::DATA, &self.config.limits);
-        let now = self.advance(now);
-        let is_ordinary = self.error.is_none() && self.events.is_empty();
-        let Some(link) = self.link.as_mut().filter(|_| is_ordinary) else { return 0 };
+        let Some(link) = &mut self.link else { return 0 };
         let Some(transfer) = link.next_bulk(input) else { return 0 };
+        if self.error.is_some() || !self.events.is_empty() {
+            return 0;
+        }
+        self.now = self.now.max(now);
+        let now = self.now;
+        let max = max_length(Kind::DATA, &self.config.limits);
         let Some(t) = self.incoming.get_mut(&transfer).filter(|t| !t.is_cancel_asked) else {
             return 0;
         };

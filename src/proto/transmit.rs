@@ -21,7 +21,7 @@ pub struct Transmit<'a> {
 impl<'a> Transmit<'a> {
     /// Whether there is nothing to send now.
     pub fn is_empty(&self) -> bool {
-        self.slices.clone().next().is_none()
+        self.slices.is_empty()
     }
 
     /// Bytes in all slices together.

@@ -2,7 +2,7 @@
 
 use core::pin::Pin;
 use core::task::{Context, Poll};
-use std::io::{ErrorKind, IoSlice};
+use std::io::{self, ErrorKind, IoSlice};
 use std::vec::Vec;
 
 use futures::io::AsyncWrite;
@@ -15,8 +15,9 @@ use crate::time::Time;
 const SLICES: usize = 64;
 /// Bytes that are gathered for a transport that takes one slice at a time.
 pub(super) const GATHERED: usize = 64 << 10;
-/// And at least: a transport that takes a few bytes at a time would have the rest copied each time.
-const LEAST_GATHERED: usize = 512;
+/// Bytes that are offered at least: a transport that takes a few bytes at a time would have the rest
+/// copied each time, or looked at.
+const LEAST: usize = 512;
 
 /// Writes, as one slice or many, whichever the transport can.
 pub(super) struct Writer {
@@ -24,7 +25,7 @@ pub(super) struct Writer {
     /// rest is gathered into one from now on.
     gathers: bool,
     gathered: Vec<u8>,
-    /// How much is gathered at a time: the transport took half of it or more last time.
+    /// How much is offered at a time: the transport took half of it or more last time.
     worthwhile: usize,
     needs_flush: bool,
 }
@@ -40,7 +41,7 @@ pub(super) struct Written {
 
 impl Writer {
     pub(super) fn new() -> Self {
-        Self { gathers: false, gathered: Vec::new(), worthwhile: GATHERED, needs_flush: false }
+        Self { gathers: false, gathered: Vec::new(), worthwhile: usize::MAX, needs_flush: false }
     }
 
     /// Writes until there is no more, the transport takes no more, or about `most` bytes went.
@@ -63,16 +64,13 @@ impl Writer {
             } else {
                 connection.poll_transmit(now)
             };
-            let mut slices = [IoSlice::new(&[]); SLICES];
-            let (count, offered) = fill(&mut slices, &transmit);
-            let slices = slices.get(..count).unwrap_or_default();
-            if slices.is_empty() {
+            if transmit.is_empty() {
                 self.poll_flush(cx, io)?;
                 return Ok(Written { bytes, is_done: true, is_blocked: false });
             }
-            match self.poll_write_some(cx, io, slices, offered, transmit) {
-                Poll::Ready(Ok(0)) => return Err(TransportError::WriteZero),
-                Poll::Ready(Ok(len)) => {
+            match self.poll_write_some(cx, io, transmit) {
+                Poll::Ready(Ok((0, _))) => return Err(TransportError::WriteZero),
+                Poll::Ready(Ok((len, offered))) => {
                     connection.advance_transmit(len);
                     is_full = len < offered;
                     bytes = bytes.saturating_add(len);
@@ -98,34 +96,33 @@ impl Writer {
         &mut self,
         cx: &mut Context<'_>,
         io: &mut W,
-        slices: &[IoSlice<'_>],
-        mut offered: usize,
         transmit: Transmit<'_>,
-    ) -> Poll<Result<usize, TransportError>> {
-        let first = slices.first().map_or(&[][..], |first| first);
-        let is_single = slices.len() == 1;
-        let written = if is_single {
-            Pin::new(io).poll_write(cx, first)
+    ) -> Poll<Result<(usize, usize), TransportError>> {
+        let mut pieces = transmit.clone().into_iter();
+        let first = pieces.next().unwrap_or_default();
+        let is_single = pieces.next().is_none();
+        let (offered, written) = if is_single {
+            (first.len(), Pin::new(io).poll_write(cx, first))
         } else if self.gathers {
             self.gather(transmit);
-            offered = self.gathered.len();
-            Pin::new(io).poll_write(cx, &self.gathered)
+            (self.gathered.len(), Pin::new(io).poll_write(cx, &self.gathered))
         } else {
-            Pin::new(io).poll_write_vectored(cx, slices)
+            poll_write_vectored(cx, io, transmit, self.worthwhile)
         };
         match written {
             Poll::Ready(Ok(claimed)) if claimed > offered => {
                 Poll::Ready(Err(TransportError::Overrun { claimed, offered }))
             }
             Poll::Ready(Ok(len)) => {
+                // Twice what it took is enough, and all that there is if it takes all.
                 self.worthwhile = if len < offered {
-                    len.saturating_mul(2).clamp(LEAST_GATHERED, GATHERED)
+                    len.saturating_mul(2).max(LEAST)
                 } else {
-                    GATHERED
+                    self.worthwhile.max(LEAST).saturating_mul(2)
                 };
                 // A header alone is what no transport with vectors ever stops after.
-                self.gathers |= !is_single && len == first.len();
-                Poll::Ready(Ok(len))
+                self.gathers |= len == first.len() && offered > len;
+                Poll::Ready(Ok((len, offered)))
             }
             Poll::Ready(Err(error)) => Poll::Ready(Err(error.into())),
             Poll::Pending => Poll::Pending,
@@ -135,7 +132,7 @@ impl Writer {
     fn gather(&mut self, transmit: Transmit<'_>) {
         self.gathered.clear();
         for slice in transmit {
-            let room = self.worthwhile.saturating_sub(self.gathered.len());
+            let room = self.worthwhile.min(GATHERED).saturating_sub(self.gathered.len());
             if room == 0 {
                 break;
             }
@@ -172,13 +169,24 @@ impl Writer {
     }
 }
 
-/// As many pieces as one call takes; returns how many, and how many bytes these are.
-fn fill<'a>(slices: &mut [IoSlice<'a>], transmit: &Transmit<'a>) -> (usize, usize) {
+/// Writes as many pieces as one call takes and are worthwhile; returns how many bytes these are, and
+/// what came of it.
+fn poll_write_vectored<W: AsyncWrite + Unpin>(
+    cx: &mut Context<'_>,
+    io: &mut W,
+    transmit: Transmit<'_>,
+    worthwhile: usize,
+) -> (usize, Poll<io::Result<usize>>) {
+    let mut slices = [IoSlice::new(&[]); SLICES];
     let (mut count, mut offered) = (0_usize, 0_usize);
-    for (place, piece) in slices.iter_mut().zip(transmit.clone()) {
+    for (place, piece) in slices.iter_mut().zip(transmit) {
         *place = IoSlice::new(piece);
         count = count.saturating_add(1);
         offered = offered.saturating_add(piece.len());
+        if offered >= worthwhile {
+            break;
+        }
     }
-    (count, offered)
+    let slices = slices.get(..count).unwrap_or_default();
+    (offered, Pin::new(io).poll_write_vectored(cx, slices))
 }
