@@ -505,6 +505,7 @@ mod pacer;
 mod plan;
 pub(crate) mod rare;
 mod receive;
+mod receive_bulk;
 mod receive_chats;
 mod receive_file;
 mod receive_lane;

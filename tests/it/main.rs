@@ -62,6 +62,7 @@ mod proto_attach;
 mod proto_batches;
 mod proto_breaks;
 mod proto_budget;
+mod proto_bulk;
 mod proto_chat;
 mod proto_chats;
 mod proto_clock;

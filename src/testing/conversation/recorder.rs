@@ -141,6 +141,25 @@ impl Recorder {
         (used, events)
     }
 
+    /// [`Connection::handle_bulk`], with the pieces as events, recorded in the same way.
+    pub fn handle_bulk<'a>(&mut self, now: Time, input: &'a [u8]) -> (usize, Vec<Event<'a>>) {
+        let (mut events, mut steps, mut end) = (Vec::new(), Vec::new(), 0);
+        let used = self.connection.handle_bulk(now, input, |transfer, offset, place| {
+            let bytes = input.get(end..place.end).unwrap_or_default();
+            end = place.end;
+            let data = input.get(place).unwrap_or_default().into();
+            steps.push(bytes);
+            events.push(Event::Data { transfer, offset, data });
+        });
+        for (bytes, event) in steps.into_iter().zip(&events) {
+            self.note(now, || Step::Input {
+                bytes: bytes.to_vec(),
+                result: own(Ok((bytes.len(), Some(event.clone())))),
+            });
+        }
+        (used, events)
+    }
+
     /// [`Connection::handle_eof`].
     pub fn handle_eof(&mut self, now: Time) {
         self.connection.handle_eof(now);
