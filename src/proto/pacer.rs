@@ -25,6 +25,9 @@ const FRAME_TIME: Duration = Duration::from_millis(4);
 /// What may wait below us beside what the path itself holds, and how much more in a round that
 /// asks for it.
 const SLACK_MIN: Duration = Duration::from_micros(250);
+/// The least of it while somebody talks: on a fast path 250 us is a megabyte to wait behind.
+const SLACK_TALKING: u64 = 64 * 1024;
+const TALKING: Duration = Duration::from_secs(1);
 const SLACK_MAX: Duration = Duration::from_millis(2);
 const PROBE_MAX: Duration = Duration::from_millis(4);
 /// Slack while the rate still grows; the queue it makes lasts for one round trip.
@@ -98,6 +101,8 @@ pub(super) struct Pacer {
     round_trip: MinFilter,
     smoothed: Option<Duration>,
     is_app_limited: bool,
+    /// Until when our application counts as talking.
+    talks_until: Time,
     bunch: Bunch,
     /// Late bunches in a row, the bytes of the last one, and those that came in time since.
     late: u32,
@@ -159,6 +164,7 @@ impl Pacer {
             round_trip: MinFilter { since: now, ..MinFilter::default() },
             smoothed: None,
             is_app_limited: false,
+            talks_until: now,
             bunch: Bunch {
                 last: now,
                 bytes: 0,
@@ -222,7 +228,7 @@ impl Pacer {
     /// How much may be in flight before one more bulk frame is handed over.
     pub(super) fn allowance(&self, now: Time) -> u64 {
         let lull = now.saturating_duration_since(self.delivered_at).min(LULL_MAX);
-        self.flight().saturating_add(self.carried_in(lull))
+        self.flight(now).saturating_add(self.carried_in(lull))
     }
 
     /// What the path is taken to have carried in a time in which nothing was heard.
@@ -243,7 +249,8 @@ impl Pacer {
     /// When more bulk may go although nothing was heard; `None` if it may now, or not by itself.
     pub(super) fn allows_more_at(&self, now: Time) -> Option<Time> {
         let whole = self.carried_in(LULL_MAX);
-        let missing = self.in_flight().checked_sub(self.flight()).filter(|&bytes| bytes < whole)?;
+        let missing =
+            self.in_flight().checked_sub(self.flight(now)).filter(|&bytes| bytes < whole)?;
         let whole_micros = u64::try_from(LULL_MAX.as_micros()).unwrap_or(u64::MAX);
         let micros = missing.saturating_mul(whole_micros).div_ceil(whole.max(1));
         let at = self.delivered_at.saturating_add(Duration::from_micros(micros));
@@ -251,10 +258,10 @@ impl Pacer {
     }
 
     /// What the path itself holds, and what may wait beside it.
-    fn flight(&self) -> u64 {
+    fn flight(&self, now: Time) -> u64 {
         let rate = self.rate();
         let Some(round_trip) = self.round_trip.get().filter(|_| rate > 0) else { return 0 };
-        let path = bytes_in(rate, round_trip.saturating_add(self.slack(round_trip)));
+        let path = bytes_in(rate, round_trip).saturating_add(self.slack(now, rate, round_trip));
         // The round trip is that of a small frame: while a large one is on its way, the next has
         // to be under way already.
         let frame = self.frame_len() as u64;
@@ -268,11 +275,15 @@ impl Pacer {
         flight.saturating_add(bytes_in(rate, part(round_trip, 8).min(PROBE_MAX)).max(least))
     }
 
-    fn slack(&self, round_trip: Duration) -> Duration {
-        if self.is_starting {
-            return round_trip.clamp(SLACK_MIN, SLACK_STARTUP_MAX);
-        }
-        part(round_trip, 16).clamp(SLACK_MIN, SLACK_MAX)
+    fn slack(&self, now: Time, rate: u64, round_trip: Duration) -> u64 {
+        let of_path = if self.is_starting {
+            round_trip.min(SLACK_STARTUP_MAX)
+        } else {
+            part(round_trip, 16).min(SLACK_MAX)
+        };
+        let least = bytes_in(rate, SLACK_MIN);
+        let least = if now < self.talks_until { least.min(SLACK_TALKING) } else { least };
+        bytes_in(rate, of_path).max(least)
     }
 
     /// Payload of the next bulk frame.
@@ -293,6 +304,11 @@ impl Pacer {
         in_flight == 0
             || (is_unknown && in_flight.saturating_add(len as u64) <= FIRST_FLIGHT)
             || (!is_unknown && in_flight <= self.allowance(now))
+    }
+
+    /// Chat goes to the transport.
+    pub(super) fn on_chat(&mut self, now: Time) {
+        self.talks_until = now.saturating_add(TALKING);
     }
 
     /// Whether nothing is left to send that could be sent.

@@ -126,6 +126,9 @@ impl Connection {
             self.begin_to_wait(number);
         }
         let sent = &mut self.statistics.sent;
+        if let (true, Some(link)) = (source.is_chat(), &mut self.link) {
+            link.pacer.on_chat(self.now);
+        }
         match source {
             Source::Item { lane, number, ends, payload, is_costly } => {
                 if !is_costly {
