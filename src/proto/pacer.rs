@@ -43,13 +43,14 @@ const FLAT_ROUNDS: u32 = 3;
 const RATE_ROUNDS: usize = 10;
 /// For how long the smallest round trip counts, at least; twice this at most.
 const ROUND_TRIP_WINDOW: Duration = Duration::from_secs(10);
-/// Acknowledgements are late when nothing was heard for this long beyond the smallest round trip, and
-/// belong together when they come as close as that.
+/// Acknowledgements are late when nothing was heard for what two and a half frames take beyond the
+/// smallest round trip, within these bounds. They belong together when they come as close as that.
 const LATE: Duration = SLACK_MAX;
+const LATE_MAX: Duration = Duration::from_millis(20);
 const TOGETHER: Duration = Duration::from_micros(200);
 /// After so many such bunches in a row the path is taken to go on carrying what it
 /// does while nothing is heard of it, but no longer than this: TCP delays its own by 40 ms.
-const LATE_BUNCHES: u32 = 2;
+const LATE_BUNCHES: u32 = 4;
 const LULL_MAX: Duration = Duration::from_millis(50);
 /// How often what it has carried by now is looked at.
 const LULL_STEP: Duration = Duration::from_millis(1);
@@ -266,16 +267,12 @@ impl Pacer {
         // to be under way already.
         let frame = self.frame_len() as u64;
         let two_frames = frame.saturating_add(HEADER_LEN as u64);
-        let flight = path.saturating_add(frame.saturating_sub(frame / 4)).max(two_frames);
-        if !self.is_probing || self.is_starting {
-            return flight;
-        }
-        // Less than a frame would be no probe, but on a slow path one more would be late.
-        let least = if frame > MIN_FRAME as u64 { two_frames } else { 0 };
-        flight.saturating_add(bytes_in(rate, part(round_trip, 8).min(PROBE_MAX)).max(least))
+        path.saturating_add(frame.saturating_sub(frame / 4)).max(two_frames)
     }
 
     fn slack(&self, now: Time, rate: u64, round_trip: Duration) -> u64 {
+        let is_probing = self.is_probing && !self.is_starting;
+        let probe = if is_probing { part(round_trip, 8).min(PROBE_MAX) } else { Duration::ZERO };
         let of_path = if self.is_starting {
             round_trip.min(SLACK_STARTUP_MAX)
         } else {
@@ -283,7 +280,7 @@ impl Pacer {
         };
         let least = bytes_in(rate, SLACK_MIN);
         let least = if now < self.talks_until { least.min(SLACK_TALKING) } else { least };
-        bytes_in(rate, of_path).max(least)
+        bytes_in(rate, of_path).max(least).saturating_add(bytes_in(rate, probe))
     }
 
     /// Payload of the next bulk frame.
@@ -390,11 +387,14 @@ impl Pacer {
             self.late = 0;
         }
         let Some(round_trip) = self.round_trip.get() else { return };
-        // On a slow path each frame comes as late, but alone.
+        // On a slow path each frame takes as long, and two often come in one segment.
         let frame = self.frame_len() as u64;
+        let frames = frame.saturating_mul(2_500_000).checked_div(self.rate()).unwrap_or(0);
+        let late = Duration::from_micros(frames).clamp(LATE, LATE_MAX);
         let bunch = &mut self.bunch;
         let least = frame.saturating_add(frame / 2).max(bunch.in_flight / 2);
-        if bunch.silence < round_trip.saturating_add(LATE) || bunch.bytes <= least {
+        let late = round_trip.saturating_add(late);
+        if bunch.silence < late || bunch.bytes <= least {
             return;
         }
         self.late_bytes = bunch.bytes;
