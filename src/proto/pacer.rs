@@ -43,10 +43,10 @@ const FLAT_ROUNDS: u32 = 3;
 const RATE_ROUNDS: usize = 10;
 /// For how long the smallest round trip counts, at least; twice this at most.
 const ROUND_TRIP_WINDOW: Duration = Duration::from_secs(10);
-/// Acknowledgements are late when nothing was heard for what two and a half frames take beyond the
+/// Acknowledgements are late when nothing was heard for what three and a half frames take beyond the
 /// smallest round trip, within these bounds. They belong together when they come as close as that.
 const LATE: Duration = SLACK_MAX;
-const LATE_MAX: Duration = Duration::from_millis(20);
+const LATE_MAX: Duration = Duration::from_millis(30);
 const TOGETHER: Duration = Duration::from_micros(200);
 /// After so many such bunches in a row the path is taken to go on carrying what it
 /// does while nothing is heard of it, but no longer than this: TCP delays its own by 40 ms.
@@ -389,7 +389,7 @@ impl Pacer {
         let Some(round_trip) = self.round_trip.get() else { return };
         // On a slow path each frame takes as long, and two often come in one segment.
         let frame = self.frame_len() as u64;
-        let frames = frame.saturating_mul(2_500_000).checked_div(self.rate()).unwrap_or(0);
+        let frames = frame.saturating_mul(3_500_000).checked_div(self.rate()).unwrap_or(0);
         let late = Duration::from_micros(frames).clamp(LATE, LATE_MAX);
         let bunch = &mut self.bunch;
         let least = frame.saturating_add(frame / 2).max(bunch.in_flight / 2);
