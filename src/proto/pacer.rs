@@ -383,10 +383,14 @@ impl Pacer {
             }
             *bunch = Bunch { last: now, bytes, silence, in_flight, is_late: false };
         }
+        let bunch_silence = bunch.silence;
         if self.prompt_bytes > self.late_bytes {
             self.late = 0;
         }
         let Some(round_trip) = self.round_trip.get() else { return };
+        if bunch_silence < round_trip.saturating_add(LATE) {
+            return;
+        }
         // On a slow path each frame takes as long, and two often come in one segment.
         let frame = self.frame_len() as u64;
         let frames = frame.saturating_mul(3_500_000).checked_div(self.rate()).unwrap_or(0);

@@ -51,9 +51,10 @@ impl Connection {
         }
         let last = link.ping.last.unwrap_or_default();
         let at = link.last_input.max(last).saturating_add(self.config.keep_alive_interval);
-        let waits = link.plan.is_empty() && !self.ring.is_empty();
-        let silent = link.pacer.silent_at().filter(|_| waits && last < link.pacer.delivered_at());
-        Some(silent.map_or(at, |silent| at.min(silent)))
+        if self.ring.is_empty() || !link.plan.is_empty() || last >= link.pacer.delivered_at() {
+            return Some(at);
+        }
+        Some(link.pacer.silent_at().map_or(at, |silent| at.min(silent)))
     }
 
     /// Time has passed. Deadlines that have come take effect; a call too early does nothing.
