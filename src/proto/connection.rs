@@ -362,7 +362,7 @@ impl Connection {
             statistics.min_round_trip = link.pacer.min_round_trip();
             statistics.delivery_rate = link.pacer.rate();
             statistics.in_flight = link.pacer.in_flight();
-            statistics.flight_allowance = link.pacer.allowance();
+            statistics.flight_allowance = link.pacer.allowance(self.now);
         }
         statistics.receive_window = self
             .incoming

@@ -55,6 +55,10 @@ impl Source {
     pub(super) fn is_counted(self) -> bool {
         matches!(self, Self::Item { .. } | Self::Chats { .. } | Self::Data { .. })
     }
+
+    pub(super) fn is_chat(self) -> bool {
+        matches!(self, Self::Item { lane: Lane::Chat, .. } | Self::Chats { .. })
+    }
 }
 
 /// A frame that is framed but may not have begun to leave; or a run of DATA frames of one transfer,

@@ -24,6 +24,8 @@ struct Run {
     earned: usize,
     /// Bytes of data that came.
     data: usize,
+    /// Whether a frame ended in it.
+    has_end: bool,
     /// What there was to tell the sender after the first piece.
     need: CreditNeed,
 }
@@ -86,7 +88,7 @@ impl Connection {
         if run.used == 0 {
             return 0;
         }
-        link.acknowledgement.owe_for_bulk(now, run.data);
+        link.acknowledgement.owe_for_bulk(now, run.data, run.has_end);
         if run.frames > 0 {
             self.is_confirmed = true;
         }
@@ -133,6 +135,7 @@ impl Link {
             let (taken, _) = self.decoder.decode(input);
             tell(transfer, t.on_data(taken, now), 0..taken);
             (run.used, run.data, run.last) = (taken, taken, taken);
+            run.has_end = !self.decoder.is_in_payload();
             run.need = t.credit_need();
         }
         // Data that was not told to `t` yet, where it begins, and how much may come after it.
@@ -160,6 +163,7 @@ impl Link {
             run.earned = run.earned.saturating_add(earned_by_receiving(length));
             run.data = run.data.saturating_add(payload);
             run.last = payload;
+            run.has_end |= payload == length;
             self.header = Some(header);
             if payload < length {
                 // The rest comes later.

@@ -143,6 +143,9 @@ impl Connection {
             self.begin_to_wait(number);
         }
         let sent = &mut self.statistics.sent;
+        if let (true, Some(link)) = (source.is_chat(), &mut self.link) {
+            link.pacer.on_chat(self.now);
+        }
         match source {
             Source::Item { lane, number, ends, payload, is_costly } => {
                 if !is_costly {
@@ -297,7 +300,7 @@ impl Connection {
             }
         }
         let Some(link) = &mut self.link else { return };
-        let may_send = link.pacer.may_send(link.plan.counted(), 0);
+        let may_send = link.pacer.may_send(now, link.plan.counted(), 0);
         link.pacer.set_app_limited(may_send && !link.plan.is_full());
         self.watch_pace();
     }
@@ -534,7 +537,8 @@ impl Connection {
     }
 
     pub(super) fn may_send(&self, len: usize) -> bool {
-        self.link.as_ref().is_some_and(|link| link.pacer.may_send(link.plan.counted(), len))
+        let now = self.now;
+        self.link.as_ref().is_some_and(|link| link.pacer.may_send(now, link.plan.counted(), len))
     }
 
     /// Payload of a frame of bulk or items: what the link carries in about 10 ms, and what the

@@ -49,7 +49,7 @@ impl Connection {
         if !self.plan_bulk_frame(now, limit) {
             return false;
         }
-        let allowance = self.link.as_ref().map_or(0, |link| link.pacer.allowance());
+        let allowance = self.link.as_ref().map_or(0, |link| link.pacer.allowance(now));
         while !self.ring.is_empty() && !self.send.iter().any(SendLane::has_unframed) {
             self.plan_bulk_run(allowance, limit);
             let Some(link) = &self.link else { break };

@@ -74,6 +74,7 @@ mod proto_handshake;
 mod proto_limits;
 mod proto_misuse;
 mod proto_pace;
+mod proto_pace_bunched;
 mod proto_pause_cancel;
 mod proto_replan;
 mod proto_replay;
