@@ -15,6 +15,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Runtime;
 
 use crate::Result;
+use crate::measure::hurry;
 
 /// A byte stream on tokio.
 pub trait Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static {}
@@ -223,6 +224,7 @@ impl Beat {
         let shared = Arc::new(BeatState::default());
         let state = Arc::downgrade(&shared);
         std::thread::spawn(move || {
+            hurry();
             let mut next = Instant::now();
             while let Some(state) = state.upgrade() {
                 state.count.fetch_add(1, Ordering::SeqCst);

@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 
 use crate::Result;
-use crate::measure::{Sample, Stopwatch};
+use crate::measure::{Sample, Stopwatch, hurry};
 use crate::peers::Latencies;
 
 /// What all moments are counted from.
@@ -134,6 +134,7 @@ fn clock(
     until: Instant,
     ticks: &mpsc::UnboundedSender<Instant>,
 ) -> Result<(u64, f64)> {
+    hurry();
     let (mut due, mut count, mut late) = (Instant::now(), 0_u64, Latencies::new()?);
     while due < until {
         std::thread::sleep(due.saturating_duration_since(Instant::now()));

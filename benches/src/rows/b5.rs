@@ -77,7 +77,9 @@ fn fast_table(load: Load, threads: &str, cases: Vec<Case>) -> Table {
         base: "two connections",
         cases,
         bars: Vec::new(),
-        notes: vec!["on a busy machine p99 is what the system's scheduler gives".into()],
+        notes: vec![
+            "the clock is a thread that the scheduler prefers, where it may: chrt --fifo".into(),
+        ],
     }
 }
 
