@@ -3,7 +3,9 @@
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::pin::Pin;
-use std::task::{Context, Poll, ready};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll, Waker, ready};
 use std::time::{Duration, Instant};
 
 use futures::FutureExt;
@@ -11,7 +13,6 @@ use socket2::{Domain, Socket, Type};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Runtime;
-use tokio::time::{Interval, MissedTickBehavior};
 
 use crate::Result;
 
@@ -101,7 +102,7 @@ pub fn memory(capacity: usize) -> (DuplexStream, DuplexStream) {
 }
 
 /// A link of so many bytes a second each way with a buffer of so many before it, and one as large at
-/// its end. It moves bytes once a millisecond, as the timers of tokio have no more.
+/// its end. It moves bytes once a millisecond.
 pub fn link(bytes_per_second: f64, buffer: usize) -> (DuplexStream, DuplexStream) {
     let (near, near_end) = memory(buffer);
     let (far_end, far) = memory(buffer);
@@ -125,14 +126,12 @@ pub struct Limited {
     bytes_per_second: f64,
     allowance: f64,
     last: Instant,
-    timer: Interval,
+    beat: Beat,
 }
 
 impl Limited {
     fn new(stream: DuplexStream, bytes_per_second: f64) -> Self {
-        let mut timer = tokio::time::interval(TICK);
-        timer.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        Self { stream, bytes_per_second, allowance: 0.0, last: Instant::now(), timer }
+        Self { stream, bytes_per_second, allowance: 0.0, last: Instant::now(), beat: Beat::new() }
     }
 }
 
@@ -154,7 +153,7 @@ impl AsyncWrite for Limited {
     ) -> Poll<io::Result<usize>> {
         let this = &mut *self;
         while this.allowance < 1.0 {
-            ready!(this.timer.poll_tick(cx));
+            ready!(this.beat.poll_next(cx));
             let now = Instant::now();
             let elapsed = (now - this.last).min(2 * TICK);
             this.last = now;
@@ -182,10 +181,9 @@ async fn carry(
 ) -> Result<()> {
     let mut buffer = vec![0; 64 << 10];
     let mut last = Instant::now();
-    let mut timer = tokio::time::interval(TICK);
-    timer.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut beat = Beat::new();
     loop {
-        timer.tick().await;
+        std::future::poll_fn(|cx| beat.poll_next(cx)).await;
         // What was not used up to now is lost, as it is on a wire.
         let now = Instant::now();
         let mut allowance = (now - last).min(2 * TICK).as_secs_f64() * bytes_per_second;
@@ -204,6 +202,51 @@ async fn carry(
 }
 
 const TICK: Duration = Duration::from_millis(1);
+
+/// A beat each millisecond, whatever else happens: a thread of its own gives it. A timer of tokio's is
+/// looked at a whole millisecond after the runtime was last woken, so that whoever wakes it for a
+/// message would make that message wait for a millisecond more than who does not.
+#[derive(Debug)]
+struct Beat {
+    shared: Arc<BeatState>,
+    seen: u64,
+}
+
+#[derive(Debug, Default)]
+struct BeatState {
+    count: AtomicU64,
+    waiting: Mutex<Option<Waker>>,
+}
+
+impl Beat {
+    fn new() -> Self {
+        let shared = Arc::new(BeatState::default());
+        let state = Arc::downgrade(&shared);
+        std::thread::spawn(move || {
+            let mut next = Instant::now();
+            while let Some(state) = state.upgrade() {
+                state.count.fetch_add(1, Ordering::SeqCst);
+                let waker = state.waiting.lock().unwrap_or_else(PoisonError::into_inner).take();
+                waker.into_iter().for_each(Waker::wake);
+                drop(state);
+                next = (next + TICK).max(Instant::now());
+                std::thread::sleep(next.saturating_duration_since(Instant::now()));
+            }
+        });
+        Self { shared, seen: 0 }
+    }
+
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let mut waiting = self.shared.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = self.shared.count.load(Ordering::SeqCst);
+        if count == self.seen {
+            *waiting = Some(cx.waker().clone());
+            return Poll::Pending;
+        }
+        self.seen = count;
+        Poll::Ready(())
+    }
+}
 
 /// Runs both as tasks of their own, and waits for both.
 ///

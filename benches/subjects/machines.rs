@@ -51,15 +51,37 @@ fn feed(machine: &mut Connection, input: &[u8], most: usize, now: Time) {
     }
 }
 
-/// A machine that receives a file, frame by frame or in smaller pieces.
-pub(crate) fn data_in(times: u64, most: usize) {
+/// Two machines, of which one takes a file, and the file's id.
+fn receiver() -> (Duo, u32) {
     let mut duo = Duo::open(&config(1));
     duo.offer(1);
     let id = duo.writable[0].0.to_wire();
-    let mut left = usize::try_from(times).unwrap();
     let mut start = Vec::new();
     Frame::Start(Start { offset: 0 }).encode(id, &mut start).unwrap();
     feed(&mut duo.server, &start, usize::MAX, duo.now);
+    (duo, id)
+}
+
+/// A machine that receives a file, as many frames at a time as a read of 256 KiB brings.
+pub(crate) fn bulk_in(times: u64) {
+    let (mut duo, id) = receiver();
+    let read = frames(Kind::DATA, id, &vec![7; CHUNK], 16);
+    for _ in 0..times / 16 {
+        duo.now = duo.now.saturating_add(Duration::from_micros(20));
+        let mut len = 0;
+        let used = duo.server.handle_bulk(duo.now, &read, |transfer, offset, place| {
+            len += black_box((transfer, offset, place)).2.len();
+        });
+        assert_eq!(used, read.len());
+        duo.server.release(duo.writable[0].0, len, duo.now);
+        drain(&mut duo.server, duo.now);
+    }
+}
+
+/// A machine that receives a file, frame by frame or in smaller pieces.
+pub(crate) fn data_in(times: u64, most: usize) {
+    let (mut duo, id) = receiver();
+    let mut left = usize::try_from(times).unwrap();
     let read = frames(Kind::DATA, id, &vec![7; CHUNK], FRAMES);
     while left > 0 {
         let some = left.min(FRAMES);

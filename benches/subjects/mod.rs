@@ -25,6 +25,13 @@ pub(crate) const SUBJECTS: &[Subject] = &[
         run: |times| machines::data_in(times, usize::MAX),
     },
     Subject {
+        name: "bulk-in",
+        what: "the same, by handle_bulk",
+        times: 8000,
+        bytes: CHUNK,
+        run: machines::bulk_in,
+    },
+    Subject {
         name: "data-by-byte",
         what: "a byte of such a frame, fed alone",
         times: 10 * CHUNK as u64,
@@ -64,7 +71,14 @@ pub(crate) const SUBJECTS: &[Subject] = &[
         what: "16 KiB of a file, from session to session",
         times: 4000,
         bytes: CHUNK,
-        run: sessions::bulk,
+        run: |times| sessions::bulk(times, sessions::PIPE, CHUNK),
+    },
+    Subject {
+        name: "bulk-256k",
+        what: "the same in chunks of 64 KiB, through a pipe of 256 KiB",
+        times: 4000,
+        bytes: CHUNK,
+        run: |times| sessions::bulk(times, 256 << 10, 64 << 10),
     },
     Subject {
         name: "lines",

@@ -22,7 +22,7 @@ use futures::task::LocalSpawnExt;
 
 use super::{CHUNK, LINE};
 
-const PIPE: usize = 64 << 10;
+pub(crate) const PIPE: usize = 64 << 10;
 
 #[derive(Default)]
 struct Clock {
@@ -93,10 +93,10 @@ impl End {
 }
 
 /// Opens a conversation, and does something with both of its ends.
-fn run(work: impl AsyncFnOnce(End, End) + 'static) {
+fn run(pipe: usize, work: impl AsyncFnOnce(End, End) + 'static) {
     let (mut pool, clock) = (LocalPool::new(), Rc::new(Clock::default()));
     let timer = || Ticking { clock: Rc::clone(&clock), deadline: Time::MAX };
-    let (near, far) = duplex(PIPE);
+    let (near, far) = duplex(pipe);
     let connection = Connection::client(
         Config::default(),
         StreamParameters::new([1; 32]),
@@ -128,15 +128,16 @@ fn run(work: impl AsyncFnOnce(End, End) + 'static) {
     }
 }
 
-/// A file in chunks of 16 KiB.
-pub(crate) fn bulk(times: u64) {
-    run(async move |near, mut far| {
+/// So many times 16 KiB of a file, in chunks of so many bytes.
+pub(crate) fn bulk(times: u64, pipe: usize, chunk: usize) {
+    run(pipe, async move |near, mut far| {
         let sending = async {
             let offer = Offer::new("bulk").size(times * CHUNK as u64).seekable();
             let mut outgoing = near.session.offer(&offer).await.unwrap();
             outgoing.accepted().await.unwrap();
-            let chunk = Bytes::from(vec![7; CHUNK]);
-            for _ in 0..times {
+            let (chunk, chunks) =
+                (Bytes::from(vec![7; chunk]), times * CHUNK as u64 / chunk as u64);
+            for _ in 0..chunks {
                 outgoing.send(chunk.clone()).await.unwrap();
             }
             outgoing.finish(None).await.unwrap();
@@ -158,7 +159,7 @@ pub(crate) fn bulk(times: u64) {
 
 /// Lines one way, so many at a time, until the last is acknowledged.
 pub(crate) fn lines(times: u64, batch: usize) {
-    run(async move |near, mut far| {
+    run(PIPE, async move |near, mut far| {
         let sending = async {
             let (chats, mut left, mut last) = (vec![Chat::new(LINE); batch], times, None);
             while left > 0 && batch > 1 {
@@ -188,7 +189,7 @@ pub(crate) fn lines(times: u64, batch: usize) {
 
 /// Lines of so many bytes, one by one.
 pub(crate) fn long_lines(times: u64, len: usize) {
-    run(async move |near, mut far| {
+    run(PIPE, async move |near, mut far| {
         let sending = async {
             let (text, mut last) = ("x".repeat(len), None);
             for _ in 0..times {
@@ -207,7 +208,7 @@ pub(crate) fn long_lines(times: u64, len: usize) {
 
 /// A line there, and one back.
 pub(crate) fn ping_pong(times: u64) {
-    run(async move |mut near, mut far| {
+    run(PIPE, async move |mut near, mut far| {
         let there = async {
             for _ in 0..times {
                 drop(near.session.send_chat(&Chat::new(LINE)).await.unwrap());

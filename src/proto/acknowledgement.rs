@@ -9,6 +9,9 @@ pub(super) const DELAY: Duration = Duration::from_millis(25);
 /// often than that. More bytes wait for no clock: timers are late when a machine is busy.
 const BULK_BYTES: usize = 32 * 1024;
 const BULK_INTERVAL: Duration = Duration::from_micros(200);
+/// A part of a frame waits for its end, but no longer than this: the peer can send nothing for it, as
+/// it counts whole frames.
+const PART_DELAY: Duration = Duration::from_millis(4);
 
 /// An ACK does not wait when it tells of this part of the items that the peer may send ahead.
 const SHARE: usize = 4;
@@ -40,11 +43,15 @@ impl Acknowledgement {
         self.by(if is_much { now } else { now.saturating_add(DELAY) });
     }
 
-    /// Bulk came.
-    pub(super) fn owe_for_bulk(&mut self, now: Time, len: usize) {
+    /// Bulk came, up to the end of its frame or not.
+    pub(super) fn owe_for_bulk(&mut self, now: Time, len: usize, is_end: bool) {
         self.bulk = self.bulk.saturating_add(len);
         let is_much = self.bulk >= BULK_BYTES;
-        let earliest = if is_much { now } else { self.sent_at.saturating_add(BULK_INTERVAL) };
+        let earliest = match (is_much, is_end) {
+            (true, _) => now,
+            (false, true) => self.sent_at.saturating_add(BULK_INTERVAL),
+            (false, false) => now.saturating_add(PART_DELAY),
+        };
         self.by(earliest.max(now));
     }
 

@@ -88,7 +88,7 @@ impl Budget {
 
     /// Counts DATA that the spender received: its PAUSE, above all, is earned by that.
     pub(super) fn earn_by_receiving(&mut self, bytes: usize) {
-        self.earn(bytes / 16);
+        self.earn(earned_by_receiving(bytes));
     }
 
     fn refill(&mut self, now: Time) {
@@ -99,6 +99,11 @@ impl Budget {
             self.left = self.left.saturating_add(seconds).min(self.size);
         }
     }
+}
+
+/// What a DATA frame with so many bytes gives whoever receives it.
+pub(super) fn earned_by_receiving(bytes: usize) -> usize {
+    bytes / 16
 }
 
 #[cfg(test)]

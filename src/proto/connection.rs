@@ -14,13 +14,13 @@ use super::error::Error;
 use super::event::Event;
 use super::given_up::GivenUp;
 use super::incoming::Incoming;
-use super::lanes::{Half, Lanes};
+use super::lanes::{Half, LaneLimits, Lanes};
 use super::link::{Link, Phase, VERSION};
 use super::outgoing::Outgoing;
 use super::rare::Rare;
 use super::receive_lane::{Accepts, ReceiveLane};
 use super::send_file::RefusedOffers;
-use super::send_lane::{LaneLimits, SendLane};
+use super::send_lane::SendLane;
 use super::statistics::{Counts, Statistics};
 use super::table::Table;
 use crate::time::Time;
@@ -362,7 +362,7 @@ impl Connection {
             statistics.min_round_trip = link.pacer.min_round_trip();
             statistics.delivery_rate = link.pacer.rate();
             statistics.in_flight = link.pacer.in_flight();
-            statistics.flight_allowance = link.pacer.allowance();
+            statistics.flight_allowance = link.pacer.allowance(self.now);
         }
         statistics.receive_window = self
             .incoming

@@ -44,6 +44,15 @@ pub(super) struct Incoming {
     pub(super) progressed: Time,
 }
 
+/// What there is to tell a sender of its limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) enum CreditNeed {
+    #[default]
+    Nothing,
+    Soon,
+    Now,
+}
+
 impl Offered for Incoming {
     fn is_undecided(&self) -> bool {
         !self.is_accepted
@@ -126,8 +135,14 @@ impl Incoming {
 
     /// What a CREDIT would say now.
     pub(super) fn credit(&self) -> Credit {
+        self.credit_after(0)
+    }
+
+    /// The same once so many bytes more are released.
+    fn credit_after(&self, len: u64) -> Credit {
         let end = self.finish.map(|finish| finish.total).or(self.size).unwrap_or(u64::MAX);
-        let mut limit = self.released.saturating_add(self.window).min(end);
+        let released = self.released.saturating_add(len).min(self.received);
+        let mut limit = released.saturating_add(self.window).min(end);
         if limit < self.sent_credit.limit.saturating_add(LEAST_RAISE) && limit < end {
             // It would bring frames of a few bytes.
             limit = self.sent_credit.limit;
@@ -153,13 +168,30 @@ impl Incoming {
 
     /// Whether the sender should be told now rather than soon.
     pub(super) fn is_credit_urgent(&self) -> bool {
-        let now = self.credit();
+        self.is_credit_urgent_after(0)
+    }
+
+    pub(super) fn is_credit_urgent_after(&self, len: u64) -> bool {
+        let now = self.credit_after(len);
         let raised = now.limit.saturating_sub(self.sent_credit.limit);
         let left = self.sent_credit.limit.saturating_sub(self.received);
         let arrived = now.received.saturating_sub(self.sent_credit.received);
         (raised > 0 && (raised >= self.window / 4 || left == 0))
             || arrived >= REPORT.min((self.window / 2).max(1))
             || self.durable.saturating_sub(self.sent_credit.durable) >= REPORT
+    }
+
+    /// What there is to tell the sender that is not queued already.
+    pub(super) fn credit_need(&self) -> CreditNeed {
+        if !self.is_flowing() || self.is_credit_queued {
+            CreditNeed::Nothing
+        } else if self.is_credit_urgent() {
+            CreditNeed::Now
+        } else if !self.is_credit_late && self.has_credit_news() {
+            CreditNeed::Soon
+        } else {
+            CreditNeed::Nothing
+        }
     }
 
     pub(super) fn has_credit_news(&self) -> bool {
@@ -221,6 +253,15 @@ impl Incoming {
             return Err((CloseCode::CREDIT, "beyond the end"));
         }
         Ok(!self.is_cancel_asked)
+    }
+
+    /// Bytes that may come before the limit or the end is reached, of frames that are not short.
+    pub(super) fn may_come(&self) -> u64 {
+        if !self.is_flowing() || self.started.is_none() {
+            return 0;
+        }
+        let end = self.finish.map(|finish| finish.total).or(self.size).unwrap_or(u64::MAX);
+        self.sent_credit.limit.min(end).saturating_sub(self.received)
     }
 
     /// Takes bytes that were checked; returns where they belong.

@@ -6,9 +6,9 @@ use super::connection::{Connection, usize_from};
 use super::error::Error;
 use super::event::{Event, ItemId, Lane};
 use super::incoming::Incoming;
+use super::item::EMPTY_CHAT;
 use super::outgoing::{Fault, Outgoing, Shape, State};
 use super::receive_file::LATE_FRAMES;
-use super::send_lane::EMPTY_CHAT;
 use crate::time::Time;
 use crate::wire::{
     Accept, Batch, Cancel, Chat, CloseCode, Credit, Finish, Header, Kind, Message, Offer, Pause,
@@ -46,7 +46,7 @@ impl Connection {
         self.has_received = true;
         match lane {
             Lane::Chat => self.owe_ack(now),
-            Lane::Control => self.owe_for_bulk(now, payload.len()),
+            Lane::Control => self.owe_for_bulk(now, payload.len(), true),
         }
         Ok(event)
     }
@@ -430,8 +430,9 @@ impl Connection {
         now: Time,
         header: Header,
         data: &'a [u8],
+        is_end: bool,
     ) -> Option<Event<'a>> {
-        self.owe_for_bulk(now, data.len());
+        self.owe_for_bulk(now, data.len(), is_end);
         let transfer = TransferId::from_wire(header.id)?;
         let t = self.incoming.get_mut(&transfer)?;
         self.has_received = true;

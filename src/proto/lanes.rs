@@ -30,6 +30,21 @@ impl<T> Lanes<T> {
     }
 }
 
+/// What the peer takes of a lane, and what we queue of it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct LaneLimits {
+    pub(super) peer_items: u32,
+    pub(super) peer_bytes: u32,
+    pub(super) peer_item: u32,
+    pub(super) queued_items: u32,
+    pub(super) queued_bytes: u32,
+}
+
+impl LaneLimits {
+    pub(super) const NONE: Self =
+        Self { peer_items: 0, peer_bytes: 0, peer_item: 0, queued_items: 0, queued_bytes: 0 };
+}
+
 /// The two lanes of one direction. That of control is made when something first goes through it: there
 /// are conversations of nothing but chat.
 #[derive(Debug)]

@@ -79,6 +79,8 @@ impl Connection {
         self.send.iter_mut().for_each(SendLane::shrink_to_fit);
         self.receive.iter_mut().for_each(ReceiveLane::shrink_to_fit);
         self.events.shrink_to_fit();
+        self.outgoing.shrink_to_fit();
+        self.incoming.shrink_to_fit();
         for queue in [&mut self.ring, &mut self.credits] {
             queue.shrink_to_fit();
         }

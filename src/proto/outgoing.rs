@@ -179,14 +179,18 @@ impl Outgoing {
             && self.buffer.unsent() > 0
     }
 
+    /// Bytes that are there and within the credit.
+    pub(super) fn may_cut(&self) -> u64 {
+        let credit = self.credit.limit.saturating_sub(self.buffer.next());
+        self.buffer.unsent().min(credit)
+    }
+
     /// The length of the next DATA frame; none while a larger one is worth waiting for.
     pub(super) fn frame_len(&self, max: usize, has_budget: bool, framed: u64) -> Option<usize> {
         if !self.is_ready() {
             return None;
         }
-        let credit = self.credit.limit.saturating_sub(self.buffer.next());
-        let unsent = self.buffer.unsent();
-        let len = unsent.min(credit).min(max as u64);
+        let len = self.may_cut().min(max as u64);
         let len = usize::try_from(len).unwrap_or(max);
         let is_worth_it = !self.is_costly(len, framed) || has_budget;
         is_worth_it.then_some(len)

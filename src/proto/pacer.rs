@@ -25,16 +25,35 @@ const FRAME_TIME: Duration = Duration::from_millis(4);
 /// What may wait below us beside what the path itself holds, and how much more in a round that
 /// asks for it.
 const SLACK_MIN: Duration = Duration::from_micros(250);
+/// The least of it while somebody talks: on a fast path 250 us is a megabyte to wait behind.
+const SLACK_TALKING: u64 = 64 * 1024;
+const TALKING: Duration = Duration::from_secs(1);
 const SLACK_MAX: Duration = Duration::from_millis(2);
 const PROBE_MAX: Duration = Duration::from_millis(4);
 /// Slack while the rate still grows; the queue it makes lasts for one round trip.
 const SLACK_STARTUP_MAX: Duration = Duration::from_millis(100);
 /// One round in this many asks whether the path carries more by now.
 const PROBE_EVERY: u32 = 8;
+/// Silence beyond a round trip, and what is in flight takes, that is asked about.
+const SILENCE: Duration = Duration::from_millis(4);
+/// Startup ends after this many rounds in a row without such growth; one that begins later, as the
+/// path has become faster, after the first.
+const FLAT_ROUNDS: u32 = 3;
 /// Rounds for which the largest rate counts.
 const RATE_ROUNDS: usize = 10;
 /// For how long the smallest round trip counts, at least; twice this at most.
 const ROUND_TRIP_WINDOW: Duration = Duration::from_secs(10);
+/// Acknowledgements are late when nothing was heard for what three and a half frames take beyond the
+/// smallest round trip, within these bounds. They belong together when they come as close as that.
+const LATE: Duration = SLACK_MAX;
+const LATE_MAX: Duration = Duration::from_millis(30);
+const TOGETHER: Duration = Duration::from_micros(200);
+/// After so many such bunches in a row the path is taken to go on carrying what it
+/// does while nothing is heard of it, but no longer than this: TCP delays its own by 40 ms.
+const LATE_BUNCHES: u32 = 4;
+const LULL_MAX: Duration = Duration::from_millis(50);
+/// How often what it has carried by now is looked at.
+const LULL_STEP: Duration = Duration::from_millis(1);
 /// Small frames handed to the transport at the same moment share a record up to this size. Larger
 /// ones do not, as they would then be acknowledged, and followed by others, in bursts.
 const RECORD: u64 = MIN_FRAME as u64;
@@ -77,10 +96,30 @@ pub(super) struct Pacer {
     /// The rate that startup has to surpass by a quarter in each round.
     plateau: u64,
     is_starting: bool,
+    flat_rounds: u32,
+    has_started: bool,
     is_probing: bool,
     round_trip: MinFilter,
     smoothed: Option<Duration>,
     is_app_limited: bool,
+    /// Until when our application counts as talking.
+    talks_until: Time,
+    bunch: Bunch,
+    /// Late bunches in a row, the bytes of the last one, and those that came in time since.
+    late: u32,
+    late_bytes: u64,
+    prompt_bytes: u64,
+}
+
+/// Acknowledgements that came at one time.
+#[derive(Debug)]
+struct Bunch {
+    last: Time,
+    bytes: u64,
+    /// How long nothing was heard before, and what was in flight then.
+    silence: Duration,
+    in_flight: u64,
+    is_late: bool,
 }
 
 #[derive(Debug, Default)]
@@ -120,10 +159,23 @@ impl Pacer {
             rounds: 0,
             plateau: 0,
             is_starting: true,
+            flat_rounds: 0,
+            has_started: false,
             is_probing: false,
             round_trip: MinFilter { since: now, ..MinFilter::default() },
             smoothed: None,
             is_app_limited: false,
+            talks_until: now,
+            bunch: Bunch {
+                last: now,
+                bytes: 0,
+                silence: Duration::ZERO,
+                in_flight: 0,
+                is_late: false,
+            },
+            late: 0,
+            late_bytes: 0,
+            prompt_bytes: 0,
         }
     }
 
@@ -152,11 +204,65 @@ impl Pacer {
         (self.in_flight() > 0).then_some(self.delivered_at)
     }
 
+    /// When the silence about what is in flight is longer than the path explains.
+    ///
+    /// An acknowledgement may be held back below the peer until something comes from us, by Nagle's
+    /// algorithm at a relay say, while we have nothing to send before it is there. As with the probe
+    /// for a lost tail of RFC 8985 (7), what asks brings it out.
+    pub(super) fn silent_at(&self) -> Option<Time> {
+        let round_trip = self.round_trip.get().filter(|_| self.in_flight() > 0)?;
+        let drained = self.in_flight().saturating_mul(1_000_000).checked_div(self.rate());
+        let drained = Duration::from_micros(drained.unwrap_or(0));
+        Some(
+            self.delivered_at
+                .saturating_add(round_trip)
+                .saturating_add(drained)
+                .saturating_add(SILENCE),
+        )
+    }
+
+    /// Since when nothing was reported as received.
+    pub(super) fn delivered_at(&self) -> Time {
+        self.delivered_at
+    }
+
     /// How much may be in flight before one more bulk frame is handed over.
-    pub(super) fn allowance(&self) -> u64 {
+    pub(super) fn allowance(&self, now: Time) -> u64 {
+        let lull = now.saturating_duration_since(self.delivered_at).min(LULL_MAX);
+        self.flight(now).saturating_add(self.carried_in(lull))
+    }
+
+    /// What the path is taken to have carried in a time in which nothing was heard.
+    ///
+    /// Where acknowledgements come late and many at once, by a timer, through TCP's own delays or a
+    /// network that gathers small packets, what the path holds is not all that has to be under way:
+    /// with no more the peer gets that once for each bunch, and the less it gets the slower the
+    /// path seems. BBR allows for the largest bunch (`extra_acked`), and spreads it by pacing; this
+    /// is both in one.
+    fn carried_in(&self, lull: Duration) -> u64 {
+        if self.late < LATE_BUNCHES {
+            return 0;
+        }
+        let carried = bytes_in(self.rate(), lull);
+        if self.is_starting { carried.saturating_mul(2) } else { carried }
+    }
+
+    /// When more bulk may go although nothing was heard; `None` if it may now, or not by itself.
+    pub(super) fn allows_more_at(&self, now: Time) -> Option<Time> {
+        let whole = self.carried_in(LULL_MAX);
+        let missing =
+            self.in_flight().checked_sub(self.flight(now)).filter(|&bytes| bytes < whole)?;
+        let whole_micros = u64::try_from(LULL_MAX.as_micros()).unwrap_or(u64::MAX);
+        let micros = missing.saturating_mul(whole_micros).div_ceil(whole.max(1));
+        let at = self.delivered_at.saturating_add(Duration::from_micros(micros));
+        (at > now).then(|| at.max(now.saturating_add(LULL_STEP)))
+    }
+
+    /// What the path itself holds, and what may wait beside it.
+    fn flight(&self, now: Time) -> u64 {
         let rate = self.rate();
         let Some(round_trip) = self.round_trip.get().filter(|_| rate > 0) else { return 0 };
-        let path = bytes_in(rate, round_trip.saturating_add(self.slack(round_trip)));
+        let path = bytes_in(rate, round_trip).saturating_add(self.slack(now, rate, round_trip));
         // The round trip is that of a small frame: while a large one is on its way, the next has
         // to be under way already.
         let frame = self.frame_len() as u64;
@@ -164,16 +270,17 @@ impl Pacer {
         path.saturating_add(frame.saturating_sub(frame / 4)).max(two_frames)
     }
 
-    fn slack(&self, round_trip: Duration) -> Duration {
-        if self.is_starting {
-            return round_trip.clamp(SLACK_MIN, SLACK_STARTUP_MAX);
-        }
-        let slack = part(round_trip, 16).clamp(SLACK_MIN, SLACK_MAX);
-        if self.is_probing {
-            slack.saturating_add(part(round_trip, 8).min(PROBE_MAX))
+    fn slack(&self, now: Time, rate: u64, round_trip: Duration) -> u64 {
+        let is_probing = self.is_probing && !self.is_starting;
+        let probe = if is_probing { part(round_trip, 8).min(PROBE_MAX) } else { Duration::ZERO };
+        let of_path = if self.is_starting {
+            round_trip.min(SLACK_STARTUP_MAX)
         } else {
-            slack
-        }
+            part(round_trip, 16).min(SLACK_MAX)
+        };
+        let least = bytes_in(rate, SLACK_MIN);
+        let least = if now < self.talks_until { least.min(SLACK_TALKING) } else { least };
+        bytes_in(rate, of_path).max(least).saturating_add(bytes_in(rate, probe))
     }
 
     /// Payload of the next bulk frame.
@@ -188,12 +295,17 @@ impl Pacer {
 
     /// Whether a bulk frame of `len` bytes may go, with `planned` counted bytes before it in the
     /// plan.
-    pub(super) fn may_send(&self, planned: u64, len: usize) -> bool {
+    pub(super) fn may_send(&self, now: Time, planned: u64, len: usize) -> bool {
         let in_flight = self.in_flight().saturating_add(planned);
         let is_unknown = self.rate() == 0;
         in_flight == 0
             || (is_unknown && in_flight.saturating_add(len as u64) <= FIRST_FLIGHT)
-            || (!is_unknown && in_flight <= self.allowance())
+            || (!is_unknown && in_flight <= self.allowance(now))
+    }
+
+    /// Chat goes to the transport.
+    pub(super) fn on_chat(&mut self, now: Time) {
+        self.talks_until = now.saturating_add(TALKING);
     }
 
     /// Whether nothing is left to send that could be sent.
@@ -238,6 +350,7 @@ impl Pacer {
             newest = self.records.pop_front();
         }
         let Some(record) = newest else { return };
+        self.note_bunch(now, record.counted_end.saturating_sub(self.delivered));
         self.delivered = record.counted_end;
         self.delivered_at = now;
         self.first_sent = record.sent;
@@ -253,6 +366,45 @@ impl Pacer {
         }
         if self.records.is_empty() {
             self.records.shrink_to(16);
+        }
+    }
+
+    /// So much was reported as received: finds out whether that came late, and with more.
+    fn note_bunch(&mut self, now: Time, bytes: u64) {
+        let in_flight = self.in_flight();
+        let silence = now.saturating_duration_since(self.delivered_at);
+        let bunch = &mut self.bunch;
+        if now.saturating_duration_since(bunch.last) <= TOGETHER {
+            bunch.bytes = bunch.bytes.saturating_add(bytes);
+            bunch.last = now;
+        } else {
+            if !bunch.is_late {
+                self.prompt_bytes = self.prompt_bytes.saturating_add(bunch.bytes);
+            }
+            *bunch = Bunch { last: now, bytes, silence, in_flight, is_late: false };
+        }
+        let bunch_silence = bunch.silence;
+        if self.prompt_bytes > self.late_bytes {
+            self.late = 0;
+        }
+        let Some(round_trip) = self.round_trip.get() else { return };
+        if bunch_silence < round_trip.saturating_add(LATE) {
+            return;
+        }
+        // On a slow path each frame takes as long, and two often come in one segment.
+        let frame = self.frame_len() as u64;
+        let frames = frame.saturating_mul(3_500_000).checked_div(self.rate()).unwrap_or(0);
+        let late = Duration::from_micros(frames).clamp(LATE, LATE_MAX);
+        let bunch = &mut self.bunch;
+        let least = frame.saturating_add(frame / 2).max(bunch.in_flight / 2);
+        let late = round_trip.saturating_add(late);
+        if bunch.silence < late || bunch.bytes <= least {
+            return;
+        }
+        self.late_bytes = bunch.bytes;
+        if !core::mem::replace(&mut bunch.is_late, true) {
+            self.late = self.late.saturating_add(1);
+            self.prompt_bytes = 0;
         }
     }
 
@@ -285,11 +437,15 @@ impl Pacer {
         }
         self.rounds = self.rounds.wrapping_add(1);
         let rate = self.rate();
-        self.is_starting = rate >= self.plateau.saturating_add(self.plateau / 4);
+        let grows = rate >= self.plateau.saturating_add(self.plateau / 4);
+        self.flat_rounds = if grows { 0 } else { self.flat_rounds.saturating_add(1) };
+        let patience = if self.has_started { 1 } else { FLAT_ROUNDS };
+        self.is_starting = self.flat_rounds < patience;
+        self.has_started |= !self.is_starting;
         // A probe that found more is followed by another.
         let has_found = self.is_probing && rate >= self.plateau.saturating_add(self.plateau / 20);
         self.is_probing = has_found || self.rounds % PROBE_EVERY == 0;
-        if self.is_starting || has_found {
+        if grows || has_found {
             self.plateau = rate;
         }
         self.rates.rotate_right(1);
@@ -343,9 +499,9 @@ mod tests {
         assert_eq!(frame, 1032);
         pacer.on_sent(now, end + frame, frame);
         assert!(
-            pacer.may_send(0, 1024),
+            pacer.may_send(now, 0, 1024),
             "one frame of {frame} bytes is under way, and no second may be"
         );
-        assert!(!pacer.may_send(frame, 1024));
+        assert!(!pacer.may_send(now, frame, 1024));
     }
 }

@@ -1,7 +1,7 @@
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
-use bytes::Bytes;
+use bytes::{Buf, Bytes};
 
 use super::event::Lane;
 use super::schedule::Schedule;
@@ -55,23 +55,46 @@ impl Source {
     pub(super) fn is_counted(self) -> bool {
         matches!(self, Self::Item { .. } | Self::Chats { .. } | Self::Data { .. })
     }
+
+    pub(super) fn is_chat(self) -> bool {
+        matches!(self, Self::Item { lane: Lane::Chat, .. } | Self::Chats { .. })
+    }
 }
 
-/// A frame that is framed but may not have begun to leave.
+/// A frame that is framed but may not have begun to leave; or a run of DATA frames of one transfer,
+/// all of one length, that lie side by side: their headers in the staging memory, their payloads.
 #[derive(Debug)]
-pub(super) struct Planned {
+struct Planned {
     /// Bytes in the staging memory, then a payload that is sent from where it lies.
     staged: usize,
     payload: Bytes,
-    pub(super) source: Source,
+    /// How many frames they are, more than one in a run.
+    count: usize,
+    source: Source,
     /// What decided that it goes next.
     before: Schedule,
 }
 
 impl Planned {
-    pub(super) fn len(&self) -> usize {
-        self.staged.saturating_add(self.payload.len())
+    /// The length of the first of its frames.
+    fn len(&self) -> usize {
+        match self.source {
+            Source::Data { payload, .. } if self.count > 1 => HEADER_LEN.saturating_add(payload),
+            _ => self.staged.saturating_add(self.payload.len()),
+        }
     }
+}
+
+/// DATA frames of one transfer, all of one length, that leave: of one perhaps not all.
+#[derive(Debug)]
+pub(super) struct Left {
+    pub(super) frames: usize,
+    /// The length of each, and that of its payload.
+    pub(super) len: usize,
+    pub(super) payload: usize,
+    pub(super) is_costly: bool,
+    /// How many of their bytes leave.
+    pub(super) bytes: usize,
 }
 
 /// The frames that are next on the stream: framed late, and taken back when something more urgent
@@ -132,10 +155,11 @@ impl Plan {
         self.counted > 0 || self.bulk > 0
     }
 
-    /// Counts a frame that has not begun, or does no more count as one.
-    fn count(&mut self, source: Source, len: usize, is_added: bool) {
+    /// Counts frames that have not begun, each of so many bytes, or counts them no more.
+    fn count(&mut self, source: Source, len: usize, frames: usize, is_added: bool) {
         let step = |count: &mut usize| {
-            *count = if is_added { count.saturating_add(1) } else { count.saturating_sub(1) };
+            *count =
+                if is_added { count.saturating_add(frames) } else { count.saturating_sub(frames) };
         };
         match source {
             Source::Item { lane: Lane::Control, .. } => step(&mut self.control_items),
@@ -145,7 +169,7 @@ impl Plan {
             _ => {}
         }
         if source.is_counted() {
-            let len = len as u64;
+            let len = len.saturating_mul(frames) as u64;
             self.counted = if is_added {
                 self.counted.saturating_add(len)
             } else {
@@ -207,56 +231,135 @@ impl Plan {
         self.push(HEADER_LEN.saturating_add(payload.len()), Bytes::new(), source);
     }
 
+    /// Adds DATA frames of one transfer, which have `each` bytes of `payload`.
+    pub(super) fn stage_run(&mut self, transfer: TransferId, payload: Bytes, each: usize) {
+        let length = u32::try_from(each).unwrap_or(u32::MAX);
+        let header = Header { length, kind: Kind::DATA, id: transfer.to_wire() }.encode();
+        let count = payload.len().checked_div(each).unwrap_or(0);
+        for _ in 0..count {
+            self.staging.extend_from_slice(&header);
+        }
+        let source = Source::Data { transfer, payload: each, is_costly: false };
+        self.push_run(HEADER_LEN.saturating_mul(count), payload, count, source);
+    }
+
+    /// How many frames of so many bytes fit until it is full.
+    pub(super) fn room(&self, len: usize) -> usize {
+        if self.is_full() { 0 } else { PLAN_BYTES.saturating_sub(self.bytes).div_ceil(len.max(1)) }
+    }
+
     fn push(&mut self, staged: usize, payload: Bytes, source: Source) {
-        let frame = Planned { staged, payload, source, before: self.schedule };
-        self.schedule.add(source, frame.len());
-        self.bytes = self.bytes.saturating_add(frame.len());
-        self.count(source, frame.len(), true);
+        self.push_run(staged, payload, 1, source);
+    }
+
+    fn push_run(&mut self, staged: usize, payload: Bytes, count: usize, source: Source) {
+        let frame = Planned { staged, payload, count, source, before: self.schedule };
+        let len = frame.len();
+        // A second one of a run changes nothing.
+        self.schedule.add(source, len);
+        self.bytes = self.bytes.saturating_add(len.saturating_mul(count));
+        self.count(source, len, count, true);
         self.frames.push_back(frame);
         self.most_staged = self.most_staged.max(self.staging.len());
     }
 
     /// Takes back the last frame if none of its bytes has left.
     pub(super) fn take_back(&mut self) -> Option<(Source, usize)> {
-        let has_begun = self.frames.len() == 1 && self.sent > 0;
-        let is_fixed = self.frames.back().is_none_or(|frame| frame.source == Source::Handshake);
+        let last = self.frames.back();
+        let is_single = self.frames.len() == 1 && last.is_some_and(|frame| frame.count == 1);
+        let has_begun = is_single && self.sent > 0;
+        let is_fixed = last.is_none_or(|frame| frame.source == Source::Handshake);
         if has_begun || is_fixed {
             return None;
         }
-        let frame = self.frames.pop_back()?;
-        self.schedule = frame.before;
-        self.bytes = self.bytes.saturating_sub(frame.len());
-        self.count(frame.source, frame.len(), false);
-        let rest = self.staging.len().saturating_sub(frame.staged);
-        self.staging.truncate(rest);
-        Some((frame.source, frame.len()))
+        let frame = self.frames.back_mut()?;
+        let (source, len, mut staged) = (frame.source, frame.len(), frame.staged);
+        if frame.count > 1 {
+            // The last of a run.
+            staged = HEADER_LEN;
+            frame.count = frame.count.saturating_sub(1);
+            frame.staged = frame.staged.saturating_sub(staged);
+            let payload = len.saturating_sub(staged);
+            frame.payload.truncate(frame.payload.len().saturating_sub(payload));
+        } else {
+            self.schedule = frame.before;
+            self.frames.pop_back();
+        }
+        self.bytes = self.bytes.saturating_sub(len);
+        self.count(source, len, 1, false);
+        self.staging.truncate(self.staging.len().saturating_sub(staged));
+        Some((source, len))
     }
 
-    /// Calls `begin` for the first frame if it has not begun, as its first byte leaves now.
+    /// What the first frame is, if it has not begun, as its first byte leaves now.
     pub(super) fn begin_next(&mut self) -> Option<(Source, usize)> {
         if self.sent > 0 {
             return None;
         }
         let frame = self.frames.front()?;
         let (source, len) = (frame.source, frame.len());
-        self.count(source, len, false);
+        self.count(source, len, 1, false);
         Some((source, len))
+    }
+
+    /// The transfer of which a DATA frame is next that has not begun.
+    pub(super) fn next_data(&self) -> Option<TransferId> {
+        match self.frames.front().filter(|_| self.sent == 0)?.source {
+            Source::Data { transfer, .. } => Some(transfer),
+            _ => None,
+        }
+    }
+
+    /// `available` bytes leave, at least one: if DATA frames of this transfer are next, these begin.
+    pub(super) fn leave_data(&mut self, of: TransferId, available: usize) -> Option<Left> {
+        let frame = self.frames.front().filter(|_| self.sent == 0)?;
+        let Source::Data { transfer, payload, is_costly } = frame.source else { return None };
+        if transfer != of {
+            return None;
+        }
+        let len = frame.len();
+        let frames = available.checked_div(len).unwrap_or(0).clamp(1, frame.count.max(1));
+        self.count(frame.source, len, frames, false);
+        let whole = len.saturating_mul(frames);
+        let bytes = available.min(whole);
+        self.bytes = self.bytes.saturating_sub(bytes);
+        if bytes == whole {
+            self.end(frames);
+        } else {
+            self.sent = bytes;
+        }
+        Some(Left { frames, len, payload, is_costly, bytes })
     }
 
     /// `available` bytes leave; returns how many of them belonged to the first frame.
     pub(super) fn advance(&mut self, available: usize) -> usize {
         let Some(frame) = self.frames.front() else { return 0 };
-        let (len, staged) = (frame.len(), frame.staged);
+        let len = frame.len();
         let taken = available.min(len.saturating_sub(self.sent));
         self.sent = self.sent.saturating_add(taken);
         self.bytes = self.bytes.saturating_sub(taken);
         if self.sent == len {
-            self.head = self.head.saturating_add(staged);
-            self.sent = 0;
-            self.frames.pop_front();
-            self.tidy();
+            self.end(1);
         }
         taken
+    }
+
+    /// The first so many frames of those that are planned as one have left.
+    fn end(&mut self, frames: usize) {
+        self.sent = 0;
+        let Some(first) = self.frames.front_mut() else { return };
+        if frames < first.count {
+            let staged = HEADER_LEN.saturating_mul(frames);
+            let payload = first.len().saturating_sub(HEADER_LEN).saturating_mul(frames);
+            first.count = first.count.saturating_sub(frames);
+            first.staged = first.staged.saturating_sub(staged);
+            first.payload.advance(payload.min(first.payload.len()));
+            self.head = self.head.saturating_add(staged);
+        } else {
+            self.head = self.head.saturating_add(first.staged);
+            self.frames.pop_front();
+        }
+        self.tidy();
     }
 
     fn tidy(&mut self) {
@@ -274,7 +377,7 @@ impl Plan {
 
     /// The bytes that are next, as few slices as possible.
     pub(super) fn slices(&self) -> Slices<'_> {
-        Slices { plan: Some(self), frame: 0, staged: self.head, skip: self.sent, payload: None }
+        Slices { plan: Some(self), staged: self.head, skip: self.sent, ..Slices::none() }
     }
 
     pub(super) fn shrink_to_fit(&mut self) {
@@ -295,40 +398,70 @@ pub(super) struct Slices<'a> {
     frame: usize,
     staged: usize,
     skip: usize,
-    payload: Option<&'a [u8]>,
+    payload: &'a [u8],
+    /// The payloads of the frames of a run that are to come, and the length of each.
+    run: &'a [u8],
+    each: usize,
 }
 
 impl Slices<'_> {
+    /// Whether there are none: a frame is planned until all of it has left.
+    pub(super) fn is_empty(&self) -> bool {
+        self.plan.is_none_or(Plan::is_empty)
+    }
+
     /// No bytes.
     pub(super) fn none() -> Self {
-        Self { plan: None, frame: 0, staged: 0, skip: 0, payload: None }
+        Self { plan: None, frame: 0, staged: 0, skip: 0, payload: &[], run: &[], each: 0 }
     }
 }
 
 impl<'a> Iterator for Slices<'a> {
     type Item = &'a [u8];
 
+    #[inline]
     fn next(&mut self) -> Option<&'a [u8]> {
-        if let Some(payload) = self.payload.take() {
-            return Some(payload);
+        if !self.payload.is_empty() {
+            return Some(core::mem::take(&mut self.payload));
         }
         let plan = self.plan?;
+        if let Some((payload, rest)) = self.run.split_at_checked(self.each) {
+            if !payload.is_empty() {
+                (self.payload, self.run) = (payload, rest);
+                let from = self.staged;
+                self.staged = from.saturating_add(HEADER_LEN);
+                return plan.staging.get(from..self.staged);
+            }
+        }
+        self.next_frames(plan)
+    }
+}
+
+impl<'a> Slices<'a> {
+    /// What is staged up to the next payload.
+    fn next_frames(&mut self, plan: &'a Plan) -> Option<&'a [u8]> {
         let from = self.staged.saturating_add(self.skip);
         let mut to = self.staged;
         while let Some(frame) = plan.frames.get(self.frame) {
             self.frame = self.frame.saturating_add(1);
-            to = to.saturating_add(frame.staged);
+            let (mut staged, mut payload) = (frame.staged, &*frame.payload);
+            if frame.count > 1 {
+                staged = HEADER_LEN;
+                self.each = frame.len().saturating_sub(staged);
+                (payload, self.run) = payload.split_at_checked(self.each).unwrap_or_default();
+            }
+            to = to.saturating_add(staged);
             // Only the first frame can have begun.
-            let skipped = core::mem::take(&mut self.skip).saturating_sub(frame.staged);
-            if !frame.payload.is_empty() {
-                self.payload = frame.payload.get(skipped..).filter(|rest| !rest.is_empty());
+            let skipped = core::mem::take(&mut self.skip).saturating_sub(staged);
+            if !payload.is_empty() {
+                self.payload = payload.get(skipped..).unwrap_or_default();
                 break;
             }
         }
         self.staged = to;
         match plan.staging.get(from.min(to)..to) {
             Some(staged) if !staged.is_empty() => Some(staged),
-            _ => self.payload.take(),
+            _ => Some(core::mem::take(&mut self.payload)).filter(|payload| !payload.is_empty()),
         }
     }
 }
@@ -372,6 +505,61 @@ mod tests {
             }
         }
         assert_eq!(plan().slices().count(), 3, "neighbours in staging are one slice");
+    }
+
+    /// A line, a run of four frames, and a line.
+    fn plan_with_run() -> (Plan, Vec<u8>) {
+        let mut plan = Plan::default();
+        let transfer = TransferId::new(crate::wire::Side::Client, 1).unwrap();
+        let line = Source::Chats { number: 0, count: 1 };
+        plan.stage_raw(b"one", line);
+        let payload: Vec<u8> = (0..4 * 600_u32).map(|n| n.wrapping_mul(7) as u8).collect();
+        let mut bytes = b"one".to_vec();
+        for part in payload.chunks(600) {
+            bytes.extend(Header { length: 600, kind: Kind::DATA, id: transfer.to_wire() }.encode());
+            bytes.extend(part);
+        }
+        plan.stage_run(transfer, payload.into(), 600);
+        plan.stage_raw(b"two", line);
+        bytes.extend(b"two");
+        (plan, bytes)
+    }
+
+    fn left(plan: &Plan) -> Vec<u8> {
+        assert!(plan.slices().all(|slice| !slice.is_empty()));
+        plan.slices().flatten().copied().collect()
+    }
+
+    #[test]
+    fn a_run_leaves_and_is_taken_back_frame_by_frame() {
+        for sent in 0..=plan_with_run().1.len() {
+            for as_run in [false, true] {
+                let (mut plan, all) = plan_with_run();
+                assert_eq!(plan.counted(), all.len() as u64);
+                let (mut rest, mut begun) = (sent, 0);
+                while rest > 0 {
+                    let run = plan.next_data().filter(|_| as_run);
+                    if let Some(run) = run.and_then(|transfer| plan.leave_data(transfer, rest)) {
+                        rest -= run.bytes;
+                        begun += run.frames * run.len;
+                        assert_eq!((run.len, run.payload), (608, 600));
+                    } else {
+                        begun += plan.begin_next().map_or(0, |(_, len)| len);
+                        rest -= plan.advance(rest);
+                    }
+                }
+                assert_eq!(left(&plan), all[sent..], "after {sent}");
+                assert_eq!(plan.bytes, all.len() - sent);
+                assert_eq!(plan.counted(), (all.len() - begun) as u64);
+                let mut taken_back = 0;
+                while let Some((_, len)) = plan.take_back() {
+                    taken_back += len;
+                    assert_eq!(left(&plan), all[sent..all.len() - taken_back]);
+                }
+                assert_eq!(taken_back, all.len() - begun, "after {sent}");
+                assert_eq!((plan.counted(), plan.bulk, plan.bytes), (0, 0, begun - sent));
+            }
+        }
     }
 
     #[test]

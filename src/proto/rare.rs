@@ -17,7 +17,7 @@ pub(crate) trait Nothing: Default + 'static {
 }
 
 impl<T: 'static> Nothing for VecDeque<T> {
-    const NOTHING: &'static Self = &VecDeque::new();
+    const NOTHING: &'static Self = &Self::new();
 }
 
 impl<T: 'static> Nothing for Vec<T> {
@@ -34,6 +34,7 @@ impl<T> Rare<T> {
     }
 
     /// It, if it was made.
+    #[inline]
     pub(crate) fn made(&mut self) -> Option<&mut T> {
         self.0.as_deref_mut()
     }
@@ -48,6 +49,7 @@ impl<T> Rare<T> {
         self.0 = None;
     }
 
+    #[inline]
     pub(crate) fn take(&mut self) -> Option<T> {
         self.0.take().map(|made| *made)
     }

@@ -159,7 +159,7 @@ impl Connection {
         let Some(link) = &mut self.link else { return Ok(None) };
         let Some(header) = link.header else { return Ok(None) };
         if header.kind == Kind::DATA {
-            return Ok(self.handle_data(now, header, data));
+            return Ok(self.handle_data(now, header, data, last));
         }
         let whole = last && data.len() == usize_from(header.length);
         if let Some(lane) = lane_of(header.kind, header.id) {
@@ -172,7 +172,7 @@ impl Connection {
                 return Ok(None);
             }
             if header.kind == Kind::PART {
-                self.owe_for_bulk(now, usize_from(header.length));
+                self.owe_for_bulk(now, usize_from(header.length), true);
                 self.budget.earn(usize_from(header.length));
                 return Ok(None);
             }
@@ -365,9 +365,9 @@ impl Connection {
         }
     }
 
-    pub(super) fn owe_for_bulk(&mut self, now: Time, len: usize) {
+    pub(super) fn owe_for_bulk(&mut self, now: Time, len: usize, is_end: bool) {
         if let Some(link) = &mut self.link {
-            link.acknowledgement.owe_for_bulk(now, len);
+            link.acknowledgement.owe_for_bulk(now, len, is_end);
         }
     }
 

@@ -4,8 +4,8 @@ use core::str;
 
 use super::connection::{Connection, usize_from};
 use super::event::{ItemId, Lane};
+use super::item::EMPTY_CHAT;
 use super::link::Phase;
-use super::send_lane::EMPTY_CHAT;
 use crate::time::Time;
 use crate::wire::{HEADER_LEN, Header, Kind, max_length};
 

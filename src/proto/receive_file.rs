@@ -7,7 +7,7 @@ use core::time::Duration;
 use super::connection::Connection;
 use super::error::ActionError;
 use super::event::{Acceptance, Conclusion, ItemId, Lane};
-use super::incoming::Incoming;
+use super::incoming::{CreditNeed, Incoming};
 use super::outgoing::Shape;
 use crate::time::Time;
 use crate::wire::{Accept, Kind, Reject, TransferCode, TransferId, Verdict};
@@ -180,6 +180,18 @@ impl Connection {
             self.queue_credit(transfer, now);
         }
         self.feed_starved();
+    }
+
+    /// Whether a [`release`](Self::release) of so many bytes has to be made now: if not, it can wait
+    /// for more input, or for the deadline that there is.
+    #[cfg(feature = "std")]
+    pub(crate) fn is_release_urgent(&self, transfer: TransferId, len: usize) -> bool {
+        let Some(t) = self.incoming.get(&transfer) else { return true };
+        let is_due_anyway = t.is_flowing() && (t.is_credit_queued || t.is_credit_late);
+        self.debts.total() > 0
+            || self.is_starved
+            || !is_due_anyway
+            || t.is_credit_urgent_after(len as u64)
     }
 
     /// Bytes before `offset` survive a loss of power: the sender is told. Never goes back; beyond
@@ -474,14 +486,19 @@ impl Connection {
 
     /// Tells the sender its new limit: at once if that matters, or soon.
     pub(super) fn queue_credit(&mut self, transfer: TransferId, now: Time) {
-        let Some(t) = self.incoming.get_mut(&transfer) else { return };
-        if !t.is_flowing() || t.is_credit_queued {
+        let need = self.incoming.get(&transfer).map(Incoming::credit_need);
+        self.note_credit(transfer, need.unwrap_or_default(), now);
+    }
+
+    pub(super) fn note_credit(&mut self, transfer: TransferId, need: CreditNeed, now: Time) {
+        if need == CreditNeed::Nothing {
             return;
         }
-        if t.is_credit_urgent() {
+        let Some(t) = self.incoming.get_mut(&transfer) else { return };
+        if need == CreditNeed::Now {
             t.is_credit_queued = true;
             self.credits.push_back(transfer);
-        } else if !t.is_credit_late && t.has_credit_news() {
+        } else {
             t.is_credit_late = true;
             self.late_credits.push_back(transfer);
             let due = now.saturating_add(CREDIT_DELAY);

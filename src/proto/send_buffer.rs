@@ -99,6 +99,20 @@ impl SendBuffer {
         Bytes::from(gathered)
     }
 
+    /// Cuts frames of `each` bytes out of one chunk, as many as it has, at most so many; nothing if
+    /// it has less than one.
+    pub(super) fn cut_run(&mut self, each: usize, most: usize) -> Bytes {
+        let Some(chunk) = self.chunks.get(self.chunk) else { return Bytes::new() };
+        let rest = chunk.len().saturating_sub(self.place);
+        let len = rest.checked_div(each).unwrap_or(0).min(most).saturating_mul(each);
+        if len == 0 {
+            return Bytes::new();
+        }
+        let frames = chunk.slice(self.place..self.place.saturating_add(len));
+        self.advance(len);
+        frames
+    }
+
     fn advance(&mut self, len: usize) {
         self.next = self.next.saturating_add(len as u64);
         self.place = self.place.saturating_add(len);

@@ -344,8 +344,13 @@ impl Connection {
         }
         let was_waiting = t.waits_for_peer();
         t.buffer.push(data);
-        self.note_waiting(transfer, was_waiting);
-        self.queue_data(transfer);
+        let (waits, is_queued) = (t.waits_for_peer(), t.is_in_ring);
+        if waits && !was_waiting {
+            self.note_waiting(transfer, was_waiting);
+        }
+        if !is_queued {
+            self.queue_data(transfer);
+        }
         Ok(())
     }
 

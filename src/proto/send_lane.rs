@@ -8,7 +8,9 @@ use bytes::Bytes;
 
 use super::connection::usize_from;
 use super::error::ActionError;
-use super::gathered::{Gathered, Place, SMALL};
+use super::gathered::{Gathered, Place};
+use super::item::Item;
+use super::lanes::LaneLimits;
 use super::rare::{Nothing, Rare};
 use crate::wire::{EncodeError, HEADER_LEN, Header, Kind};
 
@@ -42,44 +44,6 @@ pub(super) struct SendLane {
     /// The item that was queued into an empty lane.
     run: u64,
     limits: LaneLimits,
-}
-
-/// An item, without its payload.
-#[derive(Debug)]
-pub(super) struct Item {
-    /// The place in this stream after its last frame, once that has begun; 0 if it arrived before.
-    stream_end: u64,
-    /// Bytes of its payload.
-    len: u32,
-    id: u32,
-    kind: Kind,
-    /// The peer counts it as no progress.
-    is_costly: bool,
-}
-
-/// What the peer takes of a lane, and what we queue of it.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct LaneLimits {
-    pub(super) peer_items: u32,
-    pub(super) peer_bytes: u32,
-    pub(super) peer_item: u32,
-    pub(super) queued_items: u32,
-    pub(super) queued_bytes: u32,
-}
-
-impl LaneLimits {
-    const NONE: Self =
-        Self { peer_items: 0, peer_bytes: 0, peer_item: 0, queued_items: 0, queued_bytes: 0 };
-}
-
-impl Nothing for SendLane {
-    const NOTHING: &'static Self = &Self::new(LaneLimits::NONE);
-}
-
-impl Default for SendLane {
-    fn default() -> Self {
-        Self::new(LaneLimits::NONE)
-    }
 }
 
 /// A frame of a lane, not yet committed.
@@ -116,25 +80,13 @@ pub(super) struct Left {
     pub(super) again: u64,
 }
 
-impl Item {
-    #[inline]
-    fn new(kind: Kind, id: u32, payload: &[u8]) -> Self {
-        let len = u32::try_from(payload.len()).unwrap_or(u32::MAX);
-        Self { stream_end: 0, len, id, kind, is_costly: is_costly(kind, payload) }
-    }
+impl Nothing for SendLane {
+    const NOTHING: &'static Self = &Self::new(LaneLimits::NONE);
+}
 
-    fn len(&self) -> usize {
-        usize::try_from(self.len).unwrap_or(usize::MAX)
-    }
-
-    #[inline]
-    fn is_small(&self) -> bool {
-        self.len() <= SMALL
-    }
-
-    /// Bytes on the wire if it goes as one frame.
-    fn frame_len(&self) -> usize {
-        HEADER_LEN.saturating_add(self.len())
+impl Default for SendLane {
+    fn default() -> Self {
+        Self::new(LaneLimits::NONE)
     }
 }
 
@@ -531,19 +483,6 @@ impl SendLane {
         usize::try_from(number.checked_sub(self.first)?).ok()
     }
 }
-
-/// Whether the peer counts an item as no progress: a transfer cancelled or paused, or a chat of
-/// nothing. A message has a type at least.
-fn is_costly(kind: Kind, payload: &[u8]) -> bool {
-    match kind {
-        Kind::CANCEL | Kind::PAUSE => true,
-        Kind::CHAT => payload.len() <= EMPTY_CHAT,
-        _ => false,
-    }
-}
-
-/// Payload of a chat without text and attributes.
-pub(super) const EMPTY_CHAT: usize = 2;
 
 #[cfg(test)]
 mod tests {

@@ -59,6 +59,13 @@ impl<T: Offered> Table<T> {
         self.transfers.values_mut()
     }
 
+    /// An empty tree keeps a node, of the size of eleven transfers.
+    pub(super) fn shrink_to_fit(&mut self) {
+        if self.transfers.is_empty() {
+            self.transfers = BTreeMap::new();
+        }
+    }
+
     pub(super) fn into_keys(self) -> btree_map::IntoKeys<TransferId, T> {
         self.transfers.into_keys()
     }

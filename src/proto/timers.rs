@@ -30,6 +30,7 @@ impl Connection {
                 at(self.keep_alive_at(link));
                 at(link.acknowledgement.deadline());
                 at(self.credit_due);
+                at(self.allows_more_at(link));
                 at(Some(self.transfers_due));
                 at(self.is_out_of_budget.then(|| self.own_budget.refill_at()));
             }
@@ -38,12 +39,22 @@ impl Connection {
         (next != Time::MAX).then(|| next.max(self.now))
     }
 
+    /// When more that waits for its pace may go, whatever is heard until then.
+    fn allows_more_at(&self, link: &Link) -> Option<Time> {
+        let waits = link.plan.is_empty() && (!self.ring.is_empty() || self.send.control.is_ready());
+        if waits { link.pacer.allows_more_at(self.now) } else { None }
+    }
+
     fn keep_alive_at(&self, link: &Link) -> Option<Time> {
         if link.ping.wanted || link.ping.outstanding.is_some() {
             return None;
         }
-        let heard = link.last_input.max(link.ping.last.unwrap_or_default());
-        Some(heard.saturating_add(self.config.keep_alive_interval.get()))
+        let last = link.ping.last.unwrap_or_default();
+        let at = link.last_input.max(last).saturating_add(self.config.keep_alive_interval.get());
+        if self.ring.is_empty() || !link.plan.is_empty() || last >= link.pacer.delivered_at() {
+            return Some(at);
+        }
+        Some(link.pacer.silent_at().map_or(at, |silent| at.min(silent)))
     }
 
     /// Time has passed. Deadlines that have come take effect; a call too early does nothing.

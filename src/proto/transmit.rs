@@ -23,7 +23,7 @@ pub struct Transmit<'a> {
 impl<'a> Transmit<'a> {
     /// Whether there is nothing to send now.
     pub fn is_empty(&self) -> bool {
-        self.slices.clone().next().is_none()
+        self.slices.is_empty()
     }
 
     /// Bytes in all slices together.
@@ -72,10 +72,20 @@ impl Connection {
     pub fn poll_transmit(&mut self, now: Time) -> Transmit<'_> {
         let now = self.advance(now);
         self.plan(now);
-        match &self.link {
-            Some(link) => Transmit::new(link.plan.slices()),
-            None => Transmit::new(Slices::none()),
-        }
+        Transmit::new(self.link.as_ref().map_or_else(Slices::none, |link| link.plan.slices()))
+    }
+
+    /// Whether frames are planned that have not left.
+    #[cfg(feature = "std")]
+    pub(crate) fn has_planned(&self) -> bool {
+        self.link.as_ref().is_some_and(|link| !link.plan.is_empty())
+    }
+
+    /// What the last [`poll_transmit`](Self::poll_transmit) gave and has not left, without planning
+    /// anew.
+    #[cfg(feature = "std")]
+    pub(crate) fn planned(&self) -> Transmit<'_> {
+        Transmit::new(self.link.as_ref().map_or_else(Slices::none, |link| link.plan.slices()))
     }
 
     /// The transport took `len` of the bytes of the last [`poll_transmit`](Self::poll_transmit).
@@ -84,6 +94,11 @@ impl Connection {
     pub fn advance_transmit(&mut self, len: usize) {
         let mut left = len;
         while left > 0 {
+            let bulk = self.advance_bulk(left);
+            if bulk > 0 {
+                left = left.saturating_sub(bulk);
+                continue;
+            }
             let Some(link) = &mut self.link else { return };
             if let Some((source, frame)) = link.plan.begin_next() {
                 let end = link.sent.saturating_add(frame as u64);
@@ -128,6 +143,9 @@ impl Connection {
             self.begin_to_wait(number);
         }
         let sent = &mut self.statistics.sent;
+        if let (true, Some(link)) = (source.is_chat(), &mut self.link) {
+            link.pacer.on_chat(self.now);
+        }
         match source {
             Source::Item { lane, number, ends, payload, is_costly } => {
                 if !is_costly {
@@ -282,7 +300,7 @@ impl Connection {
             }
         }
         let Some(link) = &mut self.link else { return };
-        let may_send = link.pacer.may_send(link.plan.counted(), 0);
+        let may_send = link.pacer.may_send(now, link.plan.counted(), 0);
         link.pacer.set_app_limited(may_send && !link.plan.is_full());
         self.watch_pace();
     }
@@ -519,7 +537,8 @@ impl Connection {
     }
 
     pub(super) fn may_send(&self, len: usize) -> bool {
-        self.link.as_ref().is_some_and(|link| link.pacer.may_send(link.plan.counted(), len))
+        let now = self.now;
+        self.link.as_ref().is_some_and(|link| link.pacer.may_send(now, link.plan.counted(), len))
     }
 
     /// Payload of a frame of bulk or items: what the link carries in about 10 ms, and what the

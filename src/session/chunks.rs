@@ -49,11 +49,13 @@ impl Chunks {
         }
     }
 
-    pub(super) fn pop(&mut self) -> Option<Chunk> {
+    /// The first chunk; those behind it go to `rest`, which is empty, but for what is still gathered.
+    pub(super) fn take_all(&mut self, rest: &mut VecDeque<Chunk>) -> Option<Chunk> {
         if self.whole.is_empty() {
             self.end_tail();
         }
-        self.whole.pop_front()
+        mem::swap(&mut self.whole, rest);
+        rest.pop_front()
     }
 
     pub(super) fn clear(&mut self) {
@@ -97,10 +99,12 @@ mod tests {
                 assert_eq!(chunks.waiting(), at);
             }
             assert!(chunks.whole.len() <= FEW + 1 + 2 * file.len() / SMALL, "by {step}");
-            let mut out = Vec::new();
-            while let Some(chunk) = chunks.pop() {
-                assert_eq!(chunk.offset, out.len() as u64);
-                out.extend_from_slice(&chunk.data);
+            let (mut out, mut rest) = (Vec::new(), VecDeque::new());
+            while let Some(first) = chunks.take_all(&mut rest) {
+                for chunk in [first].into_iter().chain(rest.drain(..)) {
+                    assert_eq!(chunk.offset, out.len() as u64);
+                    out.extend_from_slice(&chunk.data);
+                }
                 assert_eq!(chunks.waiting(), file.len() - out.len());
                 assert_eq!(chunks.is_empty(), out.len() == file.len());
             }
@@ -114,10 +118,11 @@ mod tests {
         let piece = Bytes::from(std::vec![7; 10]);
         for _ in 0..20 {
             chunks.push(0, piece.clone());
-            assert_eq!(chunks.pop().map(|chunk| chunk.data.as_ptr()), Some(piece.as_ptr()));
+            let chunk = chunks.take_all(&mut VecDeque::new());
+            assert_eq!(chunk.map(|chunk| chunk.data.as_ptr()), Some(piece.as_ptr()));
         }
         chunks.push(0, piece);
         chunks.clear();
-        assert!(chunks.is_empty() && chunks.waiting() == 0 && chunks.pop().is_none());
+        assert!(chunks.is_empty() && chunks.waiting() == 0);
     }
 }

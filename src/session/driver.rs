@@ -115,7 +115,10 @@ impl<IO, T> fmt::Debug for Driver<IO, T> {
 
 impl<IO, T> Driver<IO, T> {
     pub(super) fn new(io: IO, timer: T, shared: Arc<Shared>, head: Bytes) -> Self {
-        let window = shared.with(|state| state.connection.config().receive_window());
+        let window = shared.with(|state| {
+            state.is_write_blocked = false;
+            state.connection.config().receive_window()
+        });
         Self {
             io,
             timer: Some(timer),
@@ -356,6 +359,15 @@ where
                 used = used.saturating_add(lines);
                 continue;
             }
+            let pieces = &mut self.pieces;
+            let bulk = state.connection.handle_bulk(now, rest, |transfer, offset, place| {
+                let start = used.saturating_add(place.start);
+                pieces.push(Piece { transfer, offset, start, end: used.saturating_add(place.end) });
+            });
+            if bulk > 0 {
+                used = used.saturating_add(bulk);
+                continue;
+            }
             match state.connection.handle_input(now, rest) {
                 Ok((taken, event)) => {
                     used = used.saturating_add(taken);
@@ -367,7 +379,7 @@ where
                                 self.pieces.push(Piece { transfer, offset, start, end });
                             } else {
                                 self.copy_pieces(state, input);
-                                state.on_data(transfer, offset, Bytes::copy_from_slice(&data));
+                                state.on_data(transfer, [(offset, Bytes::copy_from_slice(&data))]);
                             }
                         }
                         Some(event) => {
@@ -400,16 +412,22 @@ where
             return;
         }
         let memory = self.reader.pin(memory);
-        for piece in self.pieces.drain(..) {
-            state.on_data(piece.transfer, piece.offset, memory.slice(piece.start..piece.end));
-        }
+        self.tell_pieces(state, |piece| memory.slice(piece.start..piece.end));
     }
 
     fn copy_pieces(&mut self, state: &mut State, input: &[u8]) {
-        for piece in self.pieces.drain(..) {
-            let data = input.get(piece.start..piece.end).unwrap_or_default();
-            state.on_data(piece.transfer, piece.offset, Bytes::copy_from_slice(data));
+        self.tell_pieces(state, |piece| {
+            Bytes::copy_from_slice(input.get(piece.start..piece.end).unwrap_or_default())
+        });
+    }
+
+    /// Hands on what came, those of one transfer together.
+    fn tell_pieces(&mut self, state: &mut State, mut data: impl FnMut(&Piece) -> Bytes) {
+        for run in self.pieces.chunk_by(|one, next| one.transfer == next.transfer) {
+            let Some(first) = run.first() else { continue };
+            state.on_data(first.transfer, run.iter().map(|piece| (piece.offset, data(piece))));
         }
+        self.pieces.clear();
     }
 
     /// The stream is broken.
@@ -438,12 +456,14 @@ where
         state.let_rates_fall(now);
         state.ring(now);
         let mut has_more = false;
+        state.is_write_blocked = false;
         if !self.is_write_closed {
             let (io, connection) = (&mut self.io, &mut state.connection);
             match self.writer.poll_write(cx, io, connection, now, WORK) {
                 Ok(written) => {
                     moved = moved.saturating_add(written.bytes);
                     has_more = !written.is_done;
+                    state.is_write_blocked = written.is_blocked;
                     self.close_write(cx, state);
                 }
                 Err(error) => {
@@ -463,15 +483,13 @@ where
             state.wake.forget(replaced);
         }
         self.give_back_when_idle(state, now, moved);
-        let own = [
-            state.rate_limit.deadline(),
-            state.rates_due,
-            state.alarms.deadline(),
-            self.linger,
-            Some(self.idle_due).filter(|due| *due < Time::MAX),
-        ];
         self.due = state.connection.poll_timeout();
-        let deadline = own.into_iter().chain([self.due]).flatten().min();
+        let own = [state.rates_due, state.rate_limit.deadline(), state.alarms.deadline()];
+        let deadline = [self.due, self.linger]
+            .into_iter()
+            .chain(own)
+            .fold(self.idle_due, |first, due| first.min(due.unwrap_or(Time::MAX)));
+        let deadline = (deadline < Time::MAX).then_some(deadline);
         Turn { now, has_read, moved, has_more, is_over, deadline }
     }
 
@@ -545,6 +563,7 @@ where
         let transport = self.transport_error.take();
         let reason = self.shared.with(|state| {
             state.has_driver = false;
+            state.is_write_blocked = false;
             let driver = state.driver.take();
             state.wake.forget(driver);
             state.shrink_to_fit();

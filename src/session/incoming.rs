@@ -1,6 +1,8 @@
 use core::fmt;
+use core::mem;
 use core::pin::Pin;
 use core::task::{Context, Poll};
+use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
 
@@ -18,19 +20,28 @@ use super::waiters::{WaitFor, Waiting};
 use crate::proto::Conclusion;
 use crate::wire::{Finish, Offer, TransferCode, TransferId};
 
+/// Chunks that were taken together are released in so many parts as they are handed out, so that the
+/// sender goes on meanwhile.
+const SHARES: usize = 4;
+
 /// A file that is being received.
 ///
 /// Read it as [chunks](Self::next), which are not copied, or as an [`AsyncRead`], with a copy more.
 /// At its end compare [what the sender said](Self::finish) with what came, and say what became of
 /// it: [`stored`](Self::stored) or [`failed`](Self::failed), which the sender waits for.
 ///
-/// Bytes count against the window until they are handed out; so a slow reader slows down its own
-/// file and nothing else.
+/// Bytes count against the window until they are handed out, or a little longer: those that wait
+/// together count in quarters. So a slow reader slows down its own file and nothing else.
 ///
 /// Dropped without a conclusion, it is concluded as *cancelled*.
 pub struct Incoming {
     handle: Arc<Handle>,
     key: Key,
+    /// Chunks that were taken together, and not handed out yet.
+    ready: VecDeque<Chunk>,
+    /// Bytes that were handed out and not released, and how many of them are released together.
+    handed: usize,
+    share: usize,
     /// Of the last chunk what the `AsyncRead` has not copied yet.
     rest: bytes::Bytes,
     /// Where the `AsyncRead` is.
@@ -47,7 +58,16 @@ impl fmt::Debug for Incoming {
 impl Incoming {
     pub(super) fn new(handle: Arc<Handle>, key: Key) -> Self {
         let read = handle.with(|state| state.inbound.get(&key).map_or(0, |t| t.position));
-        Self { handle, key, rest: bytes::Bytes::new(), read, is_concluded: false }
+        Self {
+            handle,
+            key,
+            ready: VecDeque::new(),
+            handed: 0,
+            share: 0,
+            rest: bytes::Bytes::new(),
+            read,
+            is_concluded: false,
+        }
     }
 
     /// Its id, the same on both sides.
@@ -82,15 +102,32 @@ impl Incoming {
         &mut self,
         cx: &mut Context<'_>,
     ) -> Poll<Result<Option<Chunk>, TransferError>> {
-        self.poll_with(cx, |state, key| {
-            let t = inbound(state, key)?;
-            if let Some(chunk) = t.chunks.pop() {
-                t.position = chunk.offset.saturating_add(chunk.data.len() as u64);
-                state.release(key, chunk.data.len());
-                return Ok(Some(Some(chunk)));
+        if let Some(chunk) = self.ready.pop_front() {
+            self.handed = self.handed.saturating_add(chunk.data.len());
+            if self.ready.is_empty() || self.handed >= self.share {
+                self.handle.with(|state| state.release(self.key, mem::take(&mut self.handed)));
             }
-            Ok(t.is_read().then_some(None))
-        })
+            return Poll::Ready(Ok(Some(chunk)));
+        }
+        // All that wait are taken together, and released in quarters as they are handed out.
+        let (mut ready, mut handed, mut share) = (mem::take(&mut self.ready), 0, 0);
+        let polled = self.poll_with(cx, |state, key| {
+            let t = inbound(state, key)?;
+            let Some(chunk) = t.chunks.take_all(&mut ready) else {
+                return Ok(t.is_read().then_some(None));
+            };
+            let last = ready.back().unwrap_or(&chunk);
+            t.position = last.offset.saturating_add(last.data.len() as u64);
+            let waiting = ready.iter().map(|chunk| chunk.data.len()).fold(0, usize::saturating_add);
+            handed = chunk.data.len();
+            share = handed.saturating_add(waiting) / SHARES;
+            if ready.is_empty() || handed >= share {
+                state.release(key, mem::take(&mut handed));
+            }
+            Ok(Some(Some(chunk)))
+        });
+        (self.ready, self.handed, self.share) = (ready, handed, share);
+        polled
     }
 
     /// What the sender said at the end: bytes in all, and their digest. Known once
@@ -265,9 +302,19 @@ fn inbound(state: &mut State, key: Key) -> Result<&mut Inbound, TransferError> {
 
 impl Drop for Incoming {
     fn drop(&mut self) {
-        if !self.is_concluded {
-            self.handle.with(|state| state.give_up_inbound(self.key));
+        let ready = self.ready.iter().map(|chunk| chunk.data.len());
+        let unreleased = ready.fold(self.handed, usize::saturating_add);
+        if self.is_concluded && unreleased == 0 {
+            return;
         }
+        self.handle.with(|state| {
+            if !self.is_concluded {
+                state.give_up_inbound(self.key);
+            }
+            if unreleased > 0 {
+                state.release(self.key, unreleased);
+            }
+        });
     }
 }
 

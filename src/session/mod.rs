@@ -46,7 +46,8 @@
 //! # Memory
 //!
 //! [`worst_case_memory`] bounds what a peer can make a conversation hold. An idle one has no buffers:
-//! they follow the load, and are given back within two keep-alive intervals. File data is handed out
+//! they follow the load, and are given back within two keep-alive intervals; what queues keep for the
+//! next frames is given back after 250 ms without a byte, and less than 3 KiB are left. File data is handed out
 //! in slices of the buffer that it was read into; an application that keeps many of them for long
 //! gets copies once these buffers exceed a receive window. Memory of chunks that it was handed is
 //! its own affair.

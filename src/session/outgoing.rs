@@ -175,7 +175,7 @@ impl Outgoing {
                     if let Some(limit) = state.rate_limit.made() {
                         limit.take(key, len, &mut state.wake);
                     }
-                    state.wake_driver();
+                    state.wake_driver_for_data();
                     Ok(Some((offset, len)))
                 }
                 Err(ActionError::Blocked) => {

@@ -17,14 +17,14 @@ use crate::time::Time;
 use crate::wire::{Offer, TransferCode, TransferId};
 
 impl State {
-    /// Routes all that the machine has to tell; whether there was anything.
+    /// Routes all that the machine has to tell; whether that may have given it something to say.
     pub(super) fn route_all(&mut self) -> bool {
-        let mut has_news = false;
+        let mut may_speak = false;
         while let Some(event) = self.connection.poll_event() {
+            may_speak |= !is_only_told(&event);
             self.route(event);
-            has_news = true;
         }
-        has_news
+        may_speak
     }
 
     /// Gives the machine the plain lines of chat that the input begins with; returns how many bytes
@@ -93,7 +93,7 @@ impl State {
                 self.take(item.lane, item.number);
             }
             Event::Data { transfer, offset, data } => {
-                self.on_data(transfer, offset, Bytes::copy_from_slice(&data));
+                self.on_data(transfer, [(offset, Bytes::copy_from_slice(&data))]);
             }
             Event::Accepted { .. }
             | Event::Rejected { .. }
@@ -341,16 +341,24 @@ impl State {
         }
     }
 
-    /// Bytes of a file came.
-    pub(super) fn on_data(&mut self, transfer: TransferId, offset: u64, data: Bytes) {
-        let (key, len) = (self.key(transfer), data.len());
+    /// Bytes of a file came: pieces of it, in order, with their offsets.
+    pub(super) fn on_data(
+        &mut self,
+        transfer: TransferId,
+        pieces: impl IntoIterator<Item = (u64, Bytes)>,
+    ) {
+        let key = self.key(transfer);
         let Some(t) = self.inbound.get_mut(&key) else {
+            let lens = pieces.into_iter().map(|(_, data)| data.len());
+            let len = lens.fold(0, usize::saturating_add);
             self.release(key, len);
             return;
         };
-        t.received = offset.saturating_add(len as u64);
+        for (offset, data) in pieces {
+            t.received = offset.saturating_add(data.len() as u64);
+            t.chunks.push(offset, data);
+        }
         t.meter.on_received(t.received, self.now);
-        t.chunks.push(offset, data);
         self.wake.extend(&mut t.waiters);
         self.watch_rates();
     }
@@ -411,6 +419,18 @@ impl State {
             self.abandoned_batches.push(transfer);
         }
     }
+}
+
+/// Whether an event wakes applications, and changes nothing in the machine.
+fn is_only_told(event: &Event<'_>) -> bool {
+    matches!(
+        event,
+        Event::Writable { .. }
+            | Event::Progress { .. }
+            | Event::Receipts { .. }
+            | Event::LaneWritable(_)
+            | Event::MayOffer
+    )
 }
 
 /// The transfer that an event is for.

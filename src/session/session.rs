@@ -524,7 +524,7 @@ fn poll_transfer(
             state.wait(WaitFor::Room(Lane::Control), waiting);
             Poll::Pending
         }
-        Ok(Err(ActionError::PeerLimit)) if state.may_offer_later() => {
+        Ok(Err(ActionError::PeerLimit)) if state.may_offer_later(is_member) => {
             state.wait(WaitFor::Offer, waiting);
             Poll::Pending
         }
@@ -534,8 +534,12 @@ fn poll_transfer(
 
 impl State {
     /// Whether a limit on offers is one of the moment, rather than none being allowed at all.
-    fn may_offer_later(&self) -> bool {
-        !self.outbound.is_empty()
+    ///
+    /// Files of a conversation that was begun anew are no reason to wait: those of this one are.
+    fn may_offer_later(&self, is_member: bool) -> bool {
+        let limits = self.connection.peer_limits().copied().unwrap_or_default();
+        let allows = limits.transfers > 0 && (is_member || limits.undecided > 0);
+        allows && !self.outbound.is_empty()
     }
 }
 

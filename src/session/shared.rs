@@ -57,6 +57,8 @@ pub(super) struct State {
     /// The driver, while it waits.
     pub(super) driver: Option<Waker>,
     pub(super) has_driver: bool,
+    /// There is more to write than the transport took, which wakes the driver when it takes more.
+    pub(super) is_write_blocked: bool,
     /// Who waits for room in a lane, for one more offer to be allowed, and for both ends.
     pub(super) lane_waiters: [Waiters; 2],
     pub(super) offer_waiters: Rare<Waiters>,
@@ -139,6 +141,7 @@ impl Shared {
             now,
             driver: None,
             has_driver: true,
+            is_write_blocked: false,
             lane_waiters: Default::default(),
             offer_waiters: Rare::new(),
             open_waiters: Rare::new(),
@@ -172,6 +175,13 @@ impl State {
     pub(super) fn wake_driver(&mut self) {
         if let Some(driver) = self.driver.take() {
             self.wake.push(driver);
+        }
+    }
+
+    /// There is more data to send, which goes after all that waits already.
+    pub(super) fn wake_driver_for_data(&mut self) {
+        if !self.is_write_blocked {
+            self.wake_driver();
         }
     }
 
@@ -209,11 +219,19 @@ impl State {
     /// before the conversation began anew counts in the window all the same, and is paid first.
     pub(super) fn release(&mut self, key: Key, len: usize) {
         let transfer = key.transfer;
-        match self.requests.release.last_mut() {
-            Some((last, sum)) if *last == transfer => *sum = sum.saturating_add(len),
-            _ => self.requests.release.push((transfer, len)),
+        let sum = match self.requests.release.last_mut() {
+            Some((last, sum)) if *last == transfer => {
+                *sum = sum.saturating_add(len);
+                *sum
+            }
+            _ => {
+                self.requests.release.push((transfer, len));
+                len
+            }
+        };
+        if self.connection.is_release_urgent(transfer, sum) {
+            self.wake_driver();
         }
-        self.wake_driver();
     }
 
     /// A transfer of the conversation as it is now.
@@ -282,6 +300,13 @@ impl State {
         self.connection.shrink_to_fit();
         self.queue.shrink_to_fit();
         self.receipts.shrink_to_fit();
+        // An empty tree keeps a node, of the size of eleven transfers.
+        if self.outbound.is_empty() {
+            self.outbound = BTreeMap::new();
+        }
+        if self.inbound.is_empty() {
+            self.inbound = BTreeMap::new();
+        }
         self.alarms.drop_if(Alarms::is_empty);
         self.requests.release.shrink_to_fit();
         self.lane_waiters.iter_mut().for_each(Waiters::shrink_to_fit);

@@ -15,8 +15,9 @@ use crate::time::Time;
 const SLICES: usize = 64;
 /// Bytes that are gathered for a transport that takes one slice at a time.
 pub(super) const GATHERED: usize = 64 << 10;
-/// And at least: a transport that takes a few bytes at a time would have the rest copied each time.
-const LEAST_GATHERED: usize = 512;
+/// Bytes that are offered at least: a transport that takes a few bytes at a time would have the rest
+/// copied each time, or looked at.
+const LEAST: usize = 512;
 
 /// Writes, as one slice or many, whichever the transport can.
 pub(super) struct Writer {
@@ -24,7 +25,7 @@ pub(super) struct Writer {
     /// rest is gathered into one from now on.
     gathers: bool,
     gathered: Vec<u8>,
-    /// How much is gathered at a time: the transport took half of it or more last time.
+    /// How much is offered at a time: the transport took half of it or more last time.
     worthwhile: usize,
     needs_flush: bool,
 }
@@ -34,11 +35,13 @@ pub(super) struct Written {
     pub(super) bytes: usize,
     /// The transport takes no more for now, or there is no more to write.
     pub(super) is_done: bool,
+    /// There is more to write: the transport wakes the driver when it takes it.
+    pub(super) is_blocked: bool,
 }
 
 impl Writer {
     pub(super) fn new() -> Self {
-        Self { gathers: false, gathered: Vec::new(), worthwhile: GATHERED, needs_flush: false }
+        Self { gathers: false, gathered: Vec::new(), worthwhile: usize::MAX, needs_flush: false }
     }
 
     /// Writes until there is no more, the transport takes no more, or about `most` bytes went.
@@ -52,16 +55,24 @@ impl Writer {
     ) -> Result<Written, TransportError> {
         let mut bytes: usize = 0;
         let mut interruptions: u32 = 0;
+        // The transport took less than there was and most likely takes no more: nothing is planned
+        // for a write that is only made to be woken.
+        let mut is_full = false;
         while bytes < most {
-            let transmit = connection.poll_transmit(now);
+            let transmit = if is_full && connection.has_planned() {
+                connection.planned()
+            } else {
+                connection.poll_transmit(now)
+            };
             if transmit.is_empty() {
                 self.poll_flush(cx, io)?;
-                return Ok(Written { bytes, is_done: true });
+                return Ok(Written { bytes, is_done: true, is_blocked: false });
             }
             match self.poll_write_some(cx, io, transmit) {
-                Poll::Ready(Ok(0)) => return Err(TransportError::WriteZero),
-                Poll::Ready(Ok(len)) => {
+                Poll::Ready(Ok((0, _))) => return Err(TransportError::WriteZero),
+                Poll::Ready(Ok((len, offered))) => {
                     connection.advance_transmit(len);
+                    is_full = len < offered;
                     bytes = bytes.saturating_add(len);
                     self.needs_flush = true;
                     interruptions = 0;
@@ -73,10 +84,12 @@ impl Writer {
                     }
                 }
                 Poll::Ready(Err(error)) => return Err(error),
-                Poll::Pending => return Ok(Written { bytes, is_done: true }),
+                Poll::Pending => {
+                    return Ok(Written { bytes, is_done: true, is_blocked: true });
+                }
             }
         }
-        Ok(Written { bytes, is_done: false })
+        Ok(Written { bytes, is_done: false, is_blocked: false })
     }
 
     fn poll_write_some<W: AsyncWrite + Unpin>(
@@ -84,7 +97,7 @@ impl Writer {
         cx: &mut Context<'_>,
         io: &mut W,
         transmit: Transmit<'_>,
-    ) -> Poll<Result<usize, TransportError>> {
+    ) -> Poll<Result<(usize, usize), TransportError>> {
         let mut pieces = transmit.clone().into_iter();
         let first = pieces.next().unwrap_or_default();
         let is_single = pieces.next().is_none();
@@ -94,21 +107,22 @@ impl Writer {
             self.gather(transmit);
             (self.gathered.len(), Pin::new(io).poll_write(cx, &self.gathered))
         } else {
-            poll_write_vectored(cx, io, transmit)
+            poll_write_vectored(cx, io, transmit, self.worthwhile)
         };
         match written {
             Poll::Ready(Ok(claimed)) if claimed > offered => {
                 Poll::Ready(Err(TransportError::Overrun { claimed, offered }))
             }
             Poll::Ready(Ok(len)) => {
+                // Twice what it took is enough, and all that there is if it takes all.
                 self.worthwhile = if len < offered {
-                    len.saturating_mul(2).clamp(LEAST_GATHERED, GATHERED)
+                    len.saturating_mul(2).max(LEAST)
                 } else {
-                    GATHERED
+                    self.worthwhile.max(LEAST).saturating_mul(2)
                 };
                 // A header alone is what no transport with vectors ever stops after.
-                self.gathers |= !is_single && len == first.len();
-                Poll::Ready(Ok(len))
+                self.gathers |= len == first.len() && offered > len;
+                Poll::Ready(Ok((len, offered)))
             }
             Poll::Ready(Err(error)) => Poll::Ready(Err(error.into())),
             Poll::Pending => Poll::Pending,
@@ -118,7 +132,7 @@ impl Writer {
     fn gather(&mut self, transmit: Transmit<'_>) {
         self.gathered.clear();
         for slice in transmit {
-            let room = self.worthwhile.saturating_sub(self.gathered.len());
+            let room = self.worthwhile.min(GATHERED).saturating_sub(self.gathered.len());
             if room == 0 {
                 break;
             }
@@ -155,11 +169,13 @@ impl Writer {
     }
 }
 
-/// Writes as many pieces as one call takes; returns how many bytes these are, and what came of it.
+/// Writes as many pieces as one call takes and are worthwhile; returns how many bytes these are, and
+/// what came of it.
 fn poll_write_vectored<W: AsyncWrite + Unpin>(
     cx: &mut Context<'_>,
     io: &mut W,
     transmit: Transmit<'_>,
+    worthwhile: usize,
 ) -> (usize, Poll<io::Result<usize>>) {
     let mut slices = [IoSlice::new(&[]); SLICES];
     let (mut count, mut offered) = (0_usize, 0_usize);
@@ -167,6 +183,9 @@ fn poll_write_vectored<W: AsyncWrite + Unpin>(
         *place = IoSlice::new(piece);
         count = count.saturating_add(1);
         offered = offered.saturating_add(piece.len());
+        if offered >= worthwhile {
+            break;
+        }
     }
     let slices = slices.get(..count).unwrap_or_default();
     (offered, Pin::new(io).poll_write_vectored(cx, slices))

@@ -61,6 +61,12 @@ impl Decoder {
         self.remaining == 0 && self.filled == 0
     }
 
+    /// Whether the next byte belongs to a payload.
+    #[inline]
+    pub(crate) const fn is_in_payload(&self) -> bool {
+        self.remaining != 0
+    }
+
     #[inline]
     fn begin<'a>(&mut self, bytes: &[u8; HEADER_LEN]) -> Piece<'a> {
         let header = Header::decode(bytes);

@@ -1,10 +1,14 @@
 //! Conversations that survive their streams.
 
+use std::pin::pin;
+use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
-use duologue::proto::{CloseReason, Config, DetachReason, Opening, Receipt as Fate};
-use duologue::session::{Backoff, Conversations, Event, Outcome, Session, TransferError};
+use duologue::proto::{ActionError, CloseReason, Config, DetachReason, Opening, Receipt as Fate};
+use duologue::session::{
+    Backoff, Conversations, Event, Outcome, Session, SessionError, TransferError, accept,
+};
 use duologue::testing::{SplitMix64, duplex};
 use duologue::wire::{Chat, CloseCode, Message, Offer};
 use futures::StreamExt;
@@ -317,5 +321,40 @@ fn what_belongs_to_a_forgotten_conversation_has_ended_and_touches_nothing_new() 
         }
         drop((session, events, outgoing, incoming));
         driver.await.unwrap();
+    });
+}
+
+#[test]
+fn offers_that_a_new_peer_never_takes_do_not_wait_for_files_of_the_old_one() {
+    World::run_at_once(async |world| {
+        let (network, mut listener) = Network::new(world);
+        let (session, mut events, driver) =
+            world.client(network.stream().unwrap(), Config::default());
+        let driver = world.spawn(driver);
+        let stream = listener.next().await.unwrap();
+        let accepted = accept(stream, Config::default(), world.parameters(), world.timer()).await;
+        let (_old, _old_events, old_driver) = accepted.unwrap();
+        let _old_driver = world.spawn(old_driver);
+        assert!(matches!(events.next().await, Some(Event::Open(Opening::New))));
+        let outgoing = session.offer(&Offer::new("x")).await.unwrap();
+        world.settle().await;
+        network.cut();
+        let Outcome::Detached(detached) = driver.await.unwrap() else { panic!() };
+        let stream = network.stream().unwrap();
+        let Ok(driver) = detached.attach(stream, world.parameters()) else { panic!() };
+        let _driver = world.spawn(driver);
+        let none = Config::builder().max_transfers(0).build().unwrap();
+        let stream = listener.next().await.unwrap();
+        let accepted = accept(stream, none, world.parameters(), world.timer()).await;
+        let (_new, _new_events, new_driver) = accepted.unwrap();
+        let _new_driver = world.spawn(new_driver);
+        assert!(matches!(events.next().await, Some(Event::Detached(_))));
+        assert!(matches!(events.next().await, Some(Event::Open(Opening::Fresh))));
+        let offer = Offer::new("y");
+        let mut offering = pin!(session.offer(&offer));
+        let refused = futures::poll!(offering.as_mut());
+        let limit = SessionError::Refused(ActionError::PeerLimit);
+        assert!(matches!(&refused, Poll::Ready(Err(error)) if *error == limit), "{refused:?}");
+        drop(outgoing);
     });
 }

@@ -195,3 +195,50 @@ fn a_receiver_that_lets_a_file_stall_is_asked_for_its_verdict() {
         assert_eq!(verdict.code(), TransferCode::STORAGE_FAILED);
     });
 }
+
+#[test]
+fn what_was_taken_with_a_chunk_and_not_handed_out_is_given_back_with_the_file() {
+    World::run(async |world| {
+        let (near, mut far) = world.connect_with((Config::default(), small())).await;
+        let (fits, mut files) = fill(world, &near.session, &far.session, &mut far.events).await;
+        for handed_out in 1..4 {
+            for (_, incoming) in &mut files {
+                for _ in 0..handed_out {
+                    assert!(incoming.next().await.unwrap().is_some());
+                }
+            }
+            end(files).await;
+            let (now, filled) = fill(world, &near.session, &far.session, &mut far.events).await;
+            assert_eq!(now, fits, "after {handed_out} chunks of each");
+            files = filled;
+        }
+        // An end that the application gives them is no other.
+        for (_, incoming) in &mut files {
+            assert!(incoming.next().await.unwrap().is_some());
+        }
+        for (mut outgoing, incoming) in files {
+            incoming.failed(TransferCode::NO_SPACE, "").unwrap();
+            assert!(outgoing.verdict().await.is_err());
+        }
+        let (now, _files) = fill(world, &near.session, &far.session, &mut far.events).await;
+        assert_eq!(now, fits, "after verdicts");
+    });
+}
+
+#[test]
+fn a_slow_reader_lets_the_sender_go_on_before_all_that_waits_is_read() {
+    World::run(async |world| {
+        let (mut near, mut far) = world.connect_with((Config::default(), small())).await;
+        let (mut outgoing, mut incoming) =
+            world.transfer(&mut near, &mut far, Offer::new("x")).await;
+        push(world, &mut outgoing).await;
+        let waiting = far.session.statistics().received.data;
+        let mut handed_out = 0;
+        while handed_out < waiting.bytes / 2 {
+            handed_out += incoming.next().await.unwrap().unwrap().data.len() as u64;
+        }
+        push(world, &mut outgoing).await;
+        let more = far.session.statistics().received.data.bytes - waiting.bytes;
+        assert!(more >= waiting.bytes / 4, "{more} of {}", waiting.bytes);
+    });
+}

@@ -108,7 +108,7 @@ where
     let (bytes, watch) = (arrived.bytes.load(Ordering::Relaxed), Stopwatch::new());
     tokio::time::sleep_until(until.into()).await;
     let mut sample = watch.bytes(arrived.bytes.load(Ordering::Relaxed) - bytes);
-    let sent = clock.join().map_err(|_| "the clock panicked")?;
+    let (sent, late) = clock.join().map_err(|_| "the clock panicked")??;
     let grace = Instant::now() + Duration::from_secs(1);
     while arrived.chats.load(Ordering::Relaxed) < sent && Instant::now() < grace {
         tokio::time::sleep(Duration::from_millis(5)).await;
@@ -123,15 +123,21 @@ where
     Ok(sample
         .with("p50", quantile(0.5))
         .with("longest", quantile(1.0))
+        .with("clock p99", late)
         .with("bulk MB/s", rate * 1e3)
         .with("missing", missing as f64))
 }
 
-/// Says when messages are due; returns how many.
-fn clock(interval: Duration, until: Instant, ticks: &mpsc::UnboundedSender<Instant>) -> u64 {
-    let (mut due, mut count) = (Instant::now(), 0_u64);
+/// Says when messages are due; returns how many, and how late it was itself, at p99.
+fn clock(
+    interval: Duration,
+    until: Instant,
+    ticks: &mpsc::UnboundedSender<Instant>,
+) -> Result<(u64, f64)> {
+    let (mut due, mut count, mut late) = (Instant::now(), 0_u64, Latencies::new()?);
     while due < until {
         std::thread::sleep(due.saturating_duration_since(Instant::now()));
+        late.since(due);
         if ticks.send(due).is_err() {
             break;
         }
@@ -139,5 +145,5 @@ fn clock(interval: Duration, until: Instant, ticks: &mpsc::UnboundedSender<Insta
         // 1 to 2 intervals, evenly, in an order without a pattern that matters.
         due += interval + interval.mul_f64((count * 7919 % 1000) as f64 / 1000.0);
     }
-    count
+    Ok((count, late.quantile(0.99)))
 }

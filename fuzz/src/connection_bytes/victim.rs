@@ -183,6 +183,14 @@ impl Victim {
                         });
                         bytes = &bytes[used..];
                     }
+                    if self.habits & 0x40 != 0 && lines.is_empty() {
+                        let used =
+                            connection.handle_bulk(self.now, bytes, |transfer, offset, place| {
+                                let data = bytes[place].into();
+                                lines.push(Event::Data { transfer, offset, data });
+                            });
+                        bytes = &bytes[used..];
+                    }
                     lines.into_iter().for_each(|line| self.on_event(line));
                     if bytes.is_empty() {
                         self.poll();

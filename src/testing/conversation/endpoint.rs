@@ -240,6 +240,9 @@ impl Endpoint {
             let (used, lines) = self.machine.handle_chats(now, input);
             lines.into_iter().for_each(|line| self.handle(now, line));
             input = input.get(used..).unwrap_or_default();
+            let (used, pieces) = self.machine.handle_bulk(now, input);
+            pieces.into_iter().for_each(|piece| self.handle(now, piece));
+            input = input.get(used..).unwrap_or_default();
             match self.machine.handle_input(now, input) {
                 Ok((used, event)) => {
                     input = input.get(used..).unwrap_or_default();

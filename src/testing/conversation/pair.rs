@@ -289,6 +289,7 @@ impl Pair {
             return;
         }
         let (now, link) = (self.now, self.link);
+        let written = [self.up.pipe.written, self.down.pipe.written];
         transmit(&mut self.client, &mut self.up, now, &link);
         match &mut self.newcomer {
             Some(Newcomer { stage: Stage::Resuming(resuming), .. }) => {
@@ -310,6 +311,12 @@ impl Pair {
                 }
             }
         }
+        if self.up.pipe.written > written[0] {
+            self.down.pipe.acknowledge(now, &link);
+        }
+        if self.down.pipe.written > written[1] {
+            self.up.pipe.acknowledge(now, &link);
+        }
     }
 
     /// Delivers what has arrived at one end.
@@ -320,7 +327,7 @@ impl Pair {
                 Side::Client => &mut self.down,
                 Side::Server => &mut self.up,
             };
-            let Some(mut bytes) = direction.pipe.read(now) else { break };
+            let Some(mut bytes) = direction.pipe.read(now, &self.link) else { break };
             if let Some(limit) = direction.limit {
                 let left = limit.saturating_sub(direction.carried);
                 bytes.truncate(usize::try_from(left).unwrap_or(usize::MAX));
@@ -575,5 +582,6 @@ fn transmit(end: &mut Endpoint, direction: &mut Direction, now: Time, link: &Lin
     }
 }
 
+mod path;
 #[cfg(test)]
 mod tests;

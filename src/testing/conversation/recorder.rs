@@ -6,7 +6,7 @@ use crate::proto::{
     Acceptor, ActionError, Config, Connection, Error, Event, Resuming, StreamParameters,
 };
 use crate::time::Time;
-use crate::wire::{Chat, HEADER_LEN};
+use crate::wire::{Chat, HEADER_LEN, Header, Kind};
 
 /// A [`Connection`] that writes down all it is told and all it says.
 ///
@@ -141,6 +141,25 @@ impl Recorder {
         (used, events)
     }
 
+    /// [`Connection::handle_bulk`], with the pieces as events, recorded in the same way.
+    pub fn handle_bulk<'a>(&mut self, now: Time, input: &'a [u8]) -> (usize, Vec<Event<'a>>) {
+        let (mut events, mut steps, mut end) = (Vec::new(), Vec::new(), 0);
+        let used = self.connection.handle_bulk(now, input, |transfer, offset, place| {
+            let bytes = input.get(end..place.end).unwrap_or_default();
+            end = place.end;
+            let data = input.get(place).unwrap_or_default().into();
+            steps.push(bytes);
+            events.push(Event::Data { transfer, offset, data });
+        });
+        for (bytes, event) in steps.into_iter().zip(&events) {
+            self.note(now, || Step::Input {
+                bytes: bytes.to_vec(),
+                result: own(Ok((bytes.len(), Some(event.clone())))),
+            });
+        }
+        (used, events)
+    }
+
     /// [`Connection::handle_eof`].
     pub fn handle_eof(&mut self, now: Time) {
         self.connection.handle_eof(now);
@@ -247,6 +266,8 @@ impl Recording {
         let (_, step) = other.steps.get_mut(step)?;
         let flip = |bytes: &mut Vec<u8>| bytes.last_mut().map(|byte| *byte ^= 1);
         match step {
+            // A byte more or less of a frame in part, in an ACK, changes nothing.
+            Step::Input { bytes, .. } if ends_with_ack(bytes) => return None,
             Step::Input { bytes, result: Ok((used, _)) } if *used == bytes.len() => flip(bytes)?,
             Step::Transmit { bytes, .. } => flip(bytes)?,
             Step::NextTimeout(Some(at)) => {
@@ -362,4 +383,10 @@ fn own(
     result: Result<(usize, Option<Event<'_>>), Error>,
 ) -> Result<(usize, Option<Event<'static>>), Error> {
     result.map(|(used, event)| (used, event.map(Event::into_owned)))
+}
+
+fn ends_with_ack(bytes: &[u8]) -> bool {
+    let header = Header { length: 24, kind: Kind::ACK, id: 0 }.encode();
+    let start = bytes.len().checked_sub(24 + HEADER_LEN);
+    start.and_then(|start| bytes.get(start..)).is_some_and(|tail| tail.starts_with(&header))
 }
