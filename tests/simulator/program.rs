@@ -88,14 +88,24 @@ impl Program {
     }
 
     async fn talk(self) {
+        if self.session.opened().await.is_err() {
+            return;
+        }
         let work = &self.world.profile.sides[self.side];
         loop {
             let number = self.world.ledger.borrow().sent[self.side].lines;
             let Some(len) = work.lines.get(number) else { return };
             self.world.sleep(self.world.up_to(work.pause)).await;
             let text = format!("{number} {}", "é".repeat(len / 2));
-            // Without a conversation it is tried again in the next one.
-            let Ok(receipt) = self.session.send_chat(&Chat::new(text)).await else { return };
+            let receipt = match self.session.send_chat(&Chat::new(text)).await {
+                Ok(receipt) => receipt,
+                // The next conversation goes on with it.
+                Err(SessionError::Ended(_)) => return,
+                Err(error) => {
+                    let what = format!("a line was refused: {error}");
+                    return self.world.ledger.borrow_mut().violation(what);
+                }
+            };
             {
                 let sent = &mut self.world.ledger.borrow_mut().sent[self.side];
                 sent.lines += 1;
