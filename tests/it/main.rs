@@ -120,6 +120,7 @@ mod session_util;
 mod session_wakers;
 mod session_window;
 mod session_worst_case;
+mod simulated;
 mod sized;
 mod state_conversation;
 mod state_lanes;

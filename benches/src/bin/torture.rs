@@ -1,0 +1,126 @@
+//! Runs the simulator of `tests/simulator` for so many seconds on all cores, and prints what came of
+//! it: `cargo run --release --manifest-path benches/Cargo.toml --bin torture -- [--seconds N] [--seed S]`.
+//!
+//! Seeds are taken from S, by default 0, one after the other; one in a thousand is run twice, and has to
+//! be the same. With `--one S` that seed is run alone. It fails if anything did not hold.
+
+#[path = "../../../tests/simulator/mod.rs"]
+mod simulator;
+
+use std::process::ExitCode;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use simulator::{Failure, Report, simulate};
+
+/// Of how many seeds one is run twice.
+const TWICE: u64 = 1000;
+/// Failures that are printed, and end it.
+const FAILURES: usize = 5;
+
+type Result<T, E = Box<dyn std::error::Error>> = std::result::Result<T, E>;
+
+struct Arguments {
+    seconds: u64,
+    seed: u64,
+    one: Option<u64>,
+}
+
+fn arguments() -> Result<Arguments> {
+    let mut arguments = Arguments { seconds: 60, seed: 0, one: None };
+    let mut words = std::env::args().skip(1);
+    while let Some(word) = words.next() {
+        let number: u64 = words.next().ok_or("a number is missing")?.parse()?;
+        match &*word {
+            "--seconds" => arguments.seconds = number,
+            "--seed" => arguments.seed = number,
+            "--one" => arguments.one = Some(number),
+            other => return Err(format!("there is no option {other}").into()),
+        }
+    }
+    Ok(arguments)
+}
+
+/// Runs a seed, now and then twice.
+fn run(seed: u64) -> std::result::Result<Report, Failure> {
+    let report = simulate(seed)?;
+    if seed % TWICE == 0 && simulate(seed)? != report {
+        let what = vec!["a second run was another one".to_owned()];
+        return Err(Failure { seed, what, profile: String::new() });
+    }
+    Ok(report)
+}
+
+fn main() -> Result<ExitCode> {
+    let arguments = arguments()?;
+    if let Some(seed) = arguments.one {
+        return Ok(match run(seed) {
+            Ok(report) => {
+                println!("{report:#?}");
+                ExitCode::SUCCESS
+            }
+            Err(failure) => {
+                println!("{failure:#?}");
+                ExitCode::FAILURE
+            }
+        });
+    }
+    let (next, started) = (AtomicU64::new(arguments.seed), Instant::now());
+    let until = Duration::from_secs(arguments.seconds);
+    let results = Mutex::new((Report::default(), Vec::new()));
+    std::thread::scope(|scope| {
+        for _ in 0..std::thread::available_parallelism().map_or(1, usize::from) {
+            scope.spawn(|| {
+                while started.elapsed() < until {
+                    let result = run(next.fetch_add(1, Ordering::Relaxed));
+                    let mut results = results.lock().expect("no thread panics with it");
+                    let (sum, failures) = &mut *results;
+                    match result {
+                        Ok(report) => sum.add(&report),
+                        Err(failure) => failures.push(failure),
+                    }
+                    if failures.len() >= FAILURES {
+                        return;
+                    }
+                }
+            });
+        }
+    });
+    let (sum, failures) = results.into_inner()?;
+    print(&sum, started.elapsed());
+    for failure in &failures {
+        println!("\nseed {}: {}", failure.seed, failure.what.join("; "));
+        println!("again, alone: --bin torture -- --one {}", failure.seed);
+    }
+    Ok(if failures.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn print(sum: &Report, took: Duration) {
+    let rows = [
+        ("seeds", sum.runs),
+        ("virtual hours", sum.micros / 3_600_000_000),
+        ("polls", sum.polls),
+        ("streams", sum.streams),
+        ("bytes carried", sum.bytes),
+        ("cuts", sum.cuts),
+        ("silences", sum.silences),
+        ("stalls", sum.stalls),
+        ("outages", sum.outages),
+        ("programs killed", sum.kills),
+        ("losses of power", sum.power_losses),
+        ("failing disks", sum.disk_faults),
+        ("conversations resumed", sum.resumptions),
+        ("lines delivered", sum.delivered),
+        ("lines of unknown fate", sum.unknown),
+        ("lines not sent", sum.not_sent),
+        ("files stored", sum.files),
+        ("files gone on with", sum.taken_up),
+        ("attempts at a file that failed", sum.failures),
+        ("lost, doubled, out of order, wrong", 0),
+    ];
+    for (name, number) in rows {
+        println!("{name:<36}{number:>16}");
+    }
+    println!("{:<36}{:>14.1} s", "took", took.as_secs_f64());
+}
