@@ -10,6 +10,9 @@ use super::cable::Quality;
 /// What stands for 1 MiB in the inboxes, so that small files show what large ones do.
 pub(crate) const BLOCK: u64 = 4096;
 
+/// Bytes a second at least.
+const SLOWEST: u64 = 20_000;
+
 #[derive(Debug, Clone)]
 pub(crate) struct Profile {
     pub(crate) seed: u64,
@@ -87,13 +90,16 @@ impl Profile {
             }
         }
         let windows = [receive_window as usize, reserved_window as usize];
+        let latency = Duration::from_micros(r.log_uniform(200_000));
+        // No link is so slow that files take hours.
+        let least = (SLOWEST * latency.as_micros() as u64 / 1_000_000).max(16);
         Self {
             seed,
             quality: Quality {
                 segment: r.log_uniform(64 << 10) as usize,
-                capacity: r.log_uniform(1 << 20).max(16) as usize,
-                latency: Duration::from_micros(r.log_uniform(200_000)),
-                rate: 20_000 * r.log_uniform(5000),
+                capacity: r.log_uniform(1 << 20).max(least) as usize,
+                latency,
+                rate: SLOWEST * r.log_uniform(5000),
                 writes_vectors: r.percent(50),
                 interruptions: if r.percent(30) { 5 } else { 0 },
                 hesitations: if r.percent(30) { 20 } else { 0 },
