@@ -76,9 +76,14 @@ pub(crate) struct Failure {
 
 /// Runs one seed to its end.
 pub(crate) fn simulate(seed: u64) -> Result<Report, Failure> {
+    simulate_on(seed, ShadowDisk::new)
+}
+
+/// The same on disks that may have a fault of their own.
+pub(crate) fn simulate_on(seed: u64, disk: fn() -> ShadowDisk) -> Result<Report, Failure> {
     let profile = Profile::new(seed);
     let printed = format!("{profile:?}");
-    let world = World::new(profile);
+    let world = World::new(profile, disk);
     world.start();
     let stuck = world.executor.run(
         &world.clock,
@@ -171,10 +176,10 @@ struct Side {
 }
 
 impl World {
-    fn new(profile: Profile) -> Rc<Self> {
+    fn new(profile: Profile, disk: fn() -> ShadowDisk) -> Rc<Self> {
         let seed = profile.seed;
         let side = || Side {
-            disk: RefCell::new(ShadowDisk::new().sector(128)),
+            disk: RefCell::new(disk().sector(128)),
             has_failing_disk: Cell::new(false),
             life: Cell::new(0),
             conversations: Cell::new(0),
