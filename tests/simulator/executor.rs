@@ -25,8 +25,8 @@ pub(crate) enum Owner {
 }
 
 impl Owner {
-    /// Whether the task dies with that owner.
-    fn is_part_of(self, other: Self) -> bool {
+    /// Whether its tasks are killed with those of the other.
+    fn dies_with(self, other: Self) -> bool {
         match (self, other) {
             (Self::Conversation { side: a, life: b, .. }, Self::Program { side: c, life: d }) => {
                 (a, b) == (c, d)
@@ -100,7 +100,7 @@ impl Executor {
     pub(crate) fn kill(&self, owner: Owner) {
         let mut killed = Vec::new();
         self.tasks.borrow_mut().retain(|_, task| {
-            let dies = task.owner.is_part_of(owner);
+            let dies = task.owner.dies_with(owner);
             if dies {
                 killed.push(task.future.take());
             }

@@ -115,7 +115,7 @@ impl Program {
             let waiting = Waiting { world, side, number: Some(number) };
             self.world.spawn(self.owner, async move {
                 let receipt = receipt.await;
-                waiting.is_told(receipt);
+                waiting.end(receipt);
             });
         }
     }
@@ -311,7 +311,7 @@ struct Waiting {
 }
 
 impl Waiting {
-    fn is_told(mut self, receipt: duologue::proto::Receipt) {
+    fn end(mut self, receipt: duologue::proto::Receipt) {
         if let Some(number) = self.number.take() {
             self.world.ledger.borrow_mut().on_receipt(self.side, number, receipt);
         }

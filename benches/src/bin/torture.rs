@@ -2,7 +2,8 @@
 //! it: `cargo run --release --manifest-path benches/Cargo.toml --bin torture -- [--seconds N] [--seed S]`.
 //!
 //! Seeds are taken from S, by default 0, one after the other; one in a thousand is run twice, and has to
-//! be the same. With `--one S` that seed is run alone. It fails if anything did not hold.
+//! be the same. With `--seeds N` it is so many, however long they take, and with `--one S` that one alone.
+//! It fails if anything did not hold.
 
 #[allow(dead_code, reason = "some of it is for the tests")]
 #[path = "../../../tests/simulator/mod.rs"]
@@ -25,17 +26,19 @@ type Result<T, E = Box<dyn std::error::Error>> = std::result::Result<T, E>;
 struct Arguments {
     seconds: u64,
     seed: u64,
+    seeds: Option<u64>,
     one: Option<u64>,
 }
 
 fn arguments() -> Result<Arguments> {
-    let mut arguments = Arguments { seconds: 60, seed: 0, one: None };
+    let mut arguments = Arguments { seconds: 60, seed: 0, seeds: None, one: None };
     let mut words = std::env::args().skip(1);
     while let Some(word) = words.next() {
         let number: u64 = words.next().ok_or("a number is missing")?.parse()?;
         match &*word {
             "--seconds" => arguments.seconds = number,
             "--seed" => arguments.seed = number,
+            "--seeds" => arguments.seeds = Some(number),
             "--one" => arguments.one = Some(number),
             other => return Err(format!("there is no option {other}").into()),
         }
@@ -69,12 +72,20 @@ fn main() -> Result<ExitCode> {
     }
     let (next, started) = (AtomicU64::new(arguments.seed), Instant::now());
     let until = Duration::from_secs(arguments.seconds);
+    let is_enough = |seed: u64| match arguments.seeds {
+        Some(seeds) => seed - arguments.seed >= seeds,
+        None => started.elapsed() >= until,
+    };
     let results = Mutex::new((Report::default(), Vec::new()));
     std::thread::scope(|scope| {
         for _ in 0..std::thread::available_parallelism().map_or(1, usize::from) {
             scope.spawn(|| {
-                while started.elapsed() < until {
-                    let result = run(next.fetch_add(1, Ordering::Relaxed));
+                loop {
+                    let seed = next.fetch_add(1, Ordering::Relaxed);
+                    if is_enough(seed) {
+                        return;
+                    }
+                    let result = run(seed);
                     let mut results = results.lock().expect("no thread panics with it");
                     let (sum, failures) = &mut *results;
                     match result {
