@@ -4,8 +4,8 @@ use std::fs;
 use std::path::Path;
 
 use duologue::fs::{
-    BatchEvent, Inbox, ReceivedBatch, SendError, Source, TreeEvent, TreeOptions, receive,
-    receive_batch, send, send_tree,
+    BatchEvent, Error, Inbox, ReceiveError, Received, ReceivedBatch, SendError, Source, TreeEvent,
+    TreeOptions, receive, receive_batch, send, send_tree,
 };
 use duologue::proto::{Config, Connection, StreamParameters};
 use duologue::session::{Event, Events, Session, TransferError, accept, session};
@@ -80,7 +80,7 @@ pub(crate) async fn receive_all(inbox: Inbox, mut events: Events) -> Vec<Option<
             let received = receive(offer, &inbox, Some(b"peer"), |_| ()).await;
             ends.push(match received {
                 Ok(_) => None,
-                Err(duologue::fs::ReceiveError::Storage(error)) => Some(error.code()),
+                Err(ReceiveError::Storage(error)) => Some(error.code()),
                 Err(_) => Some(TransferCode::CANCELLED),
             });
         }
@@ -151,6 +151,22 @@ fn a_file_goes_on_where_an_earlier_conversation_was_lost() {
     assert_eq!(sent.bytes, 24 << 20);
     assert!(bytes < 10 << 20, "{bytes} bytes were sent, though most of it was there");
     assert_eq!(fs::read(to.path().join("large.bin")).unwrap(), content);
+}
+
+/// Waits for a second receiver of a file; the first may hear already, while it saves what it has, that
+/// its part is the other's.
+async fn outlast<T>(
+    first: impl Future<Output = Result<Received, ReceiveError>> + Unpin,
+    second: impl Future<Output = T>,
+) -> T {
+    match future::select(first, Box::pin(second)).await {
+        future::Either::Left((first, second)) => {
+            let is_superseded = matches!(first, Err(ReceiveError::Storage(Error::Superseded)));
+            assert!(is_superseded, "{first:?}");
+            second.await
+        }
+        future::Either::Right((second, _)) => second,
+    }
 }
 
 /// The sender's program ends in the middle, which the receiver's does not wait out: a new one goes on
@@ -233,10 +249,7 @@ fn a_file_goes_on_though_its_first_conversation_may_come_back() {
             .await;
             ((sent, bytes), ends)
         };
-        match future::select(&mut receiving, Box::pin(second)).await {
-            future::Either::Left((first, _)) => panic!("{first:?}"),
-            future::Either::Right((second, _)) => second,
-        }
+        outlast(&mut receiving, second).await
     });
     assert_eq!((sent.bytes, ends.last()), (24 << 20, Some(&None)));
     assert!(ends.iter().flatten().all(|&code| code == TransferCode::BUSY), "{ends:?}");
