@@ -11,33 +11,24 @@ use duologue::wire::{
     TransferId,
 };
 
-use crate::proto_duo::{Duo, frame, said};
+use crate::proto_duo::{Duo, frame, read_with, said};
 
 /// Takes input, with or without the short cut.
 fn read(
     machine: &mut Connection,
     now: Time,
-    mut input: &[u8],
+    input: &[u8],
     many: bool,
 ) -> Result<Vec<Event<'static>>, Error> {
-    let mut events = Vec::new();
-    while !input.is_empty() {
-        if many {
-            let used = machine.handle_bulk(now, input, |transfer, offset, place| {
-                let data = input[place].to_vec().into();
-                events.push(Event::Data { transfer, offset, data });
-            });
-            input = &input[used..];
-            if input.is_empty() {
-                break;
-            }
+    read_with(machine, now, input, |machine, input, events| {
+        if !many {
+            return 0;
         }
-        let (used, event) = machine.handle_input(now, input)?;
-        input = &input[used..];
-        events.extend(event.map(Event::into_owned));
-        events.extend(core::iter::from_fn(|| machine.poll_event()));
-    }
-    Ok(events)
+        machine.handle_bulk(now, input, |transfer, offset, place| {
+            let data = input[place].to_vec().into();
+            events.push(Event::Data { transfer, offset, data });
+        })
+    })
 }
 
 /// A peer that offers files and sends data of them, most of it as it should.

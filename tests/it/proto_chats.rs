@@ -8,29 +8,23 @@ use duologue::testing::SplitMix64;
 use duologue::time::Time;
 use duologue::wire::{Ack, Chat, CloseCode, Frame, Kind, Message, Ping};
 
-use crate::proto_duo::{Duo, frame, said};
+use crate::proto_duo::{Duo, frame, read_with, said};
 
 /// Takes input, with or without the short cut.
 fn read(
     machine: &mut Connection,
     now: Time,
-    mut input: &[u8],
+    input: &[u8],
     many: bool,
 ) -> Result<Vec<Event<'static>>, Error> {
-    let mut events = Vec::new();
-    while !input.is_empty() {
-        if many {
-            let used = machine.handle_chats(now, input, |item, text| {
-                events.push(Event::Chat { item, chat: Chat::new(text.to_owned()) });
-            });
-            input = &input[used..];
+    read_with(machine, now, input, |machine, input, events| {
+        if !many {
+            return 0;
         }
-        let (used, event) = machine.handle_input(now, input)?;
-        input = &input[used..];
-        events.extend(event.map(Event::into_owned));
-        events.extend(core::iter::from_fn(|| machine.poll_event()));
-    }
-    Ok(events)
+        machine.handle_chats(now, input, |item, text| {
+            events.push(Event::Chat { item, chat: Chat::new(text.to_owned()) });
+        })
+    })
 }
 
 /// A stream of frames, most of them plain lines; some are not allowed.

@@ -40,6 +40,26 @@ pub(crate) fn tell(
     Ok(events)
 }
 
+/// Takes input, each time by a short cut first, which adds what it was told of and says how many bytes
+/// it took.
+pub(crate) fn read_with(
+    machine: &mut Connection,
+    now: Time,
+    mut input: &[u8],
+    mut short_cut: impl FnMut(&mut Connection, &[u8], &mut Vec<Event<'static>>) -> usize,
+) -> Result<Vec<Event<'static>>, Error> {
+    let mut events = Vec::new();
+    while !input.is_empty() {
+        let used = short_cut(machine, input, &mut events);
+        input = &input[used..];
+        let (used, event) = machine.handle_input(now, input)?;
+        input = &input[used..];
+        events.extend(event.map(Event::into_owned));
+        events.extend(core::iter::from_fn(|| machine.poll_event()));
+    }
+    Ok(events)
+}
+
 /// The bytes of a frame.
 pub(crate) fn frame(id: u32, frame: &Frame<'_>) -> Vec<u8> {
     let mut bytes = Vec::new();
