@@ -33,14 +33,13 @@ pub enum Value {
 pub struct Frame {
     pub name: &'static str,
     pub fields: Vec<(String, Value)>,
+    /// Of HELLO, which is not refused for it before its version has been judged.
+    pub has_unknown_critical: bool,
 }
 
 impl Frame {
     pub fn new(name: &'static str) -> Self {
-        Self {
-            name,
-            fields: Vec::new(),
-        }
+        Self { name, fields: Vec::new(), has_unknown_critical: false }
     }
 
     pub fn push(&mut self, name: impl Into<String>, value: Value) {
@@ -48,9 +47,7 @@ impl Frame {
     }
 
     fn get(&self, name: &str) -> Option<&Value> {
-        self.fields
-            .iter()
-            .find_map(|(known, value)| (known == name).then_some(value))
+        self.fields.iter().find_map(|(known, value)| (known == name).then_some(value))
     }
 
     /// Whether the field, or a part of it, is there.
@@ -115,7 +112,8 @@ fn known(kind: u8) -> Option<&'static Kind> {
 
 /// The checks on the header alone: length, kind, the table of section 4, id.
 pub fn header(bytes: [u8; 8], stage: &Stage) -> Result<Header, Code> {
-    let length = usize::from(bytes[0]) * 65536 + usize::from(bytes[1]) * 256 + usize::from(bytes[2]);
+    let length =
+        usize::from(bytes[0]) * 65536 + usize::from(bytes[1]) * 256 + usize::from(bytes[2]);
     let kind = bytes[3];
     let id = u32::from_be_bytes([bytes[4], bytes[5], bytes[6], bytes[7]]);
 
@@ -148,7 +146,7 @@ pub fn header(bytes: [u8; 8], stage: &Stage) -> Result<Header, Code> {
         Id::Zero if id != 0 => return Err(Code::Malformed),
         Id::Lane if id > 1 => return Err(Code::Malformed),
         Id::Channel if id != 0 => return Err(Code::Unsupported),
-        // That a transfer's number is 0 is left to "any other id" of the tables of section 7.
+        Id::Transfer if id % (1 << 31) == 0 => return Err(Code::Malformed),
         _ => {}
     }
     Ok(Header { length, kind, id })
@@ -181,6 +179,9 @@ pub fn payload(kind: u8, bytes: &[u8]) -> Result<Option<Frame>, Code> {
     if !(row.together)(&frame) {
         return Err(Code::Malformed);
     }
+    if row.name == "HELLO" {
+        hello(&frame)?;
+    }
     Ok(Some(frame))
 }
 
@@ -202,26 +203,22 @@ fn split(bytes: &[u8], at: usize) -> Result<(&[u8], &[u8]), Code> {
 }
 
 /// One value from the beginning of the bytes; what is left of them.
-fn read<'a>(
-    name: &str,
-    value: &Type,
-    bytes: &'a [u8],
-    into: &mut Frame,
-) -> Result<&'a [u8], Code> {
+fn read<'a>(name: &str, value: &Type, bytes: &'a [u8], into: &mut Frame) -> Result<&'a [u8], Code> {
     match value {
-        Type::Number {
-            size,
-            least,
-            most,
-            otherwise,
-        } => {
+        Type::Transfer => {
+            let rest =
+                read(name, &Type::Number { size: 4, least: 0, most: table::U32 }, bytes, into)?;
+            let number = into.number(name).map(|id| id % (1 << 31));
+            if number == Some(0) { Err(Code::Malformed) } else { Ok(rest) }
+        }
+        Type::Number { size, least, most } => {
             let (number, rest) = split(bytes, *size)?;
             let mut sum = 0_u64;
             for byte in number {
                 sum = sum << 8 | u64::from(*byte);
             }
             if sum < *least || sum > *most {
-                return Err(*otherwise);
+                return Err(Code::Malformed);
             }
             into.push(name, Value::Number(sum));
             Ok(rest)
@@ -253,9 +250,8 @@ fn read<'a>(
         }
         Type::Digest { none } => {
             let (algorithm, rest) = split(bytes, 1)?;
-            let Some((number, _, length)) = table::DIGESTS
-                .iter()
-                .find(|(number, ..)| *number == algorithm[0])
+            let Some((number, _, length)) =
+                table::DIGESTS.iter().find(|(number, ..)| *number == algorithm[0])
             else {
                 return Err(Code::Unsupported);
             };
@@ -263,10 +259,7 @@ fn read<'a>(
                 return Err(Code::Malformed);
             }
             let (digest, rest) = split(rest, *length)?;
-            into.push(
-                format!("{name}.algorithm"),
-                Value::Number(u64::from(*number)),
-            );
+            into.push(format!("{name}.algorithm"), Value::Number(u64::from(*number)));
             into.push(format!("{name}.bytes"), Value::Bytes(digest.to_vec()));
             Ok(rest)
         }
@@ -339,12 +332,8 @@ fn field(bytes: &[u8]) -> Result<(u8, &[u8], &[u8]), Code> {
 }
 
 /// "Fields are judged in the order in which they stand, then what is missing": what may not stand
-/// beside each other is judged by the caller.
+/// beside each other is judged by the caller. An unknown critical field of HELLO is only noted.
 fn list(fields: &'static [Field], bytes: &[u8], into: &mut Frame) -> Result<(), Code> {
-    let hello = into.name == "HELLO";
-    if hello {
-        version(fields, bytes)?;
-    }
     let mut rest = bytes;
     let mut last: Option<u8> = None;
     while !rest.is_empty() {
@@ -357,7 +346,10 @@ fn list(fields: &'static [Field], bytes: &[u8], into: &mut Frame) -> Result<(), 
         last = Some(low);
         let Some(known) = fields.iter().find(|known| known.number & 0x7F == low) else {
             if number & 0x80 != 0 {
-                return Err(Code::Unsupported);
+                if into.name != "HELLO" {
+                    return Err(Code::Unsupported);
+                }
+                into.has_unknown_critical = true;
             }
             continue;
         };
@@ -366,9 +358,6 @@ fn list(fields: &'static [Field], bytes: &[u8], into: &mut Frame) -> Result<(), 
         }
         if !read(known.name, &known.value, value, into)?.is_empty() {
             return Err(Code::Malformed);
-        }
-        if hello && number == table::JUDGED_FIRST {
-            common(into)?;
         }
     }
     for known in fields {
@@ -379,39 +368,15 @@ fn list(fields: &'static [Field], bytes: &[u8], into: &mut Frame) -> Result<(), 
     Ok(())
 }
 
-/// "if there is none, `version`, which is judged before unknown critical fields": the only fields that
-/// may stand before the version have the number 0, and that is unknown.
-fn version(fields: &'static [Field], bytes: &[u8]) -> Result<(), Code> {
-    let Ok((number, value, rest)) = field(bytes) else {
-        return Ok(());
-    };
-    let (number, value) = if number & 0x7F == 0 {
-        match field(rest) {
-            Ok((number, value, _)) => (number, value),
-            Err(_) => return Ok(()),
-        }
-    } else {
-        (number, value)
-    };
-    if number != table::JUDGED_FIRST {
-        return Ok(());
+/// Section 3: the order in which a HELLO is judged once its form has been found right. The role is
+/// for who knows its own.
+fn hello(frame: &Frame) -> Result<(), Code> {
+    let (lowest, highest) = (frame.number("version.lowest"), frame.number("version.highest"));
+    if lowest > Some(table::VERSION) || highest < Some(table::VERSION) {
+        return Err(Code::Version);
     }
-    let known = fields.iter().find(|known| known.number == number).unwrap();
-    let mut alone = Frame::new("HELLO");
-    match read(known.name, &known.value, value, &mut alone) {
-        Ok([]) => common(&alone),
-        _ => Ok(()),
+    if frame.number("stream") != Some(0) || frame.has_unknown_critical {
+        return Err(Code::Unsupported);
     }
-}
-
-fn common(frame: &Frame) -> Result<(), Code> {
-    let (lowest, highest) = (
-        frame.number("version.lowest").unwrap(),
-        frame.number("version.highest").unwrap(),
-    );
-    if lowest <= table::VERSION && table::VERSION <= highest {
-        Ok(())
-    } else {
-        Err(Code::Version)
-    }
+    Ok(())
 }

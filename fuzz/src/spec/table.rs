@@ -1,6 +1,6 @@
 //! What `PROTOCOL.md` says about the frames, as tables: sections 2, 3, 5 to 7 and 9.
 
-/// The codes of section 9 that a frame alone can be refused with.
+/// The codes of section 9 that a frame can be refused with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Code {
     Version,
@@ -8,6 +8,9 @@ pub enum Code {
     Malformed,
     Protocol,
     TooLarge,
+    Limit,
+    /// Any that no frame is refused with for its form: `role`, `credit`, `stale`, `proof`, `flood`.
+    State,
 }
 
 /// Section 1: "A `u64` is at most 2^53 − 1."
@@ -45,23 +48,16 @@ pub enum Most {
 /// How a value is written, and which are legal.
 #[derive(Clone, Copy)]
 pub enum Type {
-    /// So many bytes, from the least to the most; another value is refused with the code.
-    Number {
-        size: usize,
-        least: u64,
-        most: u64,
-        otherwise: Code,
-    },
+    /// So many bytes, from the least to the most.
+    Number { size: usize, least: u64, most: u64 },
+    /// The id of a transfer: a `u32` whose lower 31 bits are not 0.
+    Transfer,
     /// So many bytes of anything, at least and at most: all that is left.
     Opaque { least: usize, most: usize },
     /// Exactly so many bytes of anything.
     Fixed(usize),
     /// UTF-8, so many bytes at least and at most: all that is left.
-    Text {
-        least: usize,
-        most: usize,
-        nul: bool,
-    },
+    Text { least: usize, most: usize, nul: bool },
     /// An algorithm and as many bytes as it gives; whether algorithm 0 may stand here.
     Digest { none: bool },
     /// A digest if the number of this name before it is not 0, else nothing.
@@ -100,40 +96,22 @@ pub struct Kind {
 }
 
 const fn number(size: usize, least: u64, most: u64) -> Type {
-    Type::Number {
-        size,
-        least,
-        most,
-        otherwise: Code::Malformed,
-    }
+    Type::Number { size, least, most }
 }
 
 const fn text(least: usize, most: usize) -> Type {
-    Type::Text {
-        least,
-        most,
-        nul: false,
-    }
+    Type::Text { least, most, nul: false }
 }
 
 const fn must(number: u8, name: &'static str, value: Type) -> Field {
-    Field {
-        number,
-        name,
-        required: true,
-        value,
-    }
+    Field { number, name, required: true, value }
 }
 
 const fn may(number: u8, name: &'static str, value: Type) -> Field {
-    Field {
-        number,
-        name,
-        required: false,
-        value,
-    }
+    Field { number, name, required: false, value }
 }
 
+const ANY_U8: Type = number(1, 0, 255);
 const ANY_U16: Type = number(2, 0, U16);
 const ANY_U32: Type = number(4, 0, U32);
 const ANY_U64: Type = number(8, 0, U64);
@@ -174,16 +152,7 @@ const HELLO: &[Field] = &[
     must(0x83, "nonce", Type::Fixed(32)),
     must(0x84, "conversation", Type::Fixed(16)),
     must(0x85, "attach", ANY_U64),
-    must(
-        0x86,
-        "stream",
-        Type::Number {
-            size: 1,
-            least: 0,
-            most: 0,
-            otherwise: Code::Unsupported,
-        },
-    ),
+    must(0x86, "stream", ANY_U8),
     may(0x07, "features", number(8, 1, U64)),
     must(
         0x88,
@@ -205,18 +174,10 @@ const HELLO: &[Field] = &[
 ];
 
 const RESUME: &[Field] = &[
-    must(
-        0x81,
-        "next",
-        Type::Record(&[("lane0", ANY_U64), ("lane1", ANY_U64)], no_order),
-    ),
+    must(0x81, "next", Type::Record(&[("lane0", ANY_U64), ("lane1", ANY_U64)], no_order)),
     may(0x82, "secret", Type::Fixed(32)),
     may(0x83, "proof", Type::Fixed(32)),
-    may(
-        0x84,
-        "transfers",
-        Type::Ascending(&[("id", ANY_U32), ("received", ANY_U64)]),
-    ),
+    may(0x84, "transfers", Type::Ascending(&[("id", Type::Transfer), ("received", ANY_U64)])),
 ];
 
 /// "A RESUME with *proof* resumes, and has no *secret*; one without it has no *transfers*, and *next*
@@ -244,18 +205,11 @@ const OFFER: &[Field] = &[
     may(0x02, "size", ANY_U64),
     may(0x03, "modified", ANY_U64),
     may(0x04, "media type", text(1, 127)),
-    may(
-        0x05,
-        "metadata",
-        Type::Opaque {
-            least: 1,
-            most: 4096,
-        },
-    ),
+    may(0x05, "metadata", Type::Opaque { least: 1, most: 4096 }),
     may(0x06, "seekable", EMPTY),
     may(0x87, "content encoding", Type::None(Code::Unsupported)),
     may(0x08, "digest", Type::Digest { none: false }),
-    may(0x89, "batch", ANY_U32),
+    may(0x89, "batch", Type::Transfer),
     may(0x8A, "directory", EMPTY),
 ];
 
@@ -280,23 +234,13 @@ const BATCH: &[Field] = &[
     must(0x81, "name", text(1, 255)),
     must(0x82, "count", ANY_U32),
     must(0x83, "bytes", ANY_U64),
-    may(
-        0x04,
-        "metadata",
-        Type::Opaque {
-            least: 1,
-            most: 4096,
-        },
-    ),
+    may(0x04, "metadata", Type::Opaque { least: 1, most: 4096 }),
 ];
 
 /// "durable ≤ received ≤ limit (`malformed`)".
 fn credit(frame: &super::Frame) -> bool {
-    let (limit, received, durable) = (
-        frame.number("limit"),
-        frame.number("received"),
-        frame.number("durable"),
-    );
+    let (limit, received, durable) =
+        (frame.number("limit"), frame.number("received"), frame.number("durable"));
     durable <= received && received <= limit
 }
 
@@ -307,14 +251,7 @@ const fn kind(
     most: &'static [Most],
     fields: &'static [(&'static str, Type)],
 ) -> Kind {
-    Kind {
-        code,
-        name,
-        id,
-        most,
-        fields,
-        together: nothing,
-    }
+    Kind { code, name, id, most, fields, together: nothing }
 }
 
 const fn kind_with(kind: Kind, together: fn(&super::Frame) -> bool) -> Kind {
@@ -332,67 +269,27 @@ const ITEMS: &[Most] = &[Most::Frame, Most::Fragment];
 
 /// The table of kinds.
 pub const KINDS: &[Kind] = &[
-    kind(
-        0x01,
-        "HELLO",
-        Id::Zero,
-        &[Most::Bytes(1024)],
-        &[("", Type::List(HELLO))],
-    ),
+    kind(0x01, "HELLO", Id::Zero, &[Most::Bytes(1024)], &[("", Type::List(HELLO))]),
     kind(
         0x02,
         "AUTH",
         Id::Zero,
         &[Most::Bytes(16384)],
-        &[(
-            "opaque",
-            Type::Opaque {
-                least: 0,
-                most: 16384,
-            },
-        )],
+        &[("opaque", Type::Opaque { least: 0, most: 16384 })],
     ),
     kind_with(
-        kind(
-            0x03,
-            "RESUME",
-            Id::Zero,
-            &[Most::Bytes(65536)],
-            &[("", Type::List(RESUME))],
-        ),
+        kind(0x03, "RESUME", Id::Zero, &[Most::Bytes(65536)], &[("", Type::List(RESUME))]),
         resume,
     ),
-    kind(
-        0x04,
-        "START",
-        Id::Transfer,
-        &[Most::Bytes(8)],
-        &[("offset", ANY_U64)],
-    ),
-    kind(
-        0x05,
-        "DATA",
-        Id::Transfer,
-        ITEMS,
-        &[(
-            "data",
-            Type::Opaque {
-                least: 1,
-                most: ALL,
-            },
-        )],
-    ),
+    kind(0x04, "START", Id::Transfer, &[Most::Bytes(8)], &[("offset", ANY_U64)]),
+    kind(0x05, "DATA", Id::Transfer, ITEMS, &[("data", Type::Opaque { least: 1, most: ALL })]),
     kind_with(
         kind(
             0x06,
             "CREDIT",
             Id::Transfer,
             &[Most::Bytes(24)],
-            &[
-                ("limit", ANY_U64),
-                ("received", ANY_U64),
-                ("durable", ANY_U64),
-            ],
+            &[("limit", ANY_U64), ("received", ANY_U64), ("durable", ANY_U64)],
         ),
         credit,
     ),
@@ -401,26 +298,10 @@ pub const KINDS: &[Kind] = &[
         "ACK",
         Id::Zero,
         &[Most::Bytes(24)],
-        &[
-            ("next0", ANY_U64),
-            ("next1", ANY_U64),
-            ("received", ANY_U64),
-        ],
+        &[("next0", ANY_U64), ("next1", ANY_U64), ("received", ANY_U64)],
     ),
-    kind(
-        0x08,
-        "PING",
-        Id::Zero,
-        &[Most::Bytes(8)],
-        &[("bytes", Type::Fixed(8))],
-    ),
-    kind(
-        0x09,
-        "PONG",
-        Id::Zero,
-        &[Most::Bytes(8)],
-        &[("bytes", Type::Fixed(8))],
-    ),
+    kind(0x08, "PING", Id::Zero, &[Most::Bytes(8)], &[("bytes", Type::Fixed(8))]),
+    kind(0x09, "PONG", Id::Zero, &[Most::Bytes(8)], &[("bytes", Type::Fixed(8))]),
     kind(
         0x0A,
         "GOODBYE",
@@ -428,51 +309,20 @@ pub const KINDS: &[Kind] = &[
         &[Most::Bytes(257)],
         &[("code", ANY_U16), ("text", text(0, 255))],
     ),
-    kind(
-        0x0B,
-        "PART",
-        Id::Lane,
-        ITEMS,
-        &[(
-            "bytes",
-            Type::Opaque {
-                least: 1024,
-                most: ALL,
-            },
-        )],
-    ),
+    kind(0x0B, "PART", Id::Lane, ITEMS, &[("bytes", Type::Opaque { least: 1024, most: ALL })]),
     kind(
         0x8C,
         "SIGNAL",
         Id::Channel,
         &[Most::Frame, Most::Bytes(1026)],
-        &[
-            ("type", ANY_U16),
-            (
-                "bytes",
-                Type::Opaque {
-                    least: 0,
-                    most: 1024,
-                },
-            ),
-        ],
+        &[("type", ANY_U16), ("bytes", Type::Opaque { least: 0, most: 1024 })],
     ),
     kind(
         0x40,
         "CHAT",
         Id::Channel,
         ITEMS,
-        &[
-            ("", Type::CountedList(CHAT)),
-            (
-                "text",
-                Type::Text {
-                    least: 0,
-                    most: ALL,
-                    nul: true,
-                },
-            ),
-        ],
+        &[("", Type::CountedList(CHAT)), ("text", Type::Text { least: 0, most: ALL, nul: true })],
     ),
     kind(
         0x41,
@@ -483,41 +333,17 @@ pub const KINDS: &[Kind] = &[
             ("type", ANY_U16),
             ("flags", number(1, 0, 1)),
             ("correlation", ANY_U64),
-            (
-                "body",
-                Type::Opaque {
-                    least: 0,
-                    most: ALL,
-                },
-            ),
+            ("body", Type::Opaque { least: 0, most: ALL }),
         ],
     ),
-    kind_with(
-        kind(
-            0x42,
-            "OFFER",
-            Id::Transfer,
-            ITEMS,
-            &[("", Type::List(OFFER))],
-        ),
-        offer,
-    ),
-    kind(
-        0x43,
-        "BATCH",
-        Id::Transfer,
-        ITEMS,
-        &[("", Type::List(BATCH))],
-    ),
+    kind_with(kind(0x42, "OFFER", Id::Transfer, ITEMS, &[("", Type::List(OFFER))]), offer),
+    kind(0x43, "BATCH", Id::Transfer, ITEMS, &[("", Type::List(BATCH))]),
     kind(
         0x44,
         "ACCEPT",
         Id::Transfer,
         &[Most::Bytes(41)],
-        &[
-            ("offset", ANY_U64),
-            ("digest", Type::DigestUnlessZero("offset")),
-        ],
+        &[("offset", ANY_U64), ("digest", Type::DigestUnlessZero("offset"))],
     ),
     kind(
         0x45,
@@ -526,22 +352,13 @@ pub const KINDS: &[Kind] = &[
         &[Most::Bytes(257)],
         &[("code", REASON), ("text", text(0, 255))],
     ),
-    kind(
-        0x46,
-        "PAUSE",
-        Id::Transfer,
-        &[Most::Bytes(1)],
-        &[("paused", number(1, 0, 1))],
-    ),
+    kind(0x46, "PAUSE", Id::Transfer, &[Most::Bytes(1)], &[("paused", number(1, 0, 1))]),
     kind(
         0x47,
         "FINISH",
         Id::Transfer,
         &[Most::Bytes(41)],
-        &[
-            ("total", ANY_U64),
-            ("digest", Type::Digest { none: true }),
-        ],
+        &[("total", ANY_U64), ("digest", Type::Digest { none: true })],
     ),
     kind(
         0x48,
@@ -555,11 +372,7 @@ pub const KINDS: &[Kind] = &[
         "VERDICT",
         Id::Transfer,
         &[Most::Frame, Most::Fragment, Most::Bytes(4106)],
-        &[
-            ("code", ANY_U16),
-            ("total", ANY_U64),
-            ("text", text(0, 4096)),
-        ],
+        &[("code", ANY_U16), ("total", ANY_U64), ("text", text(0, 4096))],
     ),
 ];
 
@@ -574,6 +387,3 @@ pub const DIGESTS: &[(u8, &str, usize)] = &[(0, "none", 0), (1, "BLAKE3", 32), (
 /// legal only then.
 pub const BEFORE_OPEN: &[u8] = &[0x01, 0x02, 0x03, 0x0A];
 pub const ONLY_BEFORE_OPEN: &[u8] = &[0x01, 0x02, 0x03];
-
-/// The field of HELLO that is "judged before unknown critical fields".
-pub const JUDGED_FIRST: u8 = 0x81;
