@@ -1,6 +1,7 @@
 //! One machine and a hostile peer, from the first byte on: no panic, memory and output within their
 //! bounds, errors that stay, time-outs that lie ahead, and nothing before both sides have accepted.
 
+mod outputs;
 mod peer;
 mod victim;
 

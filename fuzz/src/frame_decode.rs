@@ -2,7 +2,8 @@
 //! or held, and what is accepted is written again as the same bytes.
 
 use duologue::wire::{
-    Decoder, EncodeReason, Frame, HEADER_LEN, Header, Kind, Limits, Piece, max_length,
+    Cancel, Chat, CloseCode, Decoder, EncodeReason, Frame, Goodbye, HEADER_LEN, Header, Kind,
+    Limits, Offer, Piece, Reject, TransferCode, TransferId, Verdict, max_length,
 };
 
 use super::pieces::pieces;
@@ -103,6 +104,8 @@ fn judge(header: Header, payload: &[u8]) {
     };
     assert_eq!(frame.kind(), header.kind);
     assert_eq!(frame.clone().into_owned(), frame);
+    shown(&frame);
+    rebuilt(&frame);
     let mut out = b"before".to_vec();
     if let Err(error) = frame.encode(header.id, &mut out) {
         assert_eq!(out, b"before");
@@ -120,6 +123,59 @@ fn judge(header: Header, payload: &[u8]) {
     let header = Header { length: payload.len() as u32, ..header };
     assert_eq!(out[6..14], header.encode(), "{frame:?}");
     assert_eq!(out[14..], payload, "{frame:?}");
+}
+
+/// What is printed of a frame tells its shape, and is short whatever the peer sent.
+fn shown(frame: &Frame<'_>) {
+    let held = if let Frame::Resume(resume) = frame { resume.transfers.len() } else { 0 };
+    let shown = format!("{frame:?}");
+    assert!(shown.is_ascii() && shown.len() < 600 + held * 100, "{shown}");
+    let (code, is_application, name) = match frame {
+        Frame::Goodbye(Goodbye { code, .. }) => {
+            assert_eq!(CloseCode::application(code.to_u16()).is_some(), code.is_application());
+            (code.to_string(), code.is_application(), code.name())
+        }
+        Frame::Reject(Reject { code, .. })
+        | Frame::Cancel(Cancel { code, .. })
+        | Frame::Verdict(Verdict { code, .. }) => {
+            assert_eq!(TransferCode::application(code.to_u16()).is_some(), code.is_application());
+            (code.to_string(), code.is_application(), code.name())
+        }
+        _ => return,
+    };
+    assert_eq!(code.starts_with("application "), is_application);
+    assert!(name.is_none_or(|name| name == code));
+}
+
+/// What is set one after the other is the same as what was read.
+fn rebuilt(frame: &Frame<'_>) {
+    match frame {
+        Frame::Chat(chat) => {
+            let mut again = Chat::new(&*chat.text);
+            again = chat.id.into_iter().fold(again, Chat::id);
+            again = chat.author.as_deref().into_iter().fold(again, Chat::author);
+            again = chat.time.into_iter().fold(again, Chat::time);
+            again = chat.media_type.as_deref().into_iter().fold(again, Chat::media_type);
+            again = chat.in_reply_to.into_iter().fold(again, Chat::in_reply_to);
+            assert_eq!(again, *chat);
+        }
+        Frame::Offer(offer) => {
+            let mut again = Offer::new(&*offer.name).metadata(&*offer.metadata);
+            again = offer.size.into_iter().fold(again, Offer::size);
+            again = offer.modified.into_iter().fold(again, Offer::modified);
+            again = offer.media_type.as_deref().into_iter().fold(again, Offer::media_type);
+            again = offer.digest.into_iter().fold(again, Offer::digest);
+            again = offer.batch.into_iter().fold(again, Offer::batch);
+            again = if offer.is_seekable { again.seekable() } else { again };
+            again = if offer.is_directory { again.directory() } else { again };
+            assert_eq!(again, *offer);
+            if let Some(batch) = offer.batch {
+                assert_eq!(TransferId::new(batch.side(), batch.number()), Some(batch));
+                assert!(batch.to_string().ends_with(&batch.number().to_string()));
+            }
+        }
+        _ => {}
+    }
 }
 
 /// The payload without the fields that version 1 does not know.

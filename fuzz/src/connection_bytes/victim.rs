@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use duologue::proto::{
     Acceptance, Acceptor, Conclusion, Config, Connection, Error, Event, ItemId, Resuming,
-    StreamParameters, Transmit,
+    StreamParameters,
 };
 use duologue::time::Time;
 use duologue::wire::{
@@ -13,6 +13,7 @@ use duologue::wire::{
 };
 
 use super::super::machine::{Input, Sent, after};
+use super::outputs::{bytes_of, collect, told};
 
 /// Payload bytes of a HELLO: seven fields of 3 bytes and 2 + 1 + 32 + 16 + 8 + 1 + 32 of value.
 const HELLO: usize = 7 * 3 + 92;
@@ -202,6 +203,7 @@ impl Victim {
                         Err(error) => {
                             let again = connection.handle_input(self.now, b"more");
                             assert_eq!(again, Err(error), "an error is sticky");
+                            told(&error);
                             self.error.get_or_insert(error);
                             self.poll();
                             return;
@@ -229,7 +231,12 @@ impl Victim {
             Some(connection) if !connection.is_closed() && request.attach > 0 => {
                 match acceptor.resume(connection, self.now) {
                     Ok(mut resuming) => {
-                        resuming.accept_peer();
+                        if self.habits & 0xE4 == 0xE4 {
+                            assert_eq!(resuming.refuse(CloseCode::REFUSED, "no"), Ok(()));
+                        } else {
+                            resuming.accept_peer();
+                        }
+                        assert!(!format!("{resuming:?}").is_empty());
                         self.machine = Machine::Resuming(resuming);
                     }
                     Err(acceptor) => self.machine = Machine::Acceptor(*acceptor),
@@ -285,6 +292,8 @@ impl Victim {
 
     fn on_event(&mut self, event: Event<'_>) {
         assert!(!self.is_closed, "{event:?} after the last event");
+        let shown = if self.habits & 8 != 0 { format!("{event:?}") } else { String::new() };
+        assert!(shown.is_ascii() && shown.len() < 1200, "{shown}");
         let size = match &event {
             Event::Chat { chat, .. } => chat.text.len(),
             Event::Message { message, .. } => message.body.len(),
@@ -491,6 +500,9 @@ impl Victim {
             true
         }) {}
         let first = bytes_of(connection.poll_transmit(self.now));
+        let received = connection.statistics().received;
+        assert!(received.total().frames >= received.data.frames);
+        assert!(!format!("{connection:?}").is_empty());
         let state = |connection: &Connection| {
             let flags = [connection.is_open(), connection.is_detached(), connection.is_closed()];
             (flags, connection.poll_timeout(), connection.statistics(), connection.memory_usage())
@@ -574,6 +586,9 @@ impl Victim {
             },
             29 => self.take(number as usize),
             30 => self.release(input.number() as usize),
+            31 if choice & 0xE0 == 0xE0 => {
+                let _ = connection.refuse_peer(CloseCode::REFUSED, "no", now);
+            }
             _ => {
                 let signal = Signal { signal_type: 1, payload: b"s"[..].into() };
                 let _ = connection.send_signal(&signal);
@@ -581,16 +596,5 @@ impl Victim {
             }
         }
         self.poll();
-    }
-}
-
-fn bytes_of(transmit: Transmit<'_>) -> Vec<u8> {
-    transmit.into_iter().flatten().copied().collect()
-}
-
-fn collect(transmit: Transmit<'_>, most: usize, bytes: &mut Vec<u8>) {
-    for slice in transmit {
-        let room = most - bytes.len();
-        bytes.extend_from_slice(&slice[..slice.len().min(room)]);
     }
 }

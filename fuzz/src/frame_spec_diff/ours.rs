@@ -23,7 +23,14 @@ pub fn header(bytes: [u8; HEADER_LEN], stage: &Stage) -> Result<(), Code> {
     if !header.kind.is_known() && !is_skipped {
         return Err(Code::Unsupported);
     }
-    header.check_id().map_err(code)
+    header.check_id().map_err(code)?;
+    // As the machine does; without it the payload would be refused.
+    let least = match header.kind {
+        Kind::DATA => 1,
+        Kind::PART => 1024,
+        _ => 0,
+    };
+    if header.length < least { Err(Code::Malformed) } else { Ok(()) }
 }
 
 fn code(error: DecodeError) -> Code {

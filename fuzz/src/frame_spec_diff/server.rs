@@ -85,7 +85,7 @@ impl Server {
                         }
                         used
                     }
-                    Err(error) => return Err(self.refused(error)),
+                    Err(error) => return self.refused(error),
                 },
                 Machine::Connection(connection) => match connection.handle_input(NOW, bytes) {
                     Ok((used, event)) => {
@@ -93,7 +93,7 @@ impl Server {
                         self.answer(answer);
                         used
                     }
-                    Err(error) => return Err(self.refused(error)),
+                    Err(error) => return self.refused(error),
                 },
             };
             bytes = &bytes[used..];
@@ -102,9 +102,13 @@ impl Server {
         Ok(())
     }
 
-    fn refused(&mut self, error: Error) -> Code {
+    fn refused(&mut self, error: Error) -> Result<(), Code> {
         self.0 = Machine::Closed;
-        match error.code() {
+        if error == Error::Incomplete {
+            // A GOODBYE before the HELLO: closed, and no violation.
+            return Ok(());
+        }
+        Err(match error.code() {
             Some(CloseCode::VERSION) => Code::Version,
             Some(CloseCode::UNSUPPORTED) => Code::Unsupported,
             Some(CloseCode::MALFORMED) => Code::Malformed,
@@ -119,7 +123,7 @@ impl Server {
                 | CloseCode::FLOOD,
             ) => Code::State,
             other => panic!("no violation has the code {other:?}"),
-        }
+        })
     }
 
     fn accept(&mut self) {

@@ -149,6 +149,9 @@ pub fn header(bytes: [u8; 8], stage: &Stage) -> Result<Header, Code> {
         Id::Transfer if id % (1 << 31) == 0 => return Err(Code::Malformed),
         _ => {}
     }
+    if table::LEAST.iter().any(|(of, least)| *of == kind && length < *least) {
+        return Err(Code::Malformed);
+    }
     Ok(Header { length, kind, id })
 }
 

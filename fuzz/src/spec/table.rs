@@ -63,9 +63,9 @@ pub enum Type {
     /// A digest if the number of this name before it is not 0, else nothing.
     DigestUnlessZero(&'static str),
     /// Values one after the other, and what must hold of them.
-    Record(&'static [(&'static str, Type)], fn(&[u64]) -> bool),
+    Record(&'static [(&'static str, Self)], fn(&[u64]) -> bool),
     /// As many of them as there is room for, one at least, each one's first number above the last's.
-    Ascending(&'static [(&'static str, Type)]),
+    Ascending(&'static [(&'static str, Self)]),
     /// A TLV list: all that is left.
     List(&'static [Field]),
     /// A TLV list after its length, a `u16`.
@@ -387,3 +387,6 @@ pub const DIGESTS: &[(u8, &str, usize)] = &[(0, "none", 0), (1, "BLAKE3", 32), (
 /// legal only then.
 pub const BEFORE_OPEN: &[u8] = &[0x01, 0x02, 0x03, 0x0A];
 pub const ONLY_BEFORE_OPEN: &[u8] = &[0x01, 0x02, 0x03];
+
+/// Section 1: "the least length of PART and DATA", which the header tells.
+pub const LEAST: &[(u8, usize)] = &[(0x05, 1), (0x0B, 1024)];
