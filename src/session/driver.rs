@@ -15,11 +15,12 @@ use futures::io::{AsyncRead, AsyncWrite};
 
 use super::accept::Resumption;
 use super::detached::Detached;
+use super::outcome::{Ended, Outcome};
 use super::read_buffer::{ReadBuffer, SMALL};
 use super::shared::{Shared, State};
 use super::transmit::Writer;
 use crate::io::TransportError;
-use crate::proto::{CloseReason, Event};
+use crate::proto::Event;
 use crate::time::{Time, Timer};
 use crate::wire::TransferId;
 
@@ -80,33 +81,6 @@ struct Piece {
     offset: u64,
     start: usize,
     end: usize,
-}
-
-/// How a driver's work came to its end.
-pub enum Outcome<T: Timer + Unpin> {
-    /// The conversation has ended.
-    Ended(Ended),
-    /// The stream broke. The conversation can go on over another one.
-    Detached(Detached<T>),
-}
-
-impl<T: Timer + Unpin> fmt::Debug for Outcome<T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Ended(ended) => f.debug_tuple("Ended").field(ended).finish(),
-            Self::Detached(detached) => f.debug_tuple("Detached").field(detached).finish(),
-        }
-    }
-}
-
-/// How a conversation ended.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Ended {
-    /// Why, as every handle is told.
-    pub reason: CloseReason,
-    /// What the transport failed with, if it did.
-    pub transport: Option<TransportError>,
 }
 
 impl<IO, T> fmt::Debug for Driver<IO, T> {
