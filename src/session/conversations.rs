@@ -7,7 +7,7 @@ use core::pin::Pin;
 use core::task::{Context, Poll, Waker};
 use std::boxed::Box;
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, PoisonError};
 
 use futures::channel::oneshot;
 use futures::io::{AsyncRead, AsyncWrite};
@@ -20,6 +20,7 @@ use super::outcome::{Ended, Outcome};
 use super::session::Session;
 use super::shared::Shared;
 use crate::proto::{Config, Error, StreamParameters};
+use crate::sync::{Mutex, MutexGuard};
 use crate::time::Timer;
 use crate::wire::{CloseCode, ConversationId};
 
