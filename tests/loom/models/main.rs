@@ -7,6 +7,10 @@ mod sessions;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use loom::thread::{self, JoinHandle};
+
+/// In words: a megabyte.
+const STACK_WORDS: usize = 128 << 10;
 /// A thread is interrupted so often at most where it need not be.
 const INTERRUPTIONS: usize = 4;
 
@@ -17,11 +21,18 @@ fn check(model: impl Fn() + Send + Sync + 'static) {
     let mut builder = loom::model::Builder::new();
     builder.preemption_bound = Some(INTERRUPTIONS);
     builder.max_branches = 100_000;
+    let model = Arc::new(model);
     builder.check(move || {
         counted.fetch_add(1, Ordering::Relaxed);
-        model();
+        let model = Arc::clone(&model);
+        spawn(move || model()).join().unwrap();
     });
     let orders = orders.load(Ordering::Relaxed);
     println!("{orders} orders");
     assert!(orders >= 10, "{orders}");
+}
+
+/// A thread with a stack of the usual size: the checker's own are too small for a driver.
+fn spawn<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> JoinHandle<T> {
+    thread::Builder::new().stack_size(STACK_WORDS).spawn(work).unwrap()
 }

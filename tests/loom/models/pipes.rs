@@ -3,15 +3,14 @@
 use duologue::testing::duplex;
 use futures::{AsyncReadExt, AsyncWriteExt};
 use loom::future::block_on;
-use loom::thread;
 
-use super::check;
+use super::{check, spawn};
 
 #[test]
 fn who_waits_for_room_or_for_bytes_is_woken() {
     check(|| {
         let (mut near, mut far) = duplex(1);
-        let writer = thread::spawn(move || {
+        let writer = spawn(move || {
             block_on(async {
                 near.write_all(b"abc").await.unwrap();
                 near.close().await.unwrap();
@@ -28,7 +27,7 @@ fn who_waits_for_room_or_for_bytes_is_woken() {
 fn both_directions_at_once_through_the_smallest_pipe() {
     check(|| {
         let (mut near, mut far) = duplex(1);
-        let one = thread::spawn(move || {
+        let one = spawn(move || {
             block_on(async {
                 near.write_all(b"ab").await.unwrap();
                 let mut byte = [0];
@@ -50,12 +49,12 @@ fn both_directions_at_once_through_the_smallest_pipe() {
 fn who_waits_when_the_other_end_is_dropped_is_woken() {
     check(|| {
         let (mut near, far) = duplex(1);
-        let one = thread::spawn(move || drop(far));
+        let one = spawn(move || drop(far));
         let written = block_on(near.write_all(b"two"));
         assert!(written.is_err());
         one.join().unwrap();
         let (near, mut far) = duplex(1);
-        let one = thread::spawn(move || drop(near));
+        let one = spawn(move || drop(near));
         assert_eq!(block_on(far.read(&mut [0])).unwrap(), 0);
         one.join().unwrap();
     });

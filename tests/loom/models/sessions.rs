@@ -6,16 +6,16 @@ use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
 use duologue::proto::{Config, Connection, Receipt, StreamParameters};
-use duologue::session::{Driver, Event, Events, IncomingOffer, Session, accept, session};
+use duologue::session::{Driver, Event, Events, Incoming, Outgoing, Session, accept, session};
 use duologue::testing::{Duplex, duplex};
 use duologue::time::{Time, Timer};
 use duologue::wire::{Chat, CloseCode, Offer};
+use futures::channel::oneshot;
 use futures::future::{Either, join, select};
 use futures::{FutureExt, StreamExt};
 use loom::future::block_on;
-use loom::thread;
 
-use super::check;
+use super::{check, spawn};
 
 /// No time passes: nothing may wait for a timer where a wake-up is due.
 struct Stopped;
@@ -104,7 +104,7 @@ async fn drive<T>(
 fn a_line_wakes_the_driver() {
     check(|| {
         let (End { session, events, mut driver }, mut far) = open();
-        let other = thread::spawn(move || {
+        let other = spawn(move || {
             let heard = async { far.events.next().await };
             let heard = block_on(drive(&mut driver, &mut far.driver, heard));
             assert!(matches!(heard, Some(Event::Chat(chat)) if chat.text == "hello"));
@@ -120,7 +120,7 @@ fn what_comes_wakes_who_waits_for_events_and_a_close_wakes_both_drivers() {
     check(|| {
         let (End { session, mut events, driver }, far) = open();
         drop(alone(far.session.send_chat(&Chat::new("hello"))).unwrap());
-        let other = thread::spawn(move || block_on(join(driver, far.driver)));
+        let other = spawn(move || block_on(join(driver, far.driver)));
         let event = block_on(events.next());
         assert!(matches!(event, Some(Event::Chat(chat)) if chat.text == "hello"));
         session.close(CloseCode::DONE, "").unwrap();
@@ -134,7 +134,7 @@ fn what_comes_wakes_who_waits_for_events_and_a_close_wakes_both_drivers() {
 fn a_receipt_is_told() {
     check(|| {
         let (End { session, events, driver }, mut far) = open();
-        let other = thread::spawn(move || {
+        let other = spawn(move || {
             let far_session = far.session;
             let application = async {
                 assert!(matches!(far.events.next().await, Some(Event::Chat(_))));
@@ -149,25 +149,45 @@ fn a_receipt_is_told() {
     });
 }
 
+/// A file of two bytes that is accepted, by one thread alone.
+fn open_file() -> (End, End, Outgoing, Incoming) {
+    let (mut near, mut far) = open();
+    let offering = async {
+        let mut outgoing = near.session.offer(&Offer::new("x").size(2)).await.unwrap();
+        outgoing.accepted().await.unwrap();
+        outgoing
+    };
+    let accepting = async {
+        let Some(Event::Offer(offer)) = far.events.next().await else { panic!("no offer") };
+        offer.accept().unwrap()
+    };
+    let work = join(offering, accepting);
+    let (outgoing, incoming) = alone(drive(&mut near.driver, &mut far.driver, work));
+    (near, far, outgoing, incoming)
+}
+
 #[test]
-fn data_wakes_the_driver_and_a_verdict_who_waits_for_it() {
+fn data_wakes_the_driver() {
     check(|| {
-        let (mut near, mut far) = open();
-        let offering = async {
-            let mut outgoing = near.session.offer(&Offer::new("x").size(2)).await.unwrap();
-            outgoing.accepted().await.unwrap();
-            outgoing
-        };
-        let accepting = async {
-            let Some(Event::Offer(offer)) = far.events.next().await else { panic!() };
-            let offer: IncomingOffer = offer;
-            offer.accept().unwrap()
-        };
-        let work = join(offering, accepting);
-        let (mut outgoing, mut incoming) = alone(drive(&mut near.driver, &mut far.driver, work));
+        let (near, far, mut outgoing, mut incoming) = open_file();
         let (mut near_driver, mut far_driver) = (near.driver, far.driver);
-        let (told, hears) = futures::channel::oneshot::channel::<()>();
-        let other = thread::spawn(move || {
+        let other = spawn(move || {
+            let chunk = block_on(drive(&mut near_driver, &mut far_driver, incoming.next()));
+            assert_eq!(chunk.unwrap().unwrap().data, "a");
+        });
+        block_on(outgoing.send(Bytes::from_static(b"a"))).unwrap();
+        other.join().unwrap();
+        drop((near.session, near.events, far.session, far.events, outgoing));
+    });
+}
+
+#[test]
+fn the_end_wakes_the_driver_and_a_verdict_who_waits_for_it() {
+    check(|| {
+        let (near, far, mut outgoing, mut incoming) = open_file();
+        let (mut near_driver, mut far_driver) = (near.driver, far.driver);
+        let (told, hears) = oneshot::channel::<()>();
+        let other = spawn(move || {
             let application = async {
                 let mut received = Vec::new();
                 while let Some(chunk) = incoming.next().await.unwrap() {
@@ -180,8 +200,7 @@ fn data_wakes_the_driver_and_a_verdict_who_waits_for_it() {
             block_on(drive(&mut near_driver, &mut far_driver, application));
         });
         let verdict = block_on(async {
-            outgoing.send(Bytes::from_static(b"a")).await.unwrap();
-            outgoing.send(Bytes::from_static(b"b")).await.unwrap();
+            outgoing.send(Bytes::from_static(b"ab")).await.unwrap();
             outgoing.finish(None).await
         });
         assert_eq!(verdict.unwrap().name(), Some("x"));
