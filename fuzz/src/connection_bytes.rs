@@ -14,6 +14,14 @@ use super::machine::{Input, Sizes};
 /// Steps at most.
 const STEPS: usize = 400;
 
+/// Bytes before the script, or the stream: the sizes of both sides, the mode, habits.
+pub const OWN: usize = 11 + 11 + 2;
+
+/// Whether what follows these bytes is no script but the peer's frames as they are.
+pub fn is_stream(data: &[u8]) -> bool {
+    data.get(OWN - 2).is_some_and(|mode| mode >> 4 == 0xF)
+}
+
 pub fn run(data: &[u8]) {
     let mut unstructured = Unstructured::new(data);
     let Ok((sizes, peer_sizes)) = <(Sizes, Sizes)>::arbitrary(&mut unstructured) else { return };
@@ -30,6 +38,10 @@ pub fn run(data: &[u8]) {
         victim.drain(usize::MAX);
         peer.resume(&mut victim, &mut Input(&[]));
         assert!(victim.is_open(), "a valid handshake opens: {victim:?}");
+    }
+    if is_stream(data) {
+        stream(&mut victim, &mut peer, mode, input.0);
+        input = Input(&[]);
     }
     for _ in 0..STEPS {
         if input.is_empty() {
@@ -82,5 +94,21 @@ fn step(victim: &mut Victim, peer: &mut Peer, input: &mut Input<'_>) {
         18 => peer.resume(victim, input),
         19 => victim.spurious(),
         _ => victim.act(choice, input),
+    }
+}
+
+/// Frame by frame, in reads of some size; now and then the answers leave.
+fn stream(victim: &mut Victim, peer: &mut Peer, mode: u8, mut bytes: &[u8]) {
+    while !bytes.is_empty() {
+        let length = match bytes.first_chunk() {
+            Some([l0, l1, l2]) => u32::from_be_bytes([0, *l0, *l1, *l2]) as usize,
+            None => 0,
+        };
+        let (frame, rest) = bytes.split_at(bytes.len().min(8 + length));
+        bytes = rest;
+        peer.raw(frame);
+        peer.send(victim, usize::from(mode >> 2 & 3) + 3);
+        victim.drain(usize::MAX);
+        victim.check();
     }
 }

@@ -12,7 +12,9 @@ use crate::wire::{
 /// File data borrows from the input it came in; so do messages that came in one piece. Events that
 /// carry an [`ItemId`] are to be [taken](super::Connection::take), every one of them: the peer counts
 /// them until then, and waits for them when it closes.
-#[derive(Debug, Clone, PartialEq, Eq)]
+///
+/// `Debug` shows lengths instead of what the peer wrote.
+#[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Event<'a> {
     /// The peer's HELLO came: decide, after any authentication, with

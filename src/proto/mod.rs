@@ -491,6 +491,7 @@ mod debts;
 mod detach;
 mod error;
 mod event;
+mod event_debug;
 mod gathered;
 mod given_up;
 mod handshake;

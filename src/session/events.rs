@@ -19,8 +19,8 @@ use crate::wire::{Chat, CloseCode, Message, Signal};
 
 /// Something that the application should know.
 ///
-/// Transfers tell the rest through their own handles.
-#[derive(Debug)]
+/// Transfers tell the rest through their own handles. `Debug` shows lengths instead of what the peer
+/// wrote.
 #[non_exhaustive]
 pub enum Event {
     /// The peer's HELLO came, and the driver was told to
@@ -68,6 +68,35 @@ pub enum Event {
     },
     /// The conversation has ended. It is the last event.
     Closed(CloseReason),
+}
+
+impl fmt::Debug for Event {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let bytes = |len: usize| format!("{len} bytes");
+        match self {
+            Self::PeerHello { is_resuming, .. } => {
+                f.debug_struct("PeerHello").field("is_resuming", is_resuming).finish()
+            }
+            Self::Authentication(token) => write!(f, "Authentication({})", bytes(token.len())),
+            Self::Open(opening) => f.debug_tuple("Open").field(opening).finish(),
+            Self::Chat(chat) => chat.fmt(f),
+            Self::Message(message) => message.fmt(f),
+            Self::Signal(signal) => signal.fmt(f),
+            Self::Offer(offer) => offer.fmt(f),
+            Self::Batch(batch) => batch.fmt(f),
+            Self::Detached(reason) => f.debug_tuple("Detached").field(reason).finish(),
+            Self::Attempt { number, wait, failure } => f
+                .debug_struct("Attempt")
+                .field("number", number)
+                .field("wait", wait)
+                .field("failure", failure)
+                .finish(),
+            Self::Goodbye { code, text } => {
+                write!(f, "Goodbye {{ code: {code}, text: {} }}", bytes(text.len()))
+            }
+            Self::Closed(reason) => f.debug_tuple("Closed").field(reason).finish(),
+        }
+    }
 }
 
 /// The events of a conversation, in their order: a [`Stream`] that ends after [`Event::Closed`].
@@ -205,5 +234,24 @@ impl Drop for Events {
         // Offers that wait reject themselves when they are dropped, outside the lock.
         let left = self.handle.with(State::abandon_events);
         left.into_iter().for_each(|(generation, told)| drop(self.convert(generation, told)));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_that_a_peer_sent_is_printed() {
+        let text = "hunter2".to_owned();
+        for event in [
+            Event::Authentication(text.clone().into_bytes()),
+            Event::Goodbye { code: CloseCode::DONE, text: text.clone() },
+            Event::Chat(Chat::new(text.clone())),
+        ] {
+            let shown = format!("{event:?}");
+            assert!(shown.contains("7 bytes"), "{shown}");
+            assert!(!shown.contains(&text) && !shown.contains("104, 117"), "{shown}");
+        }
     }
 }

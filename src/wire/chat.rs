@@ -97,10 +97,11 @@ impl<'a> Chat<'a> {
         let mut reader = Reader::new(Kind::CHAT, payload);
         let length = reader.u16("length of the attributes")?;
         let attributes = reader.take("attributes", length.into())?;
-        let mut chat = Self { text: reader.any_text("text")?, ..Self::default() };
+        let mut chat = Self::default();
         if !attributes.is_empty() {
             chat.read_attributes(attributes)?;
         }
+        chat.text = reader.any_text("text")?;
         Ok(chat)
     }
 

@@ -21,7 +21,7 @@ pub struct Limits {
     pub fragment: u32,
     /// Bytes of an item: 16384 to 16777216; by default 69632.
     pub item: u32,
-    /// Items not acknowledged, in each lane: 1 to 65536; by default 512.
+    /// Items not acknowledged, in each lane: 1 to 65536; by default 2048.
     pub items: u32,
     /// Their bytes, in each lane: [`item`](Self::item) to 2³¹; by default 524288.
     pub item_bytes: u32,

@@ -40,6 +40,11 @@ fn frame_roundtrip() {
 }
 
 #[test]
+fn frame_spec_diff() {
+    replay("frame_spec_diff", bodies::frame_spec_diff::run);
+}
+
+#[test]
 fn legacy_codec() {
     replay("legacy_codec", bodies::legacy_codec::run);
 }
