@@ -1,6 +1,6 @@
 //! Streams between the two sides: slow, in pieces, cut at any byte.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind, IoSlice};
 use std::pin::Pin;
@@ -12,12 +12,18 @@ use duologue::testing::SplitMix64;
 use duologue::time::{Time, Timer, VirtualClock, VirtualTimer};
 use futures::io::{AsyncRead, AsyncWrite};
 
+/// After so many pieces of a run each is four times as large at most: the smallest pieces show what they
+/// show early, and no run has to wait for them.
+const PIECES: u64 = 700;
+/// The largest that they get.
+const LARGEST: usize = 64 << 10;
+
 /// What streams are like.
 #[derive(Debug, Clone)]
 pub(crate) struct Quality {
-    /// Bytes that one call moves at most.
+    /// Bytes that one call moves at most, at first.
     pub(crate) segment: usize,
-    /// Bytes that are under way at most.
+    /// Bytes that are under way at most, at first.
     pub(crate) capacity: usize,
     pub(crate) latency: Duration,
     /// Bytes a second.
@@ -50,6 +56,8 @@ pub(crate) struct Cable {
     /// Bytes until it breaks.
     left: Option<u64>,
     pub(crate) carried: u64,
+    /// Of all streams of the run.
+    pieces: Rc<Cell<u64>>,
 }
 
 /// One end.
@@ -66,6 +74,7 @@ pub(crate) fn cable(
     clock: &VirtualClock,
     quality: &Quality,
     left: Option<u64>,
+    pieces: &Rc<Cell<u64>>,
     seed: u64,
 ) -> (Rc<RefCell<Cable>>, [Stream; 2]) {
     let cable = Rc::new(RefCell::new(Cable {
@@ -75,6 +84,7 @@ pub(crate) fn cable(
         stalled_until: Time::ZERO,
         left,
         carried: 0,
+        pieces: Rc::clone(pieces),
     }));
     let end = |side: usize| Stream {
         cable: Rc::clone(&cable),
@@ -108,6 +118,15 @@ impl Cable {
     /// It will not break by itself any more.
     pub(crate) fn be_calm(&mut self) {
         self.left = None;
+    }
+
+    /// What one call moves at most, and what is under way at most, in bytes.
+    fn limits(&self, quality: &Quality) -> (u64, usize) {
+        let pieces = self.pieces.get();
+        self.pieces.set(pieces + 1);
+        let doublings = 2 * (pieces / PIECES).min(8);
+        let grown = |bytes: usize| (bytes << doublings).min(LARGEST.max(bytes));
+        (grown(quality.segment) as u64, grown(quality.capacity))
     }
 
     fn wake(&mut self) {
@@ -146,13 +165,14 @@ impl Stream {
             return Poll::Ready(Err(ErrorKind::BrokenPipe.into()));
         }
         let (quality, left) = (&self.quality, cable.left);
+        let (segment, capacity) = cable.limits(quality);
         let pipe = &mut cable.pipes[self.side];
-        let room = quality.capacity.saturating_sub(pipe.queued);
+        let room = capacity.saturating_sub(pipe.queued);
         if room == 0 {
             pipe.writer = Some(cx.waker().clone());
             return Poll::Pending;
         }
-        let most = room.min(1 + self.random.below(quality.segment as u64) as usize);
+        let most = room.min(1 + self.random.below(segment) as usize);
         let most = most.min(left.map_or(usize::MAX, |left| left as usize));
         let mut bytes = Vec::new();
         for slice in slices {
@@ -196,6 +216,7 @@ impl AsyncRead for Stream {
                 return Poll::Ready(Err(ErrorKind::ConnectionReset.into()));
             }
             let (is_silent, stalled_until) = (cable.is_silent, cable.stalled_until);
+            let (largest, _) = cable.limits(&this.quality);
             let pipe = &mut cable.pipes[1 - this.side];
             pipe.reader = Some(cx.waker().clone());
             if is_silent {
@@ -213,7 +234,7 @@ impl AsyncRead for Stream {
                 }
                 continue;
             }
-            let most = 1 + this.random.below(this.quality.segment as u64) as usize;
+            let most = 1 + this.random.below(largest) as usize;
             let len = buffer.len().min(segment.len()).min(most);
             buffer[..len].copy_from_slice(&segment[..len]);
             segment.drain(..len);

@@ -161,6 +161,7 @@ pub(crate) struct World {
     random: RefCell<SplitMix64>,
     sides: [Side; 2],
     cables: RefCell<Vec<Rc<RefCell<Cable>>>>,
+    pieces: Rc<Cell<u64>>,
     arrivals: RefCell<Option<mpsc::UnboundedSender<Stream>>>,
     is_down: Cell<bool>,
     is_calm: Cell<bool>,
@@ -191,6 +192,7 @@ impl World {
             random: RefCell::new(SplitMix64::new(seed ^ 0x0A)),
             sides: [side(), side()],
             cables: RefCell::default(),
+            pieces: Rc::default(),
             arrivals: RefCell::default(),
             is_down: Cell::new(false),
             is_calm: Cell::new(false),
@@ -289,7 +291,7 @@ impl World {
         let mut random = self.random.borrow_mut();
         let left = left.map(|mean| 1 + random.below(2 * mean));
         let (cable, [near, far]) =
-            cable::cable(&self.clock, &self.profile.quality, left, random.next_u64());
+            cable::cable(&self.clock, &self.profile.quality, left, &self.pieces, random.next_u64());
         drop(random);
         self.cables.borrow_mut().push(cable);
         arrivals.unbounded_send(far).map_err(|_| refused())?;

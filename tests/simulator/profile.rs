@@ -163,7 +163,8 @@ impl FileWork {
         let cancel_at = random.percent(15).then(|| random.below(len as u64 + 1) as usize);
         Self {
             len,
-            chunk: random.log_uniform(64 << 10) as usize,
+            // The smallest chunks are for the smaller files.
+            chunk: (random.log_uniform(64 << 10) as usize).max(len / 200),
             has_size: random.percent(80),
             is_seekable: random.percent(70),
             cancel_at,
