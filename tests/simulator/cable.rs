@@ -9,8 +9,11 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use duologue::testing::SplitMix64;
-use duologue::time::{Time, Timer, VirtualClock, VirtualTimer};
+use duologue::time::{Time, Timer, VirtualClock};
 use futures::io::{AsyncRead, AsyncWrite};
+
+use super::clock::Alarm;
+use super::meter::uncounted;
 
 /// After so many pieces of a run each is four times as large at most: the smallest pieces show what they
 /// show early, and no run has to wait for them.
@@ -37,6 +40,8 @@ pub(crate) struct Quality {
 
 #[derive(Default)]
 struct Pipe {
+    /// What is written goes nowhere.
+    is_shut: bool,
     segments: VecDeque<(Time, Vec<u8>)>,
     queued: usize,
     last: Time,
@@ -66,7 +71,7 @@ pub(crate) struct Stream {
     side: usize,
     quality: Quality,
     clock: VirtualClock,
-    timer: VirtualTimer,
+    timer: Alarm,
     random: SplitMix64,
 }
 
@@ -91,7 +96,7 @@ pub(crate) fn cable(
         side,
         quality: quality.clone(),
         clock: clock.clone(),
-        timer: clock.timer(),
+        timer: Alarm::new(clock),
         random: SplitMix64::new(seed ^ side as u64),
     };
     let ends = [end(0), end(1)];
@@ -113,6 +118,20 @@ impl Cable {
     /// Nothing arrives until then.
     pub(crate) fn stall(&mut self, until: Time) {
         self.stalled_until = until;
+    }
+
+    /// One side hears the end of the stream after what is under way; what it writes arrives all the same.
+    pub(crate) fn shut(&mut self, from: usize) {
+        let pipe = &mut self.pipes[from];
+        (pipe.is_ended, pipe.is_shut) = (true, true);
+        pipe.wake();
+    }
+
+    /// Whether it will carry what is written.
+    pub(crate) fn is_sound(&self, now: Time) -> bool {
+        let is_stalled = self.stalled_until > now;
+        let is_whole = !self.is_broken[0] && !self.is_broken[1];
+        is_whole && !self.is_silent && !is_stalled && !self.pipes.iter().any(|pipe| pipe.is_shut)
     }
 
     /// It will not break by itself any more.
@@ -137,6 +156,24 @@ impl Cable {
 }
 
 impl Pipe {
+    /// Takes so many bytes at most, and says how many.
+    fn push(&mut self, slices: &[IoSlice<'_>], most: usize, now: Time, quality: &Quality) -> usize {
+        let mut bytes = Vec::new();
+        for slice in slices {
+            bytes.extend_from_slice(&slice[..slice.len().min(most - bytes.len())]);
+        }
+        let len = bytes.len();
+        if self.is_shut {
+            return len;
+        }
+        let travel = Duration::from_micros(len as u64 * 1_000_000 / quality.rate);
+        let from = self.last.max(now.saturating_add(quality.latency));
+        self.last = from.saturating_add(travel);
+        self.queued += len;
+        self.segments.push_back((self.last, bytes));
+        len
+    }
+
     fn wake(&mut self) {
         self.reader.take().into_iter().chain(self.writer.take()).for_each(Waker::wake);
     }
@@ -174,16 +211,7 @@ impl Stream {
         }
         let most = room.min(1 + self.random.below(segment) as usize);
         let most = most.min(left.map_or(usize::MAX, |left| left as usize));
-        let mut bytes = Vec::new();
-        for slice in slices {
-            bytes.extend_from_slice(&slice[..slice.len().min(most - bytes.len())]);
-        }
-        let len = bytes.len();
-        let travel = Duration::from_micros(len as u64 * 1_000_000 / quality.rate);
-        let from = pipe.last.max(now.saturating_add(quality.latency));
-        pipe.last = from.saturating_add(travel);
-        pipe.queued += len;
-        pipe.segments.push_back((pipe.last, bytes));
+        let len = uncounted(|| pipe.push(slices, most, now, quality));
         if let Some(reader) = pipe.reader.take() {
             reader.wake();
         }
@@ -239,7 +267,7 @@ impl AsyncRead for Stream {
             buffer[..len].copy_from_slice(&segment[..len]);
             segment.drain(..len);
             if segment.is_empty() {
-                pipe.segments.pop_front();
+                uncounted(|| drop(pipe.segments.pop_front()));
             }
             pipe.queued -= len;
             if let Some(writer) = pipe.writer.take() {
