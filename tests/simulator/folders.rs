@@ -132,17 +132,19 @@ impl Program {
         is_taken: bool,
     ) -> Result<Option<Outcome>, TransferError> {
         let most = self.world.profile.programs[1 - self.side].max_file;
-        let (is_stored, has_ended) = self.folder(index, |folder| {
+        let (has_refused, has_ended) = self.folder(index, |folder| {
             let is_refused = |member: &Member| member.refusal(most).is_some();
             let mut members = folder.members.iter();
             let has_ended = members.all(|member| member.is_stored || is_refused(member));
-            (folder.members.iter().all(|member| member.is_stored), has_ended)
+            (folder.members.iter().any(is_refused), has_ended)
         });
         let verdict = match verdict {
-            Ok(_) if is_stored || is_given_up => return Ok(Some(Outcome::Stored)),
+            // Of a member its sender may not have heard.
             Ok(verdict) => {
-                let side = self.side;
-                self.world.violation(|| format!("side {side}: folder {index} is no {verdict:?}"));
+                if has_refused {
+                    let what = format!("side {}: folder {index} is no {verdict:?}", self.side);
+                    self.world.violation(|| what);
+                }
                 return Ok(Some(Outcome::Stored));
             }
             Err(TransferError::NotStored(verdict)) => verdict,
@@ -154,7 +156,7 @@ impl Program {
                 self.world.count(|report| report.cancelled += 1);
                 Some(Outcome::Cancelled)
             }
-            TransferCode::STORAGE_FAILED if !is_stored && has_ended => {
+            TransferCode::STORAGE_FAILED if has_refused && has_ended => {
                 Some(Outcome::Refused(TransferCode::STORAGE_FAILED))
             }
             // A loss of power left something else under the name.
