@@ -14,7 +14,7 @@ use bytes::Bytes;
 use duologue::io::TransportError;
 use duologue::proto::{CloseReason, Config, DetachReason, Receipt as Fate};
 use duologue::session::{Event, Outcome, accept};
-use duologue::testing::duplex;
+use duologue::testing::{Fault, Faulty, Script, duplex};
 use duologue::wire::{Chat, CloseCode, Message, Offer};
 use futures::StreamExt;
 use futures::future::join;
@@ -220,6 +220,20 @@ fn t3_an_error_that_means_try_again_never_spins() {
             while !matches!(events.next().await, Some(Event::Detached(_) | Event::Closed(_))) {}
         });
     }
+}
+
+#[test]
+fn t3_an_interrupted_flush_is_tried_again_in_the_handshake_as_well() {
+    World::run_at_once(async |world| {
+        let (near, far) = duplex(10_000);
+        // The listener's first call is a flush, before there is anything to write.
+        let script = Script::new().writes([Fault::Fail(ErrorKind::Interrupted)]);
+        let far = Faulty::new(far, script, &world.clock);
+        let (_session, _events, driver) = world.client(near, Config::default());
+        let _driver = world.spawn(driver);
+        let accepted = accept(far, Config::default(), world.parameters(), world.timer()).await;
+        assert!(accepted.is_ok(), "{:?}", accepted.err());
+    });
 }
 
 /// What becomes of the side that reads an end after so many bytes.
