@@ -8,6 +8,8 @@
 //!   with a link between them.
 //! - [`ShadowDisk`] is a folder that fails by the call and loses power, for
 //!   [`fs::Inbox`](crate::fs::Inbox).
+//! - [`HostilePeer`] does what a peer should not, and tells what came of it: each
+//!   [`Misbehaviour`] has a name, and one list has those of peers, of streams and of disks.
 //! - [`VirtualClock`](crate::time::VirtualClock) makes hours pass at once.
 //!
 //! # Examples
@@ -34,6 +36,7 @@
 mod conversation;
 mod duplex;
 mod faulty;
+mod hostile;
 mod random;
 mod script;
 #[cfg(feature = "fs")]
@@ -45,6 +48,7 @@ pub use conversation::{
 };
 pub use duplex::{Duplex, duplex};
 pub use faulty::Faulty;
+pub use hostile::{Culprit, Expected, HostilePeer, Misbehaviour, Outcome, Report, Unexpected};
 pub use random::SplitMix64;
 pub use script::{Fault, Profile, Script};
 #[cfg(feature = "fs")]
