@@ -236,6 +236,34 @@ fn t3_an_interrupted_flush_is_tried_again_in_the_handshake_as_well() {
     });
 }
 
+#[test]
+fn t3_no_call_of_a_stream_matters_that_is_interrupted_once() {
+    for call in 0..40 {
+        World::run_at_once(async |world| {
+            let (near, far) = duplex(10_000);
+            let interrupted = || {
+                let passed = std::iter::repeat_n(Fault::Pass, call);
+                passed.chain([Fault::Fail(ErrorKind::Interrupted)])
+            };
+            let script = || Script::new().reads(interrupted()).writes(interrupted());
+            let near = Faulty::new(near, script(), &world.clock);
+            let far = Faulty::new(far, script(), &world.clock);
+            let (near, mut far) = world.connect_over(near, far, Default::default()).await;
+            for n in 0..3 {
+                let receipt = near.session.send_chat(&Chat::new(n.to_string())).await.unwrap();
+                assert_eq!(far.chat().await, n.to_string());
+                assert_eq!(receipt.await, Fate::Delivered);
+            }
+            near.session.close(CloseCode::DONE, "").unwrap();
+            for peer in [near, far] {
+                let (.., outcome) = peer.into_the_end().await;
+                let Outcome::Ended(ended) = outcome else { panic!("it broke at {call}") };
+                assert_eq!(ended.transport, None, "at call {call}");
+            }
+        });
+    }
+}
+
 /// What becomes of the side that reads an end after so many bytes.
 struct AtTheEnd {
     was_open: bool,
