@@ -12,9 +12,8 @@ use std::task::{Context, Poll};
 
 use duologue::proto::{Config, Connection, StreamParameters};
 use duologue::session::{Conversations, session, worst_case_memory};
-use duologue::testing::{
-    Culprit, Duplex, Expected, Faulty, HostilePeer, Misbehaviour, Outcome, Report, duplex,
-};
+use duologue::testing::hostile::{Culprit, Expected, HostilePeer, Misbehaviour, Outcome, Report};
+use duologue::testing::{Duplex, Faulty, duplex};
 use duologue::time::{Time, Timer, VirtualClock};
 use duologue::wire::Side;
 use futures::future::join3;

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use duologue::fs::{Error, Inbox, InboxOptions};
-use duologue::testing::{Expected, Misbehaviour, ShadowDisk, SplitMix64};
+use duologue::testing::hostile::{Expected, Misbehaviour};
+use duologue::testing::{ShadowDisk, SplitMix64};
 use duologue::wire::{Digest, Offer};
 
 const NAME: &str = "file";

@@ -10,7 +10,9 @@ mod attacks;
 use std::collections::BTreeSet;
 
 use attacks::{Beside, attack, befall};
-use duologue::testing::{Culprit, Misbehaviour};
+use duologue::testing::duplex;
+use duologue::testing::hostile::{Culprit, HostilePeer, Misbehaviour, Outcome};
+use duologue::time::VirtualClock;
 use duologue::wire::Side;
 
 /// Rows that are nobody's misbehaviour, and why.
@@ -54,6 +56,30 @@ fn whatever_befalls_a_disk_no_file_is_wrong_and_the_next_one_is_stored() {
             if let Err(error) = befall(misbehaviour, seed) {
                 panic!("{misbehaviour}, {seed}: {error}");
             }
+        }
+    }
+}
+
+#[test]
+fn h46_the_same_seed_is_the_same_attack() {
+    for misbehaviour in Misbehaviour::of_peer(Side::Client).step_by(7) {
+        let run = || {
+            let report = attack(misbehaviour, Side::Client, 5, Beside::Nobody).unwrap().report;
+            (report.outcome, report.said, report.heard)
+        };
+        assert_eq!(run(), run(), "{misbehaviour}");
+    }
+}
+
+#[test]
+fn a_victim_that_does_nothing_about_it_is_found_out() {
+    for side in [Side::Client, Side::Server] {
+        for misbehaviour in Misbehaviour::of_peer(side) {
+            let (clock, (near, _far)) = (VirtualClock::new(), duplex(4096));
+            let peer = HostilePeer::new(misbehaviour, side, 1);
+            let report = clock.block_on(peer.run(near, clock.timer())).unwrap();
+            assert_eq!(report.outcome, Outcome::Nothing, "{misbehaviour}");
+            assert!(report.check().is_err(), "{misbehaviour}");
         }
     }
 }

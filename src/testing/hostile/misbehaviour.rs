@@ -15,7 +15,7 @@ use crate::wire::{CloseCode, Side};
 /// # Examples
 ///
 /// ```
-/// use duologue::testing::{Expected, Misbehaviour};
+/// use duologue::testing::hostile::{Expected, Misbehaviour};
 /// use duologue::wire::CloseCode;
 ///
 /// let flood = Misbehaviour::by_name("flood-of-pings").unwrap();

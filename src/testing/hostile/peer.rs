@@ -27,7 +27,7 @@ use crate::wire::{
 ///
 /// ```
 /// use duologue::proto::{Acceptor, Config, StreamParameters};
-/// use duologue::testing::{HostilePeer, Misbehaviour, Outcome};
+/// use duologue::testing::hostile::{HostilePeer, Misbehaviour, Outcome};
 /// use duologue::time::Time;
 /// use duologue::wire::{CloseCode, Side};
 ///
@@ -60,6 +60,8 @@ pub struct HostilePeer {
     hears_until: Option<Time>,
     /// When the next piece may leave.
     piece_at: Option<Time>,
+    /// Something is to leave, and is waited for until then.
+    leaves_until: Option<Time>,
     /// Bytes that have left.
     said: u64,
     heard_before_open: u64,
@@ -95,6 +97,7 @@ impl HostilePeer {
             again_at: None,
             hears_until: None,
             piece_at: None,
+            leaves_until: None,
             said: 0,
             heard_before_open: 0,
             is_ended: false,
@@ -150,6 +153,11 @@ impl HostilePeer {
         if self.piece_at.is_some_and(|at| at <= now) {
             self.piece_at = None;
         }
+        if self.leaves_until.is_some_and(|until| until <= now) {
+            self.leaves_until = None;
+            self.outcome.get_or_insert(Outcome::Nothing);
+            self.is_over = true;
+        }
         if self.hears_until.is_some_and(|until| until <= now) {
             self.hears_until = None;
             // It has been waited for long enough.
@@ -173,6 +181,9 @@ impl HostilePeer {
     /// What is to be sent; empty if there is nothing for now.
     pub fn poll_transmit(&mut self, now: Time) -> &[u8] {
         self.advance(now);
+        if !self.speaker.out.is_empty() && self.leaves_until.is_none() {
+            self.leaves_until = Some(now.saturating_add(self.patience));
+        }
         let most = match (self.speaker.piece, self.piece_at) {
             (_, Some(_)) => 0,
             (Some((most, _)), None) => most,
@@ -186,6 +197,7 @@ impl HostilePeer {
         let len = len.min(self.speaker.out.len());
         self.said = self.said.saturating_add(len as u64);
         drop(self.speaker.out.drain(..len));
+        self.leaves_until = None;
         if let Some((_, pace)) = self.speaker.piece.filter(|(_, pace)| !pace.is_zero()) {
             self.piece_at = Some(now.saturating_add(pace));
         }
@@ -193,7 +205,8 @@ impl HostilePeer {
 
     /// When [`handle_timeout`](Self::handle_timeout) is to be called.
     pub fn poll_timeout(&self) -> Option<Time> {
-        [self.again_at, self.hears_until, self.piece_at].into_iter().flatten().min()
+        let deadlines = [self.again_at, self.hears_until, self.piece_at, self.leaves_until];
+        deadlines.into_iter().flatten().min()
     }
 
     /// Whether it wants to read; some never do.

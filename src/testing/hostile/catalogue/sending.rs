@@ -222,6 +222,22 @@ pub(super) static LIST: &[Misbehaviour] = &[
         })
     }),
     open(
+        "open-and-cancel-one-by-one",
+        "A7 H7 H38",
+        "offers, cancels, hears of it, and does it again",
+        Expected::Closed(CloseCode::FLOOD),
+        |s| {
+            let number = u32::try_from(s.step).unwrap_or(u32::MAX);
+            if number > 0 {
+                ended(s, s.ours(number))?;
+            }
+            s.step = s.step.saturating_add(1);
+            let id = s.offer(&Offer::new("now you see me"));
+            s.frame(id, &cancel());
+            Ok(if number < 3000 { Next::Go } else { Next::Done })
+        },
+    ),
+    open(
         "cancel-in-each-state",
         "H38 A17 A4",
         "cancels files before, during and after what becomes of them",
