@@ -124,12 +124,13 @@ pub(crate) fn run(arguments: &Arguments, table: &mut Table) -> Result<()> {
     if counted.bytes_current > 8 << 20 {
         table.fail(format!("crowd: {} bytes are left", counted.bytes_current), again);
     }
-    table.row("hostile at a time", hostile);
+    table.row("hostile clients", hostile);
     table.row("streams at a time, at most", count.most.get());
     table.row("streams accepted", count.streams.get());
     table.row("attacks that ended", outcomes.attacks);
     table.row("of these not as over a quiet stream", outcomes.otherwise);
-    table.row("honest, all of which finished", HONEST);
+    let finished = if outcomes.honest { "all" } else { "NOT ALL" };
+    table.row("honest clients, and how many finished", format!("{HONEST}, {finished}"));
     table.row("longest of these", &outcomes.longest);
     table.row("memory at most, bytes", counted.bytes_max);
     table.row("a stream", counted.bytes_max / count.most.get().max(1) as u64);
