@@ -504,14 +504,23 @@ where
         if !state.connection.is_write_closed() || self.is_write_closed {
             return;
         }
-        match Pin::new(&mut self.io).poll_close(cx) {
-            Poll::Pending => {}
-            Poll::Ready(Ok(())) => self.is_write_closed = true,
-            // All was written before: what the peer still says decides.
-            Poll::Ready(Err(error)) => {
-                self.is_write_closed = true;
-                self.transport_error.get_or_insert_with(|| error.into());
+        let mut failed = None;
+        for _ in 0..TransportError::MAX_INTERRUPTIONS {
+            match Pin::new(&mut self.io).poll_close(cx) {
+                Poll::Pending => return,
+                Poll::Ready(Err(error)) if error.kind() == ErrorKind::Interrupted => {
+                    failed = Some(TransportError::Interrupted);
+                }
+                Poll::Ready(closed) => {
+                    failed = closed.err().map(TransportError::from);
+                    break;
+                }
             }
+        }
+        // All was written before: if it failed, what the peer still says decides.
+        self.is_write_closed = true;
+        if let Some(error) = failed {
+            self.transport_error.get_or_insert(error);
         }
     }
 

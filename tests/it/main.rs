@@ -30,6 +30,7 @@ mod hostile_batches;
 mod hostile_floods;
 mod hostile_flow;
 mod hostile_framing;
+mod hostile_kit;
 mod hostile_memory;
 mod hostile_rows;
 mod hostile_session;

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 
 /// How many rows each letter has.
-const ROWS: [(char, u32); 4] = [('H', 46), ('A', 18), ('T', 12), ('S', 8)];
+pub(crate) const ROWS: [(char, u32); 4] = [('H', 46), ('A', 18), ('T', 12), ('S', 8)];
 
 /// The tests of each row, as `module::function`, in the order of the page.
 fn rows() -> Vec<(String, Vec<String>)> {

@@ -1,53 +1,20 @@
-//! Runs the simulator of `tests/simulator` for so many seconds on all cores, and prints what came of
-//! it: `cargo run --release --manifest-path benches/Cargo.toml --bin torture -- [--seconds N] [--seed S]`.
-//!
-//! Seeds are taken from S, by default 0, one after the other; one in a thousand is run twice, and has to
-//! be the same. With `--seeds N` it is so many, however long they take, and with `--one S` that one alone.
-//! It fails if anything did not hold.
-
-#[allow(dead_code, reason = "some of it is for the tests")]
-#[path = "../../../tests/simulator/mod.rs"]
-mod simulator;
-
 use std::process::ExitCode;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use simulator::{Failure, Report, simulate};
+use crate::Result;
+use crate::arguments::Arguments;
+use crate::simulator::{Failure, Report, simulate};
+use crate::table::Table;
 
 /// Of how many seeds one is run twice.
 const TWICE: u64 = 1000;
-/// Failures that are printed, and end it.
+/// Failures that end it.
 const FAILURES: usize = 5;
 
-type Result<T, E = Box<dyn std::error::Error>> = std::result::Result<T, E>;
-
-struct Arguments {
-    seconds: u64,
-    seed: u64,
-    seeds: Option<u64>,
-    one: Option<u64>,
-}
-
-fn arguments() -> Result<Arguments> {
-    let mut arguments = Arguments { seconds: 60, seed: 0, seeds: None, one: None };
-    let mut words = std::env::args().skip(1);
-    while let Some(word) = words.next() {
-        let number: u64 = words.next().ok_or("a number is missing")?.parse()?;
-        match &*word {
-            "--seconds" => arguments.seconds = number,
-            "--seed" => arguments.seed = number,
-            "--seeds" => arguments.seeds = Some(number),
-            "--one" => arguments.one = Some(number),
-            other => return Err(format!("there is no option {other}").into()),
-        }
-    }
-    Ok(arguments)
-}
-
 /// Runs a seed, now and then twice.
-fn run(seed: u64) -> std::result::Result<Report, Failure> {
+fn simulate_one(seed: u64) -> std::result::Result<Report, Failure> {
     let report = simulate(seed)?;
     if seed % TWICE == 0 && simulate(seed)? != report {
         let what = vec!["a second run was another one".to_owned()];
@@ -56,20 +23,21 @@ fn run(seed: u64) -> std::result::Result<Report, Failure> {
     Ok(report)
 }
 
-fn main() -> Result<ExitCode> {
-    let arguments = arguments()?;
-    if let Some(seed) = arguments.one {
-        return Ok(match run(seed) {
-            Ok(report) => {
-                println!("{report:#?}");
-                ExitCode::SUCCESS
-            }
-            Err(failure) => {
-                println!("{}\n{}", failure.what.join("\n"), failure.profile);
-                ExitCode::FAILURE
-            }
-        });
-    }
+/// That seed alone.
+pub(crate) fn one(seed: u64) -> Result<ExitCode> {
+    Ok(match simulate_one(seed) {
+        Ok(report) => {
+            println!("{report:#?}");
+            ExitCode::SUCCESS
+        }
+        Err(failure) => {
+            println!("{}\n{}", failure.what.join("\n"), failure.profile);
+            ExitCode::FAILURE
+        }
+    })
+}
+
+pub(crate) fn run(arguments: &Arguments, table: &mut Table) -> Result<()> {
     let (next, started) = (AtomicU64::new(arguments.seed), Instant::now());
     let until = Duration::from_secs(arguments.seconds);
     let is_enough = |seed: u64| match arguments.seeds {
@@ -85,7 +53,7 @@ fn main() -> Result<ExitCode> {
                     if is_enough(seed) {
                         return;
                     }
-                    let result = run(seed);
+                    let result = simulate_one(seed);
                     let mut results = results.lock().expect("no thread panics with it");
                     let (sum, failures) = &mut *results;
                     match result {
@@ -100,15 +68,15 @@ fn main() -> Result<ExitCode> {
         }
     });
     let (sum, failures) = results.into_inner()?;
-    print(&sum, failures.len(), started.elapsed());
-    for failure in &failures {
-        println!("\nseed {}: {}", failure.seed, failure.what.join("; "));
-        println!("again, alone: --bin torture -- --one {}", failure.seed);
+    print(&sum, failures.len(), table);
+    for failure in failures {
+        let what = format!("simulator, seed {}: {}", failure.seed, failure.what.join("; "));
+        table.fail(what, format!("--one {}", failure.seed));
     }
-    Ok(if failures.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(())
 }
 
-fn print(sum: &Report, failures: usize, took: Duration) {
+fn print(sum: &Report, failures: usize, table: &mut Table) {
     let rows = [
         ("seeds", sum.runs),
         ("virtual hours", sum.micros / 3_600_000_000),
@@ -144,9 +112,8 @@ fn print(sum: &Report, failures: usize, took: Duration) {
         ("most of the bound, thousandths", sum.peak_share),
     ];
     for (name, number) in rows {
-        println!("{name:<36}{number:>16}");
+        table.row(name, number);
     }
     // Each would have ended its run.
-    println!("{:<36}{failures:>16}", "lost, doubled, disordered, wrong");
-    println!("{:<36}{:>14.1} s", "took", took.as_secs_f64());
+    table.row("lost, doubled, disordered, wrong", failures);
 }
