@@ -20,6 +20,8 @@
 
 extern crate alloc;
 
+#[doc = include_str!("guarantees.md")]
+pub mod guarantees {}
 pub mod io;
 pub mod legacy;
 pub mod proto;

@@ -14,8 +14,9 @@ use futures::io::{AsyncRead, AsyncWrite};
 
 use super::accept::{AcceptError, Handshake, Resumption};
 use super::detached::Detached;
-use super::driver::{Driver, Ended, Outcome};
+use super::driver::Driver;
 use super::events::Events;
+use super::outcome::{Ended, Outcome};
 use super::session::Session;
 use super::shared::Shared;
 use crate::proto::{Config, Error, StreamParameters};

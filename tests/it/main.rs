@@ -26,6 +26,7 @@ mod fs_transfer;
 mod fs_two_hundred_kills;
 mod fs_util;
 mod growth;
+mod guarantees;
 mod hostile_batches;
 mod hostile_floods;
 mod hostile_flow;

@@ -42,7 +42,7 @@ fn rows() -> Vec<Row> {
 }
 
 /// The functions of this binary that are tests.
-fn tests() -> BTreeSet<String> {
+pub(crate) fn tests() -> BTreeSet<String> {
     let folder = root().join("tests/it");
     let main = fs::read_to_string(folder.join("main.rs")).unwrap();
     let modules = main.lines().filter_map(|line| line.strip_prefix("mod ")?.strip_suffix(';'));

@@ -20,7 +20,7 @@ use list::Defect;
 use rustix::process::{Resource, Rlimit, setrlimit};
 
 /// How long a test may take before it counts as hanging.
-const TIME: Duration = Duration::from_secs(90);
+const TIME: Duration = Duration::from_secs(60);
 /// How often it is looked after meanwhile.
 const STEP: Duration = Duration::from_millis(5);
 /// Bytes of address space that a test may take: some defects take away a bound.
