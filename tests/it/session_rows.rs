@@ -188,11 +188,12 @@ fn t3_an_error_that_means_try_again_never_spins() {
     let interrupted = |error: &TransportError| *error == TransportError::Interrupted;
     let would_block = |error: &TransportError| error.kind() == ErrorKind::WouldBlock;
     type IsRight = fn(&TransportError) -> bool;
-    let rows: [(Defect, IsRight); 3] = [
+    let rows: [(Defect, IsRight); 4] = [
         // For ever interrupted, it is broken; that it would block is for adapters to translate.
         (Defect::Fails(30, ErrorKind::Interrupted), interrupted),
         (Defect::Fails(30, ErrorKind::WouldBlock), would_block),
         (Defect::FlushInterrupted, interrupted),
+        (Defect::WriteInterrupted(10), interrupted),
     ];
     for (defect, is_right) in rows {
         World::run(async |world| {

@@ -185,16 +185,6 @@ pub fn payload(kind: u8, bytes: &[u8]) -> Result<Option<Frame>, Code> {
     Ok(Some(frame))
 }
 
-/// A header and its payload, if both are there.
-pub fn decode(bytes: &[u8], stage: &Stage) -> Option<Result<(Header, Option<Frame>), Code>> {
-    let header = match self::header(bytes.get(..8)?.try_into().unwrap(), stage) {
-        Ok(header) => header,
-        Err(code) => return Some(Err(code)),
-    };
-    let payload = bytes.get(8..8 + header.length)?;
-    Some(self::payload(header.kind, payload).map(|frame| (header, frame)))
-}
-
 fn split(bytes: &[u8], at: usize) -> Result<(&[u8], &[u8]), Code> {
     if bytes.len() < at {
         return Err(Code::Malformed);

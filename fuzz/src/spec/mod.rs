@@ -5,5 +5,5 @@
 pub mod interpret;
 pub mod table;
 
-pub use interpret::{Frame, Header, Stage, decode, header, payload, preface, section_4};
+pub use interpret::{Frame, Stage, header, payload, preface};
 pub use table::Code;

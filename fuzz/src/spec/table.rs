@@ -63,9 +63,9 @@ pub enum Type {
     /// A digest if the number of this name before it is not 0, else nothing.
     DigestUnlessZero(&'static str),
     /// Values one after the other, and what must hold of them.
-    Record(&'static [(&'static str, Type)], fn(&[u64]) -> bool),
+    Record(&'static [(&'static str, Self)], fn(&[u64]) -> bool),
     /// As many of them as there is room for, one at least, each one's first number above the last's.
-    Ascending(&'static [(&'static str, Type)]),
+    Ascending(&'static [(&'static str, Self)]),
     /// A TLV list: all that is left.
     List(&'static [Field]),
     /// A TLV list after its length, a `u16`.
