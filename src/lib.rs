@@ -20,6 +20,8 @@
 
 extern crate alloc;
 
+#[doc = include_str!("guarantees.md")]
+pub mod guarantees {}
 pub mod io;
 pub mod legacy;
 pub mod proto;
@@ -38,3 +40,6 @@ pub mod session;
 #[cfg(feature = "testing")]
 #[cfg_attr(docsrs, doc(cfg(feature = "testing")))]
 pub mod testing;
+
+#[cfg(feature = "std")]
+mod sync;

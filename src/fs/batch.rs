@@ -247,9 +247,13 @@ fn make(inbox: &Inbox, path: &RelativePath, may_be_there: bool) -> Result<(), Er
     match shared.store.create_folder(path.as_str()) {
         Ok(()) => shared.created_in(parent),
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            if !may_be_there {
+                return Err(Error::Exists);
+            }
+            // A disk that fails says nothing of the name.
             let found = shared.store.status(path.as_str());
-            let is_folder = found.is_ok_and(|status| status.kind == StatusKind::Folder);
-            if is_folder && may_be_there { Ok(()) } else { Err(Error::Exists) }
+            let found = found.map_err(Error::storage(Action::Inspect))?;
+            if found.kind == StatusKind::Folder { Ok(()) } else { Err(Error::Exists) }
         }
         Err(error) => Err(Error::storage(Action::CreateFolder)(error)),
     }

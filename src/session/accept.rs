@@ -345,10 +345,14 @@ where
     fn poll_write_all(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), TransportError>> {
         let mut interruptions: u32 = 0;
         loop {
-            let Some(bytes) = self.machine.poll_transmit().first() else {
-                return Pin::new(&mut self.io).poll_flush(cx).map_err(TransportError::from);
+            let bytes = self.machine.poll_transmit().first();
+            let written = match bytes {
+                Some(bytes) => Pin::new(&mut self.io).poll_write(cx, bytes),
+                None => Pin::new(&mut self.io).poll_flush(cx).map_ok(|()| 0),
             };
-            match Pin::new(&mut self.io).poll_write(cx, bytes) {
+            let bytes = bytes.unwrap_or_default();
+            match written {
+                Poll::Ready(Ok(0)) if bytes.is_empty() => return Poll::Ready(Ok(())),
                 Poll::Ready(Ok(0)) => return Poll::Ready(Err(TransportError::WriteZero)),
                 Poll::Ready(Ok(claimed)) if claimed > bytes.len() => {
                     let offered = bytes.len();

@@ -7,18 +7,20 @@ use core::pin::Pin;
 use core::task::{Context, Poll, Waker};
 use std::boxed::Box;
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, PoisonError};
 
 use futures::channel::oneshot;
 use futures::io::{AsyncRead, AsyncWrite};
 
 use super::accept::{AcceptError, Handshake, Resumption};
 use super::detached::Detached;
-use super::driver::{Driver, Ended, Outcome};
+use super::driver::Driver;
 use super::events::Events;
+use super::outcome::{Ended, Outcome};
 use super::session::Session;
 use super::shared::Shared;
 use crate::proto::{Config, Error, StreamParameters};
+use crate::sync::{Mutex, MutexGuard};
 use crate::time::Timer;
 use crate::wire::{CloseCode, ConversationId};
 

@@ -8,8 +8,9 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::driver::{Driver, Ended};
+use super::driver::Driver;
 use super::error::SessionError;
+use super::outcome::Ended;
 use super::queue::Told;
 use super::shared::{Shared, State};
 use super::waiters::{Place, WaitFor, Waiting};

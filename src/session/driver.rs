@@ -15,11 +15,12 @@ use futures::io::{AsyncRead, AsyncWrite};
 
 use super::accept::Resumption;
 use super::detached::Detached;
+use super::outcome::{Ended, Outcome};
 use super::read_buffer::{ReadBuffer, SMALL};
 use super::shared::{Shared, State};
 use super::transmit::Writer;
 use crate::io::TransportError;
-use crate::proto::{CloseReason, Event};
+use crate::proto::Event;
 use crate::time::{Time, Timer};
 use crate::wire::TransferId;
 
@@ -27,6 +28,9 @@ use crate::wire::TransferId;
 const WORK: usize = 1 << 20;
 /// Turns that one poll takes at most, for transports that move a few bytes at a time.
 const TURNS: usize = 64;
+/// Bytes that one poll reads at most before it writes, while each read is filled to its end: an
+/// acknowledgement for each read costs a system call, which one for a few of them does not.
+const READ_AHEAD: usize = 512 << 10;
 /// After so long without a byte the memory that queues keep for the next ones is given back. It is more
 /// than a turn of many conversations takes, so that one that talks in turn with others keeps its memory.
 const IDLE: Duration = Duration::from_millis(250);
@@ -64,6 +68,8 @@ pub struct Driver<IO, T> {
     /// Nothing can be written any more; what has come is read first.
     write_error: Option<TransportError>,
     is_read_ended: bool,
+    /// Bytes that were read since there was a chance to write.
+    unanswered: usize,
     /// What still comes is thrown away.
     discards: bool,
     is_write_closed: bool,
@@ -75,33 +81,6 @@ struct Piece {
     offset: u64,
     start: usize,
     end: usize,
-}
-
-/// How a driver's work came to its end.
-pub enum Outcome<T: Timer + Unpin> {
-    /// The conversation has ended.
-    Ended(Ended),
-    /// The stream broke. The conversation can go on over another one.
-    Detached(Detached<T>),
-}
-
-impl<T: Timer + Unpin> fmt::Debug for Outcome<T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Ended(ended) => f.debug_tuple("Ended").field(ended).finish(),
-            Self::Detached(detached) => f.debug_tuple("Detached").field(detached).finish(),
-        }
-    }
-}
-
-/// How a conversation ended.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Ended {
-    /// Why, as every handle is told.
-    pub reason: CloseReason,
-    /// What the transport failed with, if it did.
-    pub transport: Option<TransportError>,
 }
 
 impl<IO, T> fmt::Debug for Driver<IO, T> {
@@ -134,6 +113,7 @@ impl<IO, T> Driver<IO, T> {
             transport_error: None,
             write_error: None,
             is_read_ended: false,
+            unanswered: 0,
             discards: false,
             is_write_closed: false,
         }
@@ -321,10 +301,11 @@ where
         let shared = Arc::clone(&self.shared);
         shared.with(|state| {
             state.apply_requests(now);
-            let mut moved = 0;
+            let (mut moved, mut fills) = (0, false);
             match input {
                 Input::Bytes(len) => {
                     moved = len;
+                    fills = owned.as_ref().is_some_and(|memory| memory.len() == len);
                     let bytes = owned.as_deref().unwrap_or(borrowed);
                     self.feed(state, now, bytes.get(..len).unwrap_or_default());
                     self.hand_out(state, borrowed, owned);
@@ -342,6 +323,18 @@ where
                         Input::Bytes(_) | Input::Pending => {}
                     }
                 }
+            }
+            self.unanswered = self.unanswered.saturating_add(moved);
+            if fills && self.unanswered <= READ_AHEAD {
+                state.route_all();
+                return Turn {
+                    now,
+                    has_read: true,
+                    moved,
+                    has_more: true,
+                    is_over: false,
+                    deadline: None,
+                };
             }
             self.finish_turn(cx, state, now, moved)
         })
@@ -447,6 +440,7 @@ where
         mut moved: usize,
     ) -> Turn {
         let has_read = moved > 0;
+        self.unanswered = 0;
         if self.due.is_none_or(|due| due <= now) {
             state.connection.handle_timeout(now);
         }
@@ -510,14 +504,23 @@ where
         if !state.connection.is_write_closed() || self.is_write_closed {
             return;
         }
-        match Pin::new(&mut self.io).poll_close(cx) {
-            Poll::Pending => {}
-            Poll::Ready(Ok(())) => self.is_write_closed = true,
-            // All was written before: what the peer still says decides.
-            Poll::Ready(Err(error)) => {
-                self.is_write_closed = true;
-                self.transport_error.get_or_insert_with(|| error.into());
+        let mut failed = None;
+        for _ in 0..TransportError::MAX_INTERRUPTIONS {
+            match Pin::new(&mut self.io).poll_close(cx) {
+                Poll::Pending => return,
+                Poll::Ready(Err(error)) if error.kind() == ErrorKind::Interrupted => {
+                    failed = Some(TransportError::Interrupted);
+                }
+                Poll::Ready(closed) => {
+                    failed = closed.err().map(TransportError::from);
+                    break;
+                }
             }
+        }
+        // All was written before: if it failed, what the peer still says decides.
+        self.is_write_closed = true;
+        if let Some(error) = failed {
+            self.transport_error.get_or_insert(error);
         }
     }
 

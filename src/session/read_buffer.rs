@@ -4,12 +4,13 @@ use core::time::Duration;
 use std::boxed::Box;
 use std::mem;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, PoisonError};
 use std::vec;
 use std::vec::Vec;
 
 use bytes::Bytes;
 
+use crate::sync::Mutex;
 use crate::time::Time;
 
 /// Read into without a buffer of its own, so that an idle conversation has none: enough for chat.

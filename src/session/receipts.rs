@@ -7,11 +7,12 @@ use core::task::{Context, Poll, Waker};
 use std::collections::BTreeMap;
 use std::mem;
 use std::ops::Range;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, PoisonError};
 use std::vec::Vec;
 
 use crate::proto::rare::Rare;
 use crate::proto::{ItemId, Lane, Receipt as Fate};
+use crate::sync::{Mutex, MutexGuard};
 
 /// What becomes of a message: waits until it is known.
 ///

@@ -9,7 +9,8 @@ use futures::io::{AsyncRead, AsyncWrite};
 
 use super::backoff::Backoff;
 use super::detached::Detached;
-use super::driver::{Driver, Ended, Outcome};
+use super::driver::Driver;
+use super::outcome::{Ended, Outcome};
 use crate::io::TransportError;
 use crate::proto::StreamParameters;
 use crate::time::{Time, Timer};

@@ -4,7 +4,7 @@ use std::boxed::Box;
 use std::collections::BTreeMap;
 use std::mem;
 use std::string::String;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, PoisonError};
 use std::task::Waker;
 use std::vec::Vec;
 
@@ -18,6 +18,7 @@ use super::receipts::Receipts;
 use super::waiters::Waiters;
 use crate::proto::rare::Rare;
 use crate::proto::{ActionError, CloseReason, Connection, Lane};
+use crate::sync::Mutex;
 use crate::time::Time;
 use crate::wire::{CloseCode, TransferId};
 

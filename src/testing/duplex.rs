@@ -3,10 +3,12 @@ use core::pin::Pin;
 use core::task::{Context, Poll, Waker};
 use std::boxed::Box;
 use std::io::{self, IoSlice};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, PoisonError};
 use std::vec;
 
 use futures::io::{AsyncRead, AsyncWrite};
+
+use crate::sync::{Mutex, MutexGuard};
 
 /// A connected pair of in-memory streams with a buffer of `capacity` bytes each way.
 ///

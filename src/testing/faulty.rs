@@ -154,16 +154,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Faulty<S> {
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
-        let this = self.get_mut();
-        match ready!(this.writes.poll(cx))? {
-            Verdict::Allow(most) => {
-                let bytes = buf.get(..most).unwrap_or(buf);
-                Pin::new(&mut this.inner).poll_write(cx, bytes)
-            }
-            Verdict::Zero => Poll::Ready(Ok(0)),
-            Verdict::Overrun => Poll::Ready(Ok(buf.len().saturating_add(1))),
-            Verdict::Cut => Poll::Ready(Err(io::ErrorKind::ConnectionReset.into())),
-        }
+        self.poll_write_vectored(cx, &[IoSlice::new(buf)])
     }
 
     fn poll_write_vectored(
@@ -171,9 +162,21 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Faulty<S> {
         cx: &mut Context<'_>,
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        // One slice at a time, which is what a stream without vectored writes does.
-        let buf = bufs.iter().find(|buf| !buf.is_empty()).map_or(&[][..], |buf| buf);
-        self.poll_write(cx, buf)
+        let this = self.get_mut();
+        match ready!(this.writes.poll(cx))? {
+            Verdict::Allow(most) => {
+                // One slice at a time, which is what a stream without vectored writes does.
+                let buf = bufs.iter().find(|buf| !buf.is_empty()).map_or(&[][..], |buf| buf);
+                let bytes = buf.get(..most).unwrap_or(buf);
+                Pin::new(&mut this.inner).poll_write(cx, bytes)
+            }
+            Verdict::Zero => Poll::Ready(Ok(0)),
+            Verdict::Overrun => {
+                let offered = bufs.iter().fold(0_usize, |sum, buf| sum.saturating_add(buf.len()));
+                Poll::Ready(Ok(offered.saturating_add(1)))
+            }
+            Verdict::Cut => Poll::Ready(Err(io::ErrorKind::ConnectionReset.into())),
+        }
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -8,6 +8,8 @@
 //!   with a link between them.
 //! - [`ShadowDisk`] is a folder that fails by the call and loses power, for
 //!   [`fs::Inbox`](crate::fs::Inbox).
+//! - [`hostile`] is a catalogue of what peers, streams and disks do and should not, by name; a
+//!   [`HostilePeer`] does it to a server or a client of yours, and tells what came of it.
 //! - [`VirtualClock`](crate::time::VirtualClock) makes hours pass at once.
 //!
 //! # Examples
@@ -31,6 +33,8 @@
 //! assert_eq!(clock.now().as_micros(), 1_000_000);
 //! ```
 
+pub mod hostile;
+
 mod conversation;
 mod duplex;
 mod faulty;
@@ -45,6 +49,7 @@ pub use conversation::{
 };
 pub use duplex::{Duplex, duplex};
 pub use faulty::Faulty;
+pub use hostile::{HostilePeer, Misbehaviour};
 pub use random::SplitMix64;
 pub use script::{Fault, Profile, Script};
 #[cfg(feature = "fs")]

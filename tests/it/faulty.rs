@@ -1,6 +1,6 @@
 //! `testing::Faulty` and `Script`: each fault does what it says, and a seed is a seed.
 
-use std::io::ErrorKind;
+use std::io::{ErrorKind, IoSlice};
 use std::time::Duration;
 
 use duologue::testing::{Fault, Faulty, Profile, Script, SplitMix64, duplex};
@@ -79,6 +79,20 @@ fn when_the_script_is_used_up_calls_go_through() {
     };
     clock.block_on(calls).unwrap();
     assert_eq!(stream.get_ref(), b"hello");
+}
+
+#[test]
+fn a_vectored_write_claims_more_than_all_of_its_slices() {
+    let clock = VirtualClock::new();
+    let script = Script::new().writes([Fault::Overrun, Fault::Split(2)]);
+    let mut stream = Faulty::new(Vec::new(), script, &clock);
+    let slices = [IoSlice::new(b""), IoSlice::new(b"hello"), IoSlice::new(b", you")];
+    let calls = async {
+        assert_eq!(stream.write_vectored(&slices).await.unwrap(), 11);
+        assert_eq!(stream.write_vectored(&slices).await.unwrap(), 2);
+    };
+    clock.block_on(calls).unwrap();
+    assert_eq!(stream.get_ref(), b"he");
 }
 
 #[test]

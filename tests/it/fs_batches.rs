@@ -1,15 +1,17 @@
 //! Directories: made beneath the inbox, and walked to be sent.
 
 use std::fs;
+use std::io;
 use std::os::unix::fs::symlink;
 
 use duologue::fs::{
     Collision, Error, Inbox, InboxOptions, LeftOut, Member, NameError, SourceError, Tree,
     TreeOptions,
 };
+use duologue::testing::ShadowDisk;
 use duologue::wire::{Batch, Offer, Side, TransferCode, TransferId};
 
-use super::fs_util::{PEER, digest, names};
+use super::fs_util::{PEER, digest, names, on, small};
 
 fn id() -> TransferId {
     TransferId::new(Side::Client, 1).unwrap()
@@ -209,4 +211,29 @@ fn a_tree_arrives_as_it_was() {
     fs::remove_file(from.path().join("z")).unwrap();
     symlink("/etc/passwd", from.path().join("z")).unwrap();
     assert!(tree.open(entry).is_err());
+}
+
+/// What a disk that fails says is no answer to whether a name is taken.
+#[test]
+fn s1_a_disk_that_fails_while_a_folder_is_looked_at_is_not_a_name_that_is_taken() {
+    let disk = ShadowDisk::new();
+    let inbox = on(&disk, small().collision(Collision::Replace)).unwrap();
+    let receive = || {
+        let mut batch = inbox.receive_batch(PEER, &batch(2, 1))?;
+        member(&inbox, &mut batch, &Offer::new("d").batch(id()).directory())?;
+        member(&inbox, &mut batch, &file("d/x"))
+    };
+    assert_eq!(receive().unwrap(), "b/d/x");
+    let before = disk.calls();
+    assert_eq!(receive().unwrap(), "b/d/x");
+    let calls = disk.calls() - before;
+    assert!(calls > 5, "{calls}");
+    for call in 0..calls {
+        disk.fail(disk.calls() + call, 1, io::ErrorKind::Other);
+        match receive() {
+            Ok(path) => assert_eq!(path, "b/d/x"),
+            Err(error) => assert!(matches!(error, Error::Storage { .. }), "{call}: {error:?}"),
+        }
+        disk.heal();
+    }
 }

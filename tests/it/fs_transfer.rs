@@ -4,8 +4,8 @@ use std::fs;
 use std::path::Path;
 
 use duologue::fs::{
-    BatchEvent, Error, Inbox, ReceiveError, Received, ReceivedBatch, SendError, Source, TreeEvent,
-    TreeOptions, receive, receive_batch, send, send_tree,
+    BatchEvent, Error, Inbox, InboxOptions, ReceiveError, Received, ReceivedBatch, SendError,
+    Source, TreeEvent, TreeOptions, receive, receive_batch, send, send_tree,
 };
 use duologue::proto::{Config, Connection, StreamParameters};
 use duologue::session::{Event, Events, Session, TransferError, accept, session};
@@ -347,7 +347,7 @@ fn a_folder_arrives_with_all_that_is_in_it() {
 #[test]
 fn a_file_that_is_refused_harms_no_other() {
     let (from, to) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-    let inbox = duologue::fs::InboxOptions::new().max_file_size(1000).open(to.path()).unwrap();
+    let inbox = InboxOptions::new().max_file_size(1000).open(to.path()).unwrap();
     let (large, small) = (from.path().join("large"), from.path().join("small"));
     fs::write(&large, random(1001, 1)).unwrap();
     fs::write(&small, random(1000, 1)).unwrap();
@@ -400,5 +400,36 @@ fn nothing_stays_of_a_file_that_is_cancelled() {
             entry.as_ref().unwrap().file_name().to_string_lossy().ends_with(".part")
         });
         assert_eq!(parts.count(), usize::from(!is_cancelled), "cancelled: {is_cancelled}");
+    }
+}
+
+/// A machine gives a transfer up by itself when it stalls: that is no reason to begin anew.
+#[test]
+fn a_file_that_stalled_goes_on_where_it_was_and_one_that_was_cancelled_does_not() {
+    let to = tempfile::tempdir().unwrap();
+    let inbox = InboxOptions::new().alignment(4096).keep_free(0).open(to.path()).unwrap();
+    let content = bytes::Bytes::from(random(100_000, 3));
+    for (code, is_kept) in [(TransferCode::STALLED, true), (TransferCode::CANCELLED, false)] {
+        let name = format!("{code}.bin");
+        let offer = Offer::new(&*name).size(content.len() as u64).seekable();
+        let (content, offered) = (&content, &offer);
+        let (ended, _) = converse(
+            |session, _events| async move {
+                let mut outgoing = session.offer(offered).await.unwrap();
+                outgoing.accepted().await.unwrap();
+                outgoing.send(content.slice(..50_000)).await.unwrap();
+                let mut seen = outgoing.progress();
+                while seen.received < 50_000 {
+                    seen = outgoing.changed(seen).await;
+                }
+                outgoing.cancel(code, "no progress in time").unwrap();
+                outgoing.verdict().await.unwrap_err()
+            },
+            |_session, events| receive_all(inbox.clone(), events),
+        );
+        let TransferError::NotStored(verdict) = ended else { panic!("{ended:?}") };
+        assert_eq!(verdict.code(), code);
+        let again = inbox.receive(Some(b"peer"), &offer).unwrap();
+        assert_eq!(again.prefix().map(|(offset, _)| offset), is_kept.then_some(49_152), "{code}");
     }
 }

@@ -131,8 +131,10 @@ fn h06_h13_a8_a_flood_of_a_peer_that_never_reads_is_answered_from_fixed_slots() 
             let mut peer = busy(victim);
             peer.is_reading = false;
             let before = peer.victim().memory_usage();
-            let mut result = Ok(());
+            let (mut result, mut count) = (Ok(()), 0);
             while result.is_ok() {
+                count += 1;
+                assert!(count < 3000, "{name}: it never ends");
                 peer.take_all();
                 peer.events.clear();
                 result = send(&mut peer, 0);
@@ -143,6 +145,20 @@ fn h06_h13_a8_a_flood_of_a_peer_that_never_reads_is_answered_from_fixed_slots() 
             }
             peer.assert_refused(result, CloseCode::FLOOD);
         }
+    }
+}
+
+#[test]
+fn h06_who_was_silent_for_long_has_saved_up_nothing() {
+    for victim in ROLES {
+        let mut peer = RawPeer::open(victim);
+        let ping = Frame::Ping(Ping { token: [1; 8] });
+        for _ in 0..300 {
+            peer.wait(Duration::from_secs(10));
+            peer.send(0, ping.clone()).unwrap();
+        }
+        let count = flood(&mut peer, |peer, _| peer.send(0, ping.clone()));
+        assert!((990..=1000).contains(&count), "{count}");
     }
 }
 
@@ -329,4 +345,66 @@ fn a8_what_is_under_way_to_a_peer_that_never_reports_it_costs_a_fixed_amount() {
     assert!(peer.kinds()[&Kind::CHAT] >= most);
     let used = peer.victim().memory_usage();
     assert!(used < queued + (512 << 10), "{used} after {queued}");
+}
+
+#[test]
+fn a8_each_line_that_leaves_by_itself_costs_a_fixed_amount_until_it_is_reported() {
+    let limits = Limits { items: 65_536, item_bytes: 1 << 31, ..Limits::default() };
+    let config = Config::builder().queued_items(65_536).build().unwrap();
+    let mut peer = RawPeer::open_with(Side::Client, config, limits);
+    let mut say = |lines: usize| {
+        for _ in 0..lines {
+            // Large enough, and apart enough, for a record of its own.
+            peer.now = peer.now.saturating_add(Duration::from_micros(10));
+            peer.victim().send_chat(&Chat::new("x")).unwrap();
+            peer.read(usize::MAX);
+        }
+        peer.victim().memory_usage()
+    };
+    let (few, many) = (say(3000), say(3000));
+    // An item, its bytes, and nothing more: who knows when each of them left keeps as much again.
+    assert!(many < few + 3000 * 64, "{many} bytes after {few}");
+}
+
+#[test]
+fn a_file_that_waits_for_our_budget_goes_on_when_there_is_some() {
+    for victim in ROLES {
+        let mut peer = RawPeer::open(victim);
+        let now = peer.now;
+        let id = peer.victim().offer(&Offer::new("log"), now).unwrap();
+        peer.converse();
+        peer.send(id.to_wire(), Frame::Accept(Accept::default())).unwrap();
+        let credit = Credit { limit: 1 << 20, received: 0, durable: 0 };
+        peer.send(id.to_wire(), Frame::Credit(credit)).unwrap();
+        for _ in 0..499 {
+            peer.victim().send_chat(&Chat::new("")).unwrap();
+        }
+        peer.converse();
+        assert_eq!(peer.kinds()[&Kind::CHAT], 499);
+        peer.victim().send_data(id, 0, vec![1; 10].into()).unwrap();
+        peer.converse();
+        assert_eq!(peer.kinds().get(&Kind::DATA), None);
+        peer.wait(Duration::from_secs(2));
+        assert_eq!(peer.kinds()[&Kind::DATA], 1);
+    }
+}
+
+#[test]
+fn what_arrives_of_files_pays_for_small_frames_by_a_sixteenth() {
+    for victim in ROLES {
+        let mut peer = RawPeer::open(victim);
+        offer(&mut peer, 1, &Offer::new("file")).unwrap();
+        accept(&mut peer, 1);
+        start(&mut peer, 1, 0).unwrap();
+        for _ in 0..600 {
+            peer.victim().send_chat(&Chat::new("")).unwrap();
+        }
+        peer.converse();
+        assert_eq!(peer.kinds()[&Kind::CHAT], 499);
+        for _ in 0..4 {
+            data(&mut peer, 1, 16_384).unwrap();
+        }
+        peer.converse();
+        assert_eq!(peer.kinds()[&Kind::CHAT], 503);
+    }
 }

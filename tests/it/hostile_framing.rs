@@ -424,3 +424,33 @@ fn a03_a_violation_after_our_goodbye_is_not_answered_by_another() {
         assert!(peer.victim().is_closed() && peer.victim().is_write_closed());
     }
 }
+
+#[test]
+fn a03_a_second_hello_is_refused() {
+    for victim in ROLES {
+        let mut peer = RawPeer::unopened(victim, Config::default());
+        peer.greet();
+        let hello = peer.hello();
+        let result = peer.send(0, Frame::Hello(hello));
+        peer.assert_refused(result, CloseCode::PROTOCOL);
+    }
+}
+
+#[test]
+fn a02_a_frame_without_an_id_has_none() {
+    let kinds = [Kind::ACK, Kind::PING, Kind::PONG, Kind::GOODBYE, Kind::PART];
+    for victim in ROLES {
+        for kind in kinds {
+            let mut peer = RawPeer::open(victim);
+            let payload = vec![0; if kind == Kind::PART { 1024 } else { 8 }];
+            let result = peer.send_raw(kind, 2, &payload);
+            peer.assert_refused(result, CloseCode::MALFORMED);
+        }
+        // Other channels are for later.
+        for kind in [Kind::CHAT, Kind::MESSAGE, Kind::SIGNAL] {
+            let mut peer = RawPeer::open(victim);
+            let result = peer.send_raw(kind, 1, &[0; 64]);
+            peer.assert_refused(result, CloseCode::UNSUPPORTED);
+        }
+    }
+}

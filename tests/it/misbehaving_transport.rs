@@ -1,5 +1,6 @@
 //! H19, T3, T4: transports that break the contract of their traits, or stretch it.
 
+use std::cell::Cell;
 use std::io::{self, ErrorKind};
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -8,9 +9,11 @@ use duologue::io::{
     Cursor, ReadError, SizePrefix, SizedCursor, TransportError, WriteError, read_all_with,
     write_all_chunked_with,
 };
-use duologue::testing::{Fault, Faulty, Script};
-use duologue::time::{Time, VirtualClock};
+use duologue::testing::{Fault, Faulty, Script, duplex};
+use duologue::time::{Time, Timer, VirtualClock};
 use futures::io::AsyncRead;
+
+use crate::support::is_pending;
 
 fn read(faults: impl IntoIterator<Item = Fault>) -> (Result<usize, ReadError>, Vec<u8>, Time) {
     let clock = VirtualClock::new();
@@ -135,4 +138,32 @@ fn a_reader_that_writes_nothing_shows_only_zeroes() {
     let read = read_all_with(&mut liar, &mut cursor, clock.timer());
     assert_eq!(clock.block_on(read), Ok(Ok(0)));
     assert_eq!(cursor.size(), Some(0));
+}
+
+/// A timer that has always fired, whatever the time.
+struct Hasty(Cell<u32>);
+
+impl Timer for Hasty {
+    fn now(&self) -> Time {
+        Time::ZERO
+    }
+
+    fn reset(self: Pin<&mut Self>, _deadline: Time) {}
+
+    fn poll(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<()> {
+        self.0.set(self.0.get() + 1);
+        assert!(self.0.get() < 1000, "it is asked again and again");
+        Poll::Ready(())
+    }
+}
+
+#[test]
+fn t10_a_timer_that_has_always_fired_neither_ends_a_routine_nor_keeps_its_thread() {
+    let (mut near, _far) = duplex(10);
+    let mut buffer = [0; 4];
+    let mut cursor = Cursor::new(&mut buffer[..]);
+    let mut reading = read_all_with(&mut near, &mut cursor, Hasty(Default::default()));
+    for _ in 0..100 {
+        assert!(is_pending(&mut reading));
+    }
 }

@@ -227,7 +227,8 @@ fn hashes_differ_when_the_channels_differ() {
     let (bound, same) = hashes(b"exporter", b"exporter");
     assert_eq!(bound, same);
     assert_ne!(bound, bare);
-    for (one, other) in [(&b"one"[..], &b"other"[..]), (b"", b"one"), (b"one", b"")] {
+    let pairs = [(&b"one"[..], &b"other"[..]), (b"one", b"two"), (b"", b"one"), (b"one", b"")];
+    for (one, other) in pairs {
         let (one, other) = hashes(one, other);
         assert_ne!(one, other);
     }

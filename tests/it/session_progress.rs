@@ -10,7 +10,7 @@ use duologue::testing::duplex;
 use duologue::wire::{Chat, CloseCode, Offer};
 use futures::future::{join, join4};
 
-use super::session_streams::{Defect, Polls, Wrong};
+use super::session_streams::{Counting, Defect, Polls, Wrong};
 use super::session_util::{Peer, World, content, read_all, send_all};
 use super::support::small_or_large;
 
@@ -294,3 +294,22 @@ fn t2_a_driver_with_nothing_to_do_sleeps() {
 }
 
 use futures::StreamExt;
+
+#[test]
+fn reads_that_are_filled_to_the_end_are_answered_together() {
+    World::run_at_once(async |world| {
+        let (near, far) = duplex(1 << 20);
+        let counting = Counting::new(far);
+        let writes = counting.writes();
+        let (mut near, mut far) = world.connect_over(near, counting, Default::default()).await;
+        let offer = Offer::new("x").size(64 << 20);
+        let (outgoing, incoming) = world.transfer(&mut near, &mut far, offer).await;
+        let before = writes.get();
+        let ((), received) = join(send_zeros(outgoing, 64), count(incoming)).await;
+        assert_eq!(received, 64 << 20);
+        // A read takes 256 KiB at most: these are 256 of them.
+        let writes = writes.get() - before;
+        println!("64 MiB were answered in {writes} writes");
+        assert!(writes <= 160, "{writes}");
+    });
+}

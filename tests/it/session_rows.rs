@@ -14,7 +14,7 @@ use bytes::Bytes;
 use duologue::io::TransportError;
 use duologue::proto::{CloseReason, Config, DetachReason, Receipt as Fate};
 use duologue::session::{Event, Outcome, accept};
-use duologue::testing::duplex;
+use duologue::testing::{Fault, Faulty, Script, duplex};
 use duologue::wire::{Chat, CloseCode, Message, Offer};
 use futures::StreamExt;
 use futures::future::join;
@@ -188,11 +188,12 @@ fn t3_an_error_that_means_try_again_never_spins() {
     let interrupted = |error: &TransportError| *error == TransportError::Interrupted;
     let would_block = |error: &TransportError| error.kind() == ErrorKind::WouldBlock;
     type IsRight = fn(&TransportError) -> bool;
-    let rows: [(Defect, IsRight); 3] = [
+    let rows: [(Defect, IsRight); 4] = [
         // For ever interrupted, it is broken; that it would block is for adapters to translate.
         (Defect::Fails(30, ErrorKind::Interrupted), interrupted),
         (Defect::Fails(30, ErrorKind::WouldBlock), would_block),
         (Defect::FlushInterrupted, interrupted),
+        (Defect::WriteInterrupted(10), interrupted),
     ];
     for (defect, is_right) in rows {
         World::run(async |world| {
@@ -218,6 +219,48 @@ fn t3_an_error_that_means_try_again_never_spins() {
             assert!(is_right(failed.as_ref().unwrap()), "{defect:?} {failed:?}");
             assert!(polls.get() < 1000, "{} polls with {defect:?}", polls.get());
             while !matches!(events.next().await, Some(Event::Detached(_) | Event::Closed(_))) {}
+        });
+    }
+}
+
+#[test]
+fn t3_an_interrupted_flush_is_tried_again_in_the_handshake_as_well() {
+    World::run_at_once(async |world| {
+        let (near, far) = duplex(10_000);
+        // The listener's first call is a flush, before there is anything to write.
+        let script = Script::new().writes([Fault::Fail(ErrorKind::Interrupted)]);
+        let far = Faulty::new(far, script, &world.clock);
+        let (_session, _events, driver) = world.client(near, Config::default());
+        let _driver = world.spawn(driver);
+        let accepted = accept(far, Config::default(), world.parameters(), world.timer()).await;
+        assert!(accepted.is_ok(), "{:?}", accepted.err());
+    });
+}
+
+#[test]
+fn t3_no_call_of_a_stream_matters_that_is_interrupted_once() {
+    for call in 0..40 {
+        World::run_at_once(async |world| {
+            let (near, far) = duplex(10_000);
+            let interrupted = || {
+                let passed = std::iter::repeat_n(Fault::Pass, call);
+                passed.chain([Fault::Fail(ErrorKind::Interrupted)])
+            };
+            let script = || Script::new().reads(interrupted()).writes(interrupted());
+            let near = Faulty::new(near, script(), &world.clock);
+            let far = Faulty::new(far, script(), &world.clock);
+            let (near, mut far) = world.connect_over(near, far, Default::default()).await;
+            for n in 0..3 {
+                let receipt = near.session.send_chat(&Chat::new(n.to_string())).await.unwrap();
+                assert_eq!(far.chat().await, n.to_string());
+                assert_eq!(receipt.await, Fate::Delivered);
+            }
+            near.session.close(CloseCode::DONE, "").unwrap();
+            for peer in [near, far] {
+                let (.., outcome) = peer.into_the_end().await;
+                let Outcome::Ended(ended) = outcome else { panic!("it broke at {call}") };
+                assert_eq!(ended.transport, None, "at call {call}");
+            }
         });
     }
 }

@@ -91,6 +91,8 @@ pub(crate) enum Defect {
     Fails(usize, io::ErrorKind),
     /// Nothing but flushing is interrupted, for ever.
     FlushInterrupted,
+    /// After so many writes nothing but writing is interrupted, for ever.
+    WriteInterrupted(usize),
 }
 
 /// A stream with a defect.
@@ -108,6 +110,11 @@ pub(crate) struct Wrong<S> {
 impl<S> Wrong<S> {
     pub(crate) fn new(inner: S, defect: Defect) -> Self {
         Self { inner, defect, reads: 0, writes: 0, vectored: Rc::default(), offered: Rc::default() }
+    }
+
+    fn interrupted(&self) -> Poll<io::Result<usize>> {
+        assert!(self.writes < 100_000, "it is asked again and again");
+        Poll::Ready(Err(io::ErrorKind::Interrupted.into()))
     }
 
     /// What happens instead of the call that has this number.
@@ -133,6 +140,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Wrong<S> {
         buffer: &mut [u8],
     ) -> Poll<io::Result<usize>> {
         self.reads += 1;
+        assert!(self.reads < 1_000_000, "it is asked again and again");
         if let Some(instead) = self.instead(cx, self.reads) {
             return instead;
         }
@@ -161,6 +169,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Wrong<S> {
                 Poll::Ready(Ok(buffer.len() + 1))
             }
             Defect::WriteZero(calls) if self.writes > calls => Poll::Ready(Ok(0)),
+            Defect::WriteInterrupted(calls) if self.writes > calls => self.interrupted(),
             _ => Pin::new(&mut self.inner).poll_write(cx, &buffer[..len]),
         }
     }
@@ -184,6 +193,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Wrong<S> {
                 Poll::Ready(Ok(offered + 1))
             }
             Defect::WriteZero(calls) if self.writes > calls => Poll::Ready(Ok(0)),
+            Defect::WriteInterrupted(calls) if self.writes > calls => self.interrupted(),
             _ => Pin::new(&mut self.inner).poll_write_vectored(cx, slices),
         }
     }

@@ -20,6 +20,9 @@ use futures::future::LocalBoxFuture;
 use futures::io::{AsyncRead, AsyncWrite};
 use futures::stream::{FuturesUnordered, StreamExt};
 
+/// How often everything else is polled while a test waits. Days of keep-alives are fewer.
+const MOST_POLLS: u32 = 300_000;
+
 /// A clock, and tasks that run on it beside the test.
 #[derive(Clone, Default)]
 pub(crate) struct World {
@@ -32,14 +35,23 @@ pub(crate) struct World {
 pub(crate) type Task<T> = oneshot::Receiver<T>;
 
 impl World {
-    /// Runs a test; while everything waits, time passes.
+    /// Runs a test; while everything waits, time passes. It is polled only when it was woken itself, as
+    /// its tasks are: who forgets to wake it is found out.
     pub(crate) fn run<T>(test: impl AsyncFnOnce(&Self) -> T) -> T {
         let world = Self::default();
         let mut tasks = FuturesUnordered::new();
-        let mut main = pin!(test(&world));
+        // Polls since it was polled itself.
+        let polls = Cell::new(0_u32);
+        let mut test = pin!(test(&world));
+        let mut main = FuturesUnordered::from_iter([std::future::poll_fn(|cx| {
+            polls.set(0);
+            test.as_mut().poll(cx)
+        })]);
         let whole = std::future::poll_fn(|cx| {
+            polls.set(polls.get() + 1);
+            assert!(polls.get() < MOST_POLLS, "nobody wakes the test");
             loop {
-                if let Poll::Ready(result) = main.as_mut().poll(cx) {
+                if let Poll::Ready(Some(result)) = main.poll_next_unpin(cx) {
                     return Poll::Ready(result);
                 }
                 world.poll_tasks(&mut tasks, cx);

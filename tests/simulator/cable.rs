@@ -1,6 +1,6 @@
 //! Streams between the two sides: slow, in pieces, cut at any byte.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind, IoSlice};
 use std::pin::Pin;
@@ -9,15 +9,24 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use duologue::testing::SplitMix64;
-use duologue::time::{Time, Timer, VirtualClock, VirtualTimer};
+use duologue::time::{Time, Timer, VirtualClock};
 use futures::io::{AsyncRead, AsyncWrite};
+
+use super::clock::Alarm;
+use super::meter::uncounted;
+
+/// After so many pieces of a run each is four times as large at most: the smallest pieces show what they
+/// show early, and no run has to wait for them.
+const PIECES: u64 = 700;
+/// The largest that they get.
+const LARGEST: usize = 64 << 10;
 
 /// What streams are like.
 #[derive(Debug, Clone)]
 pub(crate) struct Quality {
-    /// Bytes that one call moves at most.
+    /// Bytes that one call moves at most, at first.
     pub(crate) segment: usize,
-    /// Bytes that are under way at most.
+    /// Bytes that are under way at most, at first.
     pub(crate) capacity: usize,
     pub(crate) latency: Duration,
     /// Bytes a second.
@@ -31,6 +40,8 @@ pub(crate) struct Quality {
 
 #[derive(Default)]
 struct Pipe {
+    /// What is written goes nowhere.
+    is_shut: bool,
     segments: VecDeque<(Time, Vec<u8>)>,
     queued: usize,
     last: Time,
@@ -50,6 +61,8 @@ pub(crate) struct Cable {
     /// Bytes until it breaks.
     left: Option<u64>,
     pub(crate) carried: u64,
+    /// Of all streams of the run.
+    pieces: Rc<Cell<u64>>,
 }
 
 /// One end.
@@ -58,7 +71,7 @@ pub(crate) struct Stream {
     side: usize,
     quality: Quality,
     clock: VirtualClock,
-    timer: VirtualTimer,
+    timer: Alarm,
     random: SplitMix64,
 }
 
@@ -66,6 +79,7 @@ pub(crate) fn cable(
     clock: &VirtualClock,
     quality: &Quality,
     left: Option<u64>,
+    pieces: &Rc<Cell<u64>>,
     seed: u64,
 ) -> (Rc<RefCell<Cable>>, [Stream; 2]) {
     let cable = Rc::new(RefCell::new(Cable {
@@ -75,13 +89,14 @@ pub(crate) fn cable(
         stalled_until: Time::ZERO,
         left,
         carried: 0,
+        pieces: Rc::clone(pieces),
     }));
     let end = |side: usize| Stream {
         cable: Rc::clone(&cable),
         side,
         quality: quality.clone(),
         clock: clock.clone(),
-        timer: clock.timer(),
+        timer: Alarm::new(clock),
         random: SplitMix64::new(seed ^ side as u64),
     };
     let ends = [end(0), end(1)];
@@ -105,9 +120,32 @@ impl Cable {
         self.stalled_until = until;
     }
 
+    /// One side hears the end of the stream after what is under way; what it writes arrives all the same.
+    pub(crate) fn shut(&mut self, from: usize) {
+        let pipe = &mut self.pipes[from];
+        (pipe.is_ended, pipe.is_shut) = (true, true);
+        pipe.wake();
+    }
+
+    /// Whether it will carry what is written.
+    pub(crate) fn is_sound(&self, now: Time) -> bool {
+        let is_stalled = self.stalled_until > now;
+        let is_whole = !self.is_broken[0] && !self.is_broken[1];
+        is_whole && !self.is_silent && !is_stalled && !self.pipes.iter().any(|pipe| pipe.is_shut)
+    }
+
     /// It will not break by itself any more.
     pub(crate) fn be_calm(&mut self) {
         self.left = None;
+    }
+
+    /// What one call moves at most, and what is under way at most, in bytes.
+    fn limits(&self, quality: &Quality) -> (u64, usize) {
+        let pieces = self.pieces.get();
+        self.pieces.set(pieces + 1);
+        let doublings = 2 * (pieces / PIECES).min(8);
+        let grown = |bytes: usize| (bytes << doublings).min(LARGEST.max(bytes));
+        (grown(quality.segment) as u64, grown(quality.capacity))
     }
 
     fn wake(&mut self) {
@@ -118,6 +156,24 @@ impl Cable {
 }
 
 impl Pipe {
+    /// Takes so many bytes at most, and says how many.
+    fn push(&mut self, slices: &[IoSlice<'_>], most: usize, now: Time, quality: &Quality) -> usize {
+        let mut bytes = Vec::new();
+        for slice in slices {
+            bytes.extend_from_slice(&slice[..slice.len().min(most - bytes.len())]);
+        }
+        let len = bytes.len();
+        if self.is_shut {
+            return len;
+        }
+        let travel = Duration::from_micros(len as u64 * 1_000_000 / quality.rate);
+        let from = self.last.max(now.saturating_add(quality.latency));
+        self.last = from.saturating_add(travel);
+        self.queued += len;
+        self.segments.push_back((self.last, bytes));
+        len
+    }
+
     fn wake(&mut self) {
         self.reader.take().into_iter().chain(self.writer.take()).for_each(Waker::wake);
     }
@@ -146,24 +202,16 @@ impl Stream {
             return Poll::Ready(Err(ErrorKind::BrokenPipe.into()));
         }
         let (quality, left) = (&self.quality, cable.left);
+        let (segment, capacity) = cable.limits(quality);
         let pipe = &mut cable.pipes[self.side];
-        let room = quality.capacity.saturating_sub(pipe.queued);
+        let room = capacity.saturating_sub(pipe.queued);
         if room == 0 {
             pipe.writer = Some(cx.waker().clone());
             return Poll::Pending;
         }
-        let most = room.min(1 + self.random.below(quality.segment as u64) as usize);
+        let most = room.min(1 + self.random.below(segment) as usize);
         let most = most.min(left.map_or(usize::MAX, |left| left as usize));
-        let mut bytes = Vec::new();
-        for slice in slices {
-            bytes.extend_from_slice(&slice[..slice.len().min(most - bytes.len())]);
-        }
-        let len = bytes.len();
-        let travel = Duration::from_micros(len as u64 * 1_000_000 / quality.rate);
-        let from = pipe.last.max(now.saturating_add(quality.latency));
-        pipe.last = from.saturating_add(travel);
-        pipe.queued += len;
-        pipe.segments.push_back((pipe.last, bytes));
+        let len = uncounted(|| pipe.push(slices, most, now, quality));
         if let Some(reader) = pipe.reader.take() {
             reader.wake();
         }
@@ -196,6 +244,7 @@ impl AsyncRead for Stream {
                 return Poll::Ready(Err(ErrorKind::ConnectionReset.into()));
             }
             let (is_silent, stalled_until) = (cable.is_silent, cable.stalled_until);
+            let (largest, _) = cable.limits(&this.quality);
             let pipe = &mut cable.pipes[1 - this.side];
             pipe.reader = Some(cx.waker().clone());
             if is_silent {
@@ -213,12 +262,12 @@ impl AsyncRead for Stream {
                 }
                 continue;
             }
-            let most = 1 + this.random.below(this.quality.segment as u64) as usize;
+            let most = 1 + this.random.below(largest) as usize;
             let len = buffer.len().min(segment.len()).min(most);
             buffer[..len].copy_from_slice(&segment[..len]);
             segment.drain(..len);
             if segment.is_empty() {
-                pipe.segments.pop_front();
+                uncounted(|| drop(pipe.segments.pop_front()));
             }
             pipe.queued -= len;
             if let Some(writer) = pipe.writer.take() {

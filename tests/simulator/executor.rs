@@ -1,8 +1,9 @@
 //! Tasks in one thread, and who is polled next is drawn from the seed.
 
 use std::cell::{Cell, RefCell};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::future::Future;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Wake, Waker};
 
@@ -10,8 +11,10 @@ use duologue::testing::SplitMix64;
 use duologue::time::{Time, VirtualClock};
 use futures::future::LocalBoxFuture;
 
+use super::meter::{Meter, uncounted};
+
 /// Polls at one moment that are no progress any more.
-const POLLS_AT_ONE_MOMENT: u32 = 2_000_000;
+const POLLS_AT_ONE_MOMENT: u32 = 500_000;
 
 /// Whose tasks are killed together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -34,6 +37,13 @@ impl Owner {
             _ => self == other,
         }
     }
+
+    fn side(self) -> Option<usize> {
+        match self {
+            Self::World => None,
+            Self::Program { side, .. } | Self::Conversation { side, .. } => Some(side),
+        }
+    }
 }
 
 /// Why a run came to no end.
@@ -49,9 +59,14 @@ pub(crate) enum Stuck {
 
 pub(crate) struct Executor {
     tasks: RefCell<BTreeMap<u64, Task>>,
-    ready: Arc<Mutex<BTreeSet<u64>>>,
+    ready: Arc<Mutex<Vec<u64>>>,
+    /// Kept to the end, so that nobody's memory is counted when the last waker goes.
+    flags: RefCell<Vec<Arc<Flag>>>,
     next: Cell<u64>,
     random: RefCell<SplitMix64>,
+    /// Whose memory is counted at the moment.
+    counted: Cell<Option<usize>>,
+    pub(crate) meter: Meter,
     pub(crate) polls: Cell<u64>,
     /// Of who was polled and when: the same for the same seed.
     pub(crate) trace: Cell<u64>,
@@ -61,17 +76,25 @@ struct Task {
     owner: Owner,
     /// Taken out while it is polled.
     future: Option<LocalBoxFuture<'static, ()>>,
+    flag: Arc<Flag>,
     waker: Waker,
 }
 
 struct Flag {
     task: u64,
-    ready: Arc<Mutex<BTreeSet<u64>>>,
+    is_ready: AtomicBool,
+    ready: Arc<Mutex<Vec<u64>>>,
 }
 
 impl Wake for Flag {
     fn wake(self: Arc<Self>) {
-        self.ready.lock().unwrap().insert(self.task);
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        if !self.is_ready.swap(true, Ordering::Relaxed) {
+            uncounted(|| self.ready.lock().unwrap().push(self.task));
+        }
     }
 }
 
@@ -80,44 +103,85 @@ impl Executor {
         Self {
             tasks: RefCell::default(),
             ready: Arc::default(),
+            flags: RefCell::default(),
             next: Cell::new(0),
             random: RefCell::new(SplitMix64::new(seed)),
+            counted: Cell::new(None),
+            meter: Meter::default(),
             polls: Cell::new(0),
             trace: Cell::new(0xCBF2_9CE4_8422_2325),
         }
     }
 
     pub(crate) fn spawn(&self, owner: Owner, future: impl Future<Output = ()> + 'static) {
-        let task = self.next.get();
-        self.next.set(task + 1);
-        let waker = Waker::from(Arc::new(Flag { task, ready: Arc::clone(&self.ready) }));
-        let future: LocalBoxFuture<'static, ()> = Box::pin(future);
-        self.tasks.borrow_mut().insert(task, Task { owner, future: Some(future), waker });
-        self.ready.lock().unwrap().insert(task);
+        let id = self.next.get();
+        self.next.set(id + 1);
+        // Its memory is its owner's, whoever spawns it.
+        let side = owner.side().filter(|_| self.counted.get().is_none());
+        let boxed = || -> LocalBoxFuture<'static, ()> { Box::pin(future) };
+        let future = match owner {
+            Owner::World => uncounted(boxed),
+            _ => self.meter.count(side, boxed),
+        };
+        uncounted(|| {
+            let (is_ready, ready) = (AtomicBool::new(true), Arc::clone(&self.ready));
+            let flag = Arc::new(Flag { task: id, is_ready, ready });
+            self.flags.borrow_mut().push(Arc::clone(&flag));
+            let waker = Waker::from(Arc::clone(&flag));
+            let task = Task { owner, future: Some(future), flag, waker };
+            self.tasks.borrow_mut().insert(id, task);
+            self.ready.lock().unwrap().push(id);
+        });
+    }
+
+    /// How many tasks an owner has.
+    pub(crate) fn count(&self, is_its: impl Fn(Owner) -> bool) -> usize {
+        self.tasks.borrow().values().filter(|task| is_its(task.owner)).count()
     }
 
     /// Drops all tasks of an owner, wherever they are.
     pub(crate) fn kill(&self, owner: Owner) {
-        let mut killed = Vec::new();
-        self.tasks.borrow_mut().retain(|_, task| {
-            let dies = task.owner.dies_with(owner);
-            if dies {
-                killed.push(task.future.take());
-            }
-            !dies
+        let mut killed = uncounted(|| {
+            let mut tasks = self.tasks.borrow_mut();
+            let is_its = |task: &Task| task.owner.dies_with(owner);
+            let ids = tasks.iter().filter(|(_, task)| is_its(task)).map(|(id, _)| *id);
+            let ids: Vec<u64> = ids.collect();
+            ids.into_iter().filter_map(|id| tasks.remove(&id)).collect::<Vec<_>>()
         });
-        drop(killed);
+        while let Some(mut task) = killed.pop() {
+            let future = task.future.take();
+            self.drop_future(task.owner, future);
+        }
+        uncounted(|| drop(killed));
     }
 
-    /// Polls whoever is ready, in an order of its own, until all is done.
+    fn drop_future(&self, owner: Owner, future: Option<LocalBoxFuture<'static, ()>>) {
+        match owner.side() {
+            Some(side) => self.discard(side, future),
+            None => drop(future),
+        }
+    }
+
+    /// Drops what a program held.
+    pub(crate) fn discard<T>(&self, side: usize, what: T) {
+        if self.counted.get().is_some() {
+            return drop(what);
+        }
+        self.counted.set(Some(side));
+        self.meter.count(Some(side), || drop(what));
+        self.counted.set(None);
+    }
+
+    /// Polls whoever is ready, in an order of its own, until all is done. `step` is called after each
+    /// poll with the side whose task it was.
     pub(crate) fn run(
         &self,
         clock: &VirtualClock,
-        is_done: impl Fn() -> bool,
+        mut step: impl FnMut(Option<usize>) -> bool,
         until: impl Fn() -> Time,
     ) -> Result<(), Stuck> {
         let mut polls_now = 0_u32;
-        while !is_done() {
+        loop {
             let Some(task) = self.pick() else {
                 match clock.next_deadline() {
                     None => return Err(Stuck::Deadlock),
@@ -131,53 +195,68 @@ impl Executor {
             if polls_now > POLLS_AT_ONE_MOMENT {
                 return Err(Stuck::LiveLock);
             }
-            self.poll(task, clock.now());
+            let side = self.poll(task, clock.now());
+            if step(side) {
+                return Ok(());
+            }
         }
-        Ok(())
     }
 
     /// One of those that were woken; now and then one that was not.
     fn pick(&self) -> Option<u64> {
         let mut random = self.random.borrow_mut();
         let mut ready = self.ready.lock().unwrap();
+        if ready.is_empty() {
+            return None;
+        }
         let place = random.below(ready.len() as u64) as usize;
-        let woken = ready.iter().nth(place).copied()?;
+        let tasks = self.tasks.borrow();
         if random.below(200) == 0 {
-            let tasks = self.tasks.borrow();
             let place = random.below(tasks.len() as u64) as usize;
             return tasks.keys().nth(place).copied();
         }
-        ready.remove(&woken);
+        let woken = ready.swap_remove(place);
+        if let Some(task) = tasks.get(&woken) {
+            task.flag.is_ready.store(false, Ordering::Relaxed);
+        }
         Some(woken)
     }
 
-    fn poll(&self, id: u64, now: Time) {
+    fn poll(&self, id: u64, now: Time) -> Option<usize> {
         let taken = {
             let mut tasks = self.tasks.borrow_mut();
-            let Some(task) = tasks.get_mut(&id) else { return };
-            task.future.take().map(|future| (future, task.waker.clone()))
+            let task = tasks.get_mut(&id)?;
+            task.future.take().map(|future| (future, task.waker.clone(), task.owner))
         };
-        let Some((mut future, waker)) = taken else { return };
+        let (mut future, waker, owner) = taken?;
         self.polls.set(self.polls.get() + 1);
         let trace = (self.trace.get() ^ id).wrapping_mul(0x0100_0000_01B3);
         self.trace.set((trace ^ now.as_micros()).wrapping_mul(0x0100_0000_01B3));
-        let is_over = future.as_mut().poll(&mut Context::from_waker(&waker)).is_ready();
+        let side = owner.side();
+        self.counted.set(side);
+        let mut cx = Context::from_waker(&waker);
+        let is_over = self.meter.count(side, || future.as_mut().poll(&mut cx).is_ready());
+        self.counted.set(None);
         let mut tasks = self.tasks.borrow_mut();
-        if is_over {
-            tasks.remove(&id);
-        } else if let Some(task) = tasks.get_mut(&id) {
-            task.future = Some(future);
-            return;
+        if !is_over {
+            if let Some(task) = tasks.get_mut(&id) {
+                task.future = Some(future);
+                return side;
+            }
         }
+        let removed = tasks.remove(&id);
         drop(tasks);
         // It may have been killed by what it did itself.
-        drop(future);
+        self.drop_future(owner, Some(future));
+        drop(removed);
+        side
     }
 
     /// Drops all that is left.
     pub(crate) fn clear(&self) {
-        while let Some((_, task)) = { self.tasks.borrow_mut().pop_first() } {
-            drop(task);
+        while let Some((_, mut task)) = { self.tasks.borrow_mut().pop_first() } {
+            let future = task.future.take();
+            self.drop_future(task.owner, future);
         }
     }
 }

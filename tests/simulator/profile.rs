@@ -2,10 +2,12 @@
 
 use std::time::Duration;
 
+use duologue::fs::{Collision, Durability, InboxOptions};
 use duologue::proto::Config;
 use duologue::testing::SplitMix64;
 
 use super::cable::Quality;
+use super::work::Work;
 
 /// What stands for 1 MiB in the inboxes, so that small files show what large ones do.
 pub(crate) const BLOCK: u64 = 4096;
@@ -23,15 +25,18 @@ pub(crate) struct Profile {
     /// How many faults, and the time between two at most.
     pub(crate) count: u64,
     pub(crate) pause: Duration,
-    pub(crate) sides: [Work; 2],
-    pub(crate) receive_window: u32,
-    pub(crate) reserved_window: u32,
-    pub(crate) send_buffer: u32,
-    pub(crate) untaken: u32,
-    pub(crate) queued: u32,
-    pub(crate) undecided: u32,
+    pub(crate) programs: [Settings; 2],
+    pub(crate) work: [Work; 2],
     /// The time that an application or a disk takes for what it does, at most.
     pub(crate) slowness: Duration,
+    /// What reaches a disk together or not at all.
+    pub(crate) sector: usize,
+    /// Conversations that the server keeps at most.
+    pub(crate) conversations: usize,
+    /// Whether files are held up in the end, to see that lines come through.
+    pub(crate) is_held_up: bool,
+    /// Who says goodbye in the end.
+    pub(crate) closers: [bool; 2],
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,134 +45,190 @@ pub(crate) enum Fault {
     Silence,
     Stall,
     Outage,
+    /// The other side hears the end of the stream, and this one does not know.
+    Shut(usize),
+    /// It closes the conversation, and there is another one after it.
+    Goodbye(usize),
     Kill(usize),
     PowerLoss(usize),
     Disk(usize),
 }
 
-/// What a side sends.
-#[derive(Debug, Clone)]
-pub(crate) struct Work {
-    /// The lengths of its lines, and the time between two at most.
-    pub(crate) lines: Vec<usize>,
-    pub(crate) pause: Duration,
-    pub(crate) files: Vec<FileWork>,
-}
-
-#[derive(Debug, Clone)]
-pub(crate) struct FileWork {
-    pub(crate) len: usize,
-    pub(crate) chunk: usize,
-    pub(crate) has_size: bool,
-    pub(crate) is_seekable: bool,
-    /// It is given up once so much was sent.
-    pub(crate) cancel_at: Option<usize>,
-    pub(crate) begins_after: Duration,
-}
+const FAULTS: [Fault; 14] = [
+    Fault::Cut,
+    Fault::Silence,
+    Fault::Stall,
+    Fault::Outage,
+    Fault::Shut(0),
+    Fault::Shut(1),
+    Fault::Goodbye(0),
+    Fault::Goodbye(1),
+    Fault::Kill(0),
+    Fault::Kill(1),
+    Fault::PowerLoss(0),
+    Fault::PowerLoss(1),
+    Fault::Disk(0),
+    Fault::Disk(1),
+];
 
 impl Profile {
     pub(crate) fn new(seed: u64) -> Self {
         let mut random = SplitMix64::new(seed);
         let r = &mut random;
-        let receive_window = 65_536 << r.below(3);
-        let reserved_window = 4096 << r.below(4);
-        let mut faults = Vec::new();
-        for fault in [
-            Fault::Cut,
-            Fault::Silence,
-            Fault::Stall,
-            Fault::Outage,
-            Fault::Kill(0),
-            Fault::Kill(1),
-            Fault::PowerLoss(0),
-            Fault::PowerLoss(1),
-            Fault::Disk(0),
-            Fault::Disk(1),
-        ] {
-            // Each kind is on in some runs only: too many at once hide each other.
-            if r.percent(30) {
-                faults.push(fault);
-            }
-        }
-        let windows = [receive_window as usize, reserved_window as usize];
+        // Each kind is on in some runs only: too many at once hide each other.
+        let faults: Vec<Fault> = FAULTS.into_iter().filter(|_| r.percent(25)).collect();
         let latency = Duration::from_micros(r.log_uniform(200_000));
         // No link is so slow that files take hours.
         let least = (SLOWEST * latency.as_micros() as u64 / 1_000_000).max(16);
+        let quality = Quality {
+            segment: r.log_uniform(64 << 10) as usize,
+            capacity: r.log_uniform(256 << 10).max(least) as usize,
+            latency,
+            rate: SLOWEST * r.log_uniform(5000),
+            writes_vectors: r.percent(50),
+            interruptions: if r.percent(30) { 5 } else { 0 },
+            hesitations: if r.percent(30) { 20 } else { 0 },
+        };
+        let programs = [(); 2].map(|()| Settings::new(r));
+        // The smallest pieces go with little work, and the largest with the most.
+        let budget = (600 * quality.segment).clamp(4 << 10, 400 << 10);
+        let work = [0, 1].map(|side| Work::new(r, &programs[1 - side], budget));
+        let closers = [[true, false], [false, true], [true, true]][r.below(3) as usize];
         Self {
             seed,
-            quality: Quality {
-                segment: r.log_uniform(64 << 10) as usize,
-                capacity: r.log_uniform(1 << 20).max(least) as usize,
-                latency,
-                rate: SLOWEST * r.log_uniform(5000),
-                writes_vectors: r.percent(50),
-                interruptions: if r.percent(30) { 5 } else { 0 },
-                hesitations: if r.percent(30) { 20 } else { 0 },
-            },
+            quality,
             count: if faults.is_empty() { 0 } else { r.log_uniform(20) },
             faults,
-            bytes_to_a_cut: r.percent(40).then(|| 500 * r.log_uniform(2000)),
+            bytes_to_a_cut: r.percent(30).then(|| 500 * r.log_uniform(2000)),
             pause: Duration::from_millis(r.log_uniform(40_000)),
-            sides: [(); 2].map(|()| Work::new(r, windows)),
-            receive_window,
-            reserved_window,
-            send_buffer: 32_768 << r.below(4),
-            untaken: 1 << r.below(8),
-            queued: 1 << r.below(8),
-            undecided: 1 + r.below(4) as u32,
+            programs,
+            work,
             slowness: Duration::from_micros(if r.percent(50) { 0 } else { r.log_uniform(300_000) }),
+            sector: (128 << r.below(4)).max(budget / 256),
+            conversations: 2 + r.below(4) as usize,
+            is_held_up: r.percent(25),
+            closers,
+        }
+    }
+
+    /// The longest that something takes to cross the link once it has been written.
+    pub(crate) fn crossing(&self) -> Duration {
+        // What is under way at most, once the pieces have grown.
+        let under_way = self.quality.capacity.max(64 << 10) as u64;
+        self.quality.latency + Duration::from_micros(under_way * 1_000_000 / self.quality.rate)
+    }
+}
+
+/// What a program allows, and how it stores.
+#[derive(Debug, Clone)]
+pub(crate) struct Settings {
+    pub(crate) frame: u32,
+    pub(crate) fragment: u32,
+    pub(crate) item: u32,
+    pub(crate) item_bytes: u32,
+    pub(crate) untaken: u32,
+    pub(crate) transfers: u32,
+    pub(crate) undecided: u32,
+    pub(crate) member_credit: u32,
+    pub(crate) receive_window: u32,
+    pub(crate) reserved_window: u32,
+    pub(crate) send_buffer: u32,
+    pub(crate) outgoing: u32,
+    pub(crate) queued_items: u32,
+    pub(crate) queued_bytes: u32,
+    /// In seconds.
+    pub(crate) keep_alive: u64,
+    pub(crate) idle: u64,
+    pub(crate) stall: u64,
+    pub(crate) whole: u64,
+    pub(crate) close: u64,
+    pub(crate) detached: u64,
+    pub(crate) rate_limit: Option<u64>,
+    pub(crate) collision: Collision,
+    pub(crate) durability: Durability,
+    pub(crate) max_file: Option<u64>,
+    /// Somebody else's file has the name of the first one.
+    pub(crate) has_others: bool,
+}
+
+fn one_of<T: Copy>(r: &mut SplitMix64, of: &[T]) -> T {
+    of[r.below(of.len() as u64) as usize]
+}
+
+impl Settings {
+    fn new(r: &mut SplitMix64) -> Self {
+        let any_fragment = 1024 + r.below(15_361) as u32;
+        let any_item = 16_384 + r.log_uniform(60_000) as u32;
+        let item = one_of(r, &[16_384, 69_632, any_item]);
+        let keep_alive = 1 + r.below(20);
+        Self {
+            frame: one_of(r, &[1024, 16_384, 65_536]),
+            fragment: one_of(r, &[1024, 16_384, any_fragment]),
+            item,
+            item_bytes: item.max(16_384 << r.below(6)),
+            untaken: 1 << r.below(8),
+            transfers: 3 + r.below(6) as u32,
+            undecided: 1 + r.below(4) as u32,
+            member_credit: one_of(r, &[0, 1, 4096, 16_384, 65_536]),
+            receive_window: 65_536 << r.below(3),
+            reserved_window: 4096 << r.below(4),
+            send_buffer: 32_768 << r.below(4),
+            outgoing: 3 + r.below(6) as u32,
+            queued_items: 1 << r.below(8),
+            queued_bytes: 16_384 << r.below(5),
+            keep_alive,
+            idle: keep_alive + 5 + r.below(50),
+            stall: 20 + r.below(100),
+            whole: one_of(r, &[300, 86_400]),
+            close: 2 + r.below(5),
+            detached: 20 + r.below(300),
+            rate_limit: r.percent(10).then(|| 50_000 * r.log_uniform(100)),
+            collision: one_of(r, &[Collision::Number, Collision::Refuse, Collision::Replace]),
+            durability: one_of(
+                r,
+                &[Durability::Full, Durability::Full, Durability::Data, Durability::NoSync],
+            ),
+            max_file: r.percent(10).then(|| r.log_uniform(100_000)),
+            has_others: r.percent(30),
         }
     }
 
     pub(crate) fn config(&self) -> Config {
+        let seconds = Duration::from_secs;
         Config::builder()
+            .max_frame(self.frame)
+            .max_fragment(self.fragment)
+            .max_item(self.item)
+            .max_untaken(self.untaken)
+            .max_untaken_bytes(self.item_bytes)
+            .max_transfers(self.transfers)
+            .max_undecided(self.undecided)
+            .member_credit(self.member_credit)
             .receive_window(self.receive_window)
             .reserved_window(self.reserved_window)
             .send_buffer(self.send_buffer)
-            .max_untaken(self.untaken)
-            .queued_items(self.queued)
-            .max_undecided(self.undecided)
+            .outgoing_transfers(self.outgoing)
+            .queued_items(self.queued_items)
+            .queued_bytes(self.queued_bytes)
+            .keep_alive_interval(seconds(self.keep_alive))
+            .idle_timeout(seconds(self.idle))
+            .stall_timeout(seconds(self.stall))
+            .transfer_timeout(seconds(self.whole))
+            .close_timeout(seconds(self.close))
+            .detached_timeout(seconds(self.detached))
             .build()
             .expect("in range")
     }
-}
 
-impl Work {
-    fn new(random: &mut SplitMix64, windows: [usize; 2]) -> Self {
-        let count = random.below(4) * random.log_uniform(40);
-        let lines = (0..count)
-            .map(|_| match random.below(10) {
-                0 => 0,
-                1 => random.log_uniform(40_000) as usize,
-                2 => 1024 + random.below(3) as usize,
-                _ => random.log_uniform(200) as usize,
-            })
-            .collect();
-        let files = (0..random.below(4)).map(|_| FileWork::new(random, windows)).collect();
-        Self { lines, pause: Duration::from_millis(random.log_uniform(5000)), files }
-    }
-}
-
-impl FileWork {
-    fn new(random: &mut SplitMix64, windows: [usize; 2]) -> Self {
-        let block = BLOCK as usize;
-        let edges = [0, 1, block - 1, block, block + 1, 16_384, windows[0], windows[1]];
-        let len = match random.below(3) {
-            0 => edges[random.below(edges.len() as u64) as usize],
-            1 => {
-                let edge = edges[random.below(edges.len() as u64) as usize];
-                (edge + random.below(3) as usize).saturating_sub(1)
-            }
-            _ => random.log_uniform(300_000) as usize,
-        };
-        let cancel_at = random.percent(15).then(|| random.below(len as u64 + 1) as usize);
-        Self {
-            len,
-            chunk: random.log_uniform(64 << 10) as usize,
-            has_size: random.percent(80),
-            is_seekable: random.percent(70),
-            cancel_at,
-            begins_after: Duration::from_millis(random.log_uniform(20_000)),
+    pub(crate) fn inbox(&self) -> InboxOptions {
+        let options = InboxOptions::new()
+            .alignment(BLOCK)
+            .keep_free(0)
+            .collision(self.collision)
+            .durability(self.durability);
+        match self.max_file {
+            Some(bytes) => options.max_file_size(bytes),
+            None => options,
         }
     }
 }

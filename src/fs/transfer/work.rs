@@ -15,7 +15,7 @@ use futures::future::BoxFuture;
 use super::error::ReceiveError;
 use crate::fs::{BatchReceiver, Error, Member, Published, Receiver};
 use crate::session::{Chunk, Incoming, Progress, TransferError};
-use crate::wire::{Finish, Offer};
+use crate::wire::{Finish, Offer, TransferCode};
 
 /// Bytes that are gathered while others are being written.
 const GATHERED: usize = 1 << 20;
@@ -302,8 +302,12 @@ impl Writing {
     /// Ends after an error: what its sender gave up is removed, what was lost is kept for another try.
     pub(super) async fn give_up(mut self, error: &ReceiveError) -> Incoming {
         if let Some(Target::File(receiver)) = self.target.take() {
-            let is_given_up =
-                matches!(error, ReceiveError::Transfer(TransferError::CancelAsked { .. }));
+            // A sender that stalled will be back for it.
+            let is_given_up = matches!(
+                error,
+                ReceiveError::Transfer(TransferError::CancelAsked { code, .. })
+                    if *code != TransferCode::STALLED
+            );
             let end = move || if is_given_up { receiver.discard() } else { receiver.suspend() };
             blocking::unblock(end).await;
         }

@@ -1,0 +1,313 @@
+//! Puts each defect of `tests/defects` into a copy of the sources, one at a time, and demands that the
+//! tests which are named for it fail:
+//! `cargo run --release --manifest-path benches/Cargo.toml --bin defects -- [--jobs N] [NAME]...`.
+//!
+//! All of them are compiled in at once, each behind a switch that the environment turns, so that there is
+//! one build and not one a defect. With no switch on, all tests that are named have to pass. A test that
+//! hangs has failed, and is shown as such. It fails if a defect survives one of its tests.
+
+#[path = "../../../tests/defects/mod.rs"]
+mod list;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode, Stdio};
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+use list::Defect;
+use rustix::process::{Resource, Rlimit, setrlimit};
+
+/// How long a test may take before it counts as hanging.
+const TIME: Duration = Duration::from_secs(60);
+/// How often it is looked after meanwhile.
+const STEP: Duration = Duration::from_millis(5);
+/// Bytes of address space that a test may take: some defects take away a bound.
+const MEMORY: u64 = 8 << 30;
+/// What turns a switch, by the place of the defect in the list, counted from 1.
+const SWITCH: &str = "DUOLOGUE_DEFECT";
+/// Appended to the library of the copy.
+const SWITCHES: &str = r#"
+#[doc(hidden)]
+#[allow(missing_docs)]
+pub fn seeded(defect: usize) -> bool {
+    extern crate std;
+    static ON: std::sync::OnceLock<usize> = std::sync::OnceLock::new();
+    let read = || std::env::var("DUOLOGUE_DEFECT").ok().and_then(|number| number.parse().ok());
+    *ON.get_or_init(|| read().unwrap_or(0)) == defect
+}
+"#;
+
+type Result<T, E = Box<dyn std::error::Error>> = std::result::Result<T, E>;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Outcome {
+    Passes,
+    Fails,
+    Aborts,
+    Hangs,
+}
+
+struct Ran {
+    defect: usize,
+    test: usize,
+    outcome: Outcome,
+    took: Duration,
+}
+
+fn main() -> Result<ExitCode> {
+    let (jobs, names) = arguments()?;
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().ok_or("the package has no parent")?;
+    let defects = list::all(root)?;
+    if let Some(name) = names.iter().find(|name| defects.iter().all(|d| d.name != **name)) {
+        return Err(format!("there is no defect named {name}").into());
+    }
+    let executable = std::env::current_exe()?;
+    let place = executable.parent().and_then(Path::parent).ok_or("no target directory")?;
+    let place = place.join("defects");
+    let (tree, started) = (place.join("tree"), Instant::now());
+    copy(root, &tree, &defects)?;
+    let binary = build(&tree, &place.join("build"))?;
+    println!("built with {} defects in {:.0} s", defects.len(), started.elapsed().as_secs_f64());
+    limit_memory()?;
+
+    let is_wanted = |defect: &Defect| names.is_empty() || names.contains(&defect.name);
+    let work: Vec<(usize, usize)> = defects
+        .iter()
+        .enumerate()
+        .filter(|(_, defect)| is_wanted(defect))
+        .flat_map(|(index, defect)| (0..defect.tests.len()).map(move |test| (index, test)))
+        .collect();
+    let tests: BTreeSet<&str> = work.iter().map(|&(d, t)| &*defects[d].tests[t]).collect();
+    let started = Instant::now();
+    pass_without(&binary, &tree, &tests)?;
+    println!("{} tests pass without any in {:.0} s", tests.len(), started.elapsed().as_secs_f64());
+
+    let started = Instant::now();
+    let ran = run_all(&binary, &tree, &place, &defects, work, jobs)?;
+    Ok(print(&defects, &ran, started.elapsed()))
+}
+
+fn arguments() -> Result<(usize, Vec<String>)> {
+    let mut jobs = std::thread::available_parallelism().map_or(1, usize::from);
+    let mut names = Vec::new();
+    let mut words = std::env::args().skip(1);
+    while let Some(word) = words.next() {
+        match &*word {
+            "--jobs" => jobs = words.next().ok_or("a number is missing")?.parse()?,
+            option if option.starts_with('-') => return Err(format!("no option {option}").into()),
+            _ => names.push(word),
+        }
+    }
+    Ok((jobs.max(1), names))
+}
+
+/// Copies what belongs to the repository, with all defects; what is the same already is left alone, so
+/// that it is not built again.
+fn copy(root: &Path, tree: &Path, defects: &[Defect]) -> Result<()> {
+    let listed = Command::new("git")
+        .args(["ls-files", "-z", "--cached", "--others", "--exclude-standard"])
+        .current_dir(root)
+        .output()?;
+    let listed = String::from_utf8(listed.stdout)?;
+    let mut seeded = seed(root, defects)?;
+    for name in listed.split_terminator('\0') {
+        let content = match seeded.remove(name) {
+            Some(text) => text.into_bytes(),
+            // Taken away, and not yet told to git.
+            None if !root.join(name).exists() => continue,
+            None => fs::read(root.join(name))?,
+        };
+        let path = tree.join(name);
+        fs::create_dir_all(path.parent().ok_or("a file without a folder")?)?;
+        if fs::read(&path).ok().as_ref() != Some(&content) {
+            fs::write(&path, content)?;
+        }
+    }
+    match seeded.keys().next() {
+        Some(name) => Err(format!("{name} is no file of the repository").into()),
+        None => Ok(()),
+    }
+}
+
+/// The files that have defects, with a switch for each of these.
+fn seed(root: &Path, defects: &[Defect]) -> Result<BTreeMap<String, String>> {
+    let mut places: BTreeMap<&str, BTreeMap<(usize, usize), Vec<usize>>> = BTreeMap::new();
+    for (index, defect) in defects.iter().enumerate() {
+        let text = fs::read_to_string(root.join(&defect.file))?;
+        let place = defect.find(&text)?;
+        places.entry(&defect.file).or_default().entry(place).or_default().push(index);
+    }
+    let library = fs::read_to_string(root.join("src/lib.rs"))? + SWITCHES;
+    let mut seeded = BTreeMap::from([("src/lib.rs".to_owned(), library)]);
+    for (file, places) in places {
+        let mut text = fs::read_to_string(root.join(file))?;
+        let mut end = text.len();
+        for ((from, to), here) in places.into_iter().rev() {
+            if to > end {
+                let name = &defects[here[0]].name;
+                return Err(format!("{name} lies in the code of another defect").into());
+            }
+            let mut code = text[from..to].to_owned();
+            for index in here {
+                let condition = format!("crate::seeded({})", index + 1);
+                code = defects[index].switched(&code, &condition);
+            }
+            text.replace_range(from..to, &code);
+            end = from;
+        }
+        seeded.insert(file.to_owned(), text);
+    }
+    Ok(seeded)
+}
+
+/// Builds the tests of the copy; returns the program.
+fn build(tree: &Path, target: &Path) -> Result<PathBuf> {
+    let words = ["test", "--locked", "--no-run", "--test", "it"];
+    let output = Command::new("cargo")
+        .args(words)
+        .args(["--quiet", "--message-format=json-render-diagnostics"])
+        .current_dir(tree)
+        .env("CARGO_TARGET_DIR", target)
+        .env("CARGO_PROFILE_DEV_DEBUG", "0")
+        .env("CARGO_PROFILE_TEST_DEBUG", "0")
+        .env("RUSTFLAGS", "-Awarnings")
+        .stderr(Stdio::inherit())
+        .output()?;
+    if !output.status.success() {
+        return Err("the copy does not build, which kills nothing".into());
+    }
+    let messages = String::from_utf8(output.stdout)?;
+    for line in messages.lines() {
+        let message: serde_json::Value = serde_json::from_str(line)?;
+        if let (Some("it"), Some(path)) =
+            (message["target"]["name"].as_str(), message["executable"].as_str())
+        {
+            return Ok(path.into());
+        }
+    }
+    Err("no program came of the build".into())
+}
+
+/// For this process and its children.
+fn limit_memory() -> Result<()> {
+    let limit = Rlimit { current: Some(MEMORY), maximum: Some(MEMORY) };
+    Ok(setrlimit(Resource::As, limit)?)
+}
+
+fn pass_without(binary: &Path, tree: &Path, tests: &BTreeSet<&str>) -> Result<()> {
+    let output = Command::new(binary)
+        .arg("--exact")
+        .args(tests)
+        .current_dir(tree)
+        .env_remove(SWITCH)
+        .output()?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    let passed = format!("{} passed; 0 failed", tests.len());
+    if !output.status.success() || !text.contains(&passed) {
+        print!("{text}");
+        return Err("not all tests pass, or are there, without a defect".into());
+    }
+    Ok(())
+}
+
+fn run_all(
+    binary: &Path,
+    tree: &Path,
+    place: &Path,
+    defects: &[Defect],
+    work: Vec<(usize, usize)>,
+    jobs: usize,
+) -> Result<Vec<Ran>> {
+    let (queue, ran) = (Mutex::new(work.into_iter()), Mutex::new(Vec::new()));
+    std::thread::scope(|scope| {
+        let workers: Vec<_> = (0..jobs)
+            .map(|worker| {
+                let (queue, ran) = (&queue, &ran);
+                let output = place.join(format!("output-{worker}"));
+                scope.spawn(move || -> Result<(), String> {
+                    loop {
+                        let next = queue.lock().map_err(|error| error.to_string())?.next();
+                        let Some((defect, test)) = next else { return Ok(()) };
+                        let (name, started) = (&defects[defect].tests[test], Instant::now());
+                        let outcome = run(binary, tree, &output, defect, name)
+                            .map_err(|error| format!("{name}: {error}"))?;
+                        let took = started.elapsed();
+                        let this = Ran { defect, test, outcome, took };
+                        ran.lock().map_err(|error| error.to_string())?.push(this);
+                    }
+                })
+            })
+            .collect();
+        workers.into_iter().try_for_each(|worker| worker.join().expect("no worker panics"))
+    })?;
+    let mut ran = ran.into_inner()?;
+    ran.sort_by_key(|ran| (ran.defect, ran.test));
+    Ok(ran)
+}
+
+/// Runs one test with one defect.
+fn run(
+    binary: &Path,
+    tree: &Path,
+    output: &Path,
+    defect: usize,
+    test: &str,
+) -> std::io::Result<Outcome> {
+    let file = File::create(output)?;
+    let mut child = Command::new(binary)
+        .args(["--exact", test])
+        .current_dir(tree)
+        .env(SWITCH, (defect + 1).to_string())
+        .stdin(Stdio::null())
+        .stdout(file.try_clone()?)
+        .stderr(file)
+        .spawn()?;
+    let started = Instant::now();
+    let status = loop {
+        if let Some(status) = child.try_wait()? {
+            break status;
+        }
+        if started.elapsed() >= TIME {
+            child.kill()?;
+            child.wait()?;
+            return Ok(Outcome::Hangs);
+        }
+        std::thread::sleep(STEP);
+    };
+    let said = fs::read(output)?;
+    let said = String::from_utf8_lossy(&said);
+    Ok(if status.success() {
+        Outcome::Passes
+    } else if said.contains("test result: FAILED") {
+        Outcome::Fails
+    } else {
+        Outcome::Aborts
+    })
+}
+
+fn print(defects: &[Defect], ran: &[Ran], took: Duration) -> ExitCode {
+    let mut survivors = BTreeSet::new();
+    for ran in ran {
+        let defect = &defects[ran.defect];
+        let outcome = match ran.outcome {
+            Outcome::Passes => {
+                survivors.insert(ran.defect);
+                "SURVIVED"
+            }
+            Outcome::Fails => "killed",
+            Outcome::Aborts => "killed: it aborts",
+            Outcome::Hangs => "killed: it hangs",
+        };
+        let (test, seconds) = (&defect.tests[ran.test], ran.took.as_secs_f64());
+        println!("{:<40} {test:<100} {outcome:<18} {seconds:>6.1} s", defect.name);
+    }
+    let all: BTreeSet<usize> = ran.iter().map(|ran| ran.defect).collect();
+    let killed = all.len() - survivors.len();
+    println!("{} defects, {killed} killed, {:.0} s", all.len(), took.as_secs_f64());
+    for &survivor in &survivors {
+        println!("survived: {}: {}", defects[survivor].name, defects[survivor].lost);
+    }
+    if survivors.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}

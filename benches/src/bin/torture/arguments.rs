@@ -1,0 +1,56 @@
+use std::net::SocketAddr;
+
+use crate::Result;
+
+pub(crate) struct Arguments {
+    pub(crate) seconds: u64,
+    pub(crate) seed: u64,
+    pub(crate) seeds: Option<u64>,
+    pub(crate) only: Option<String>,
+    pub(crate) mode: Mode,
+}
+
+pub(crate) enum Mode {
+    Sections,
+    /// One seed of the simulator.
+    One(u64),
+    /// One attack.
+    Attack(String),
+    /// The same, so many times, for its instructions.
+    Counted {
+        name: String,
+        times: u64,
+    },
+    /// One of the programs that connect.
+    Crowd {
+        what: String,
+        address: SocketAddr,
+        count: usize,
+    },
+}
+
+pub(crate) fn read() -> Result<Arguments> {
+    let mut arguments =
+        Arguments { seconds: 60, seed: 0, seeds: None, only: None, mode: Mode::Sections };
+    let mut words = std::env::args().skip(1);
+    while let Some(word) = words.next() {
+        let mut next = || words.next().ok_or("a word is missing");
+        match &*word {
+            "--seconds" => arguments.seconds = next()?.parse()?,
+            "--seed" => arguments.seed = next()?.parse()?,
+            "--seeds" => arguments.seeds = Some(next()?.parse()?),
+            "--only" => arguments.only = Some(next()?),
+            "--one" => arguments.mode = Mode::One(next()?.parse()?),
+            "--attack" => arguments.mode = Mode::Attack(next()?),
+            "--counted" => {
+                arguments.mode = Mode::Counted { name: next()?, times: next()?.parse()? };
+            }
+            "--crowd" => {
+                let (what, address) = (next()?, next()?.parse()?);
+                arguments.mode = Mode::Crowd { what, address, count: next()?.parse()? };
+            }
+            other => return Err(format!("there is no option {other}").into()),
+        }
+    }
+    Ok(arguments)
+}

@@ -1,0 +1,47 @@
+use duologue::fs::Collision;
+use duologue::testing::ShadowDisk;
+
+use crate::Result;
+use crate::arguments::Arguments;
+use crate::crashes::{Mischief, World, fine};
+use crate::table::{Table, on_all_cores};
+
+/// What happens, and on which disk.
+type Case = (&'static str, fn() -> World);
+
+const CASES: &[Case] = &[
+    ("numbered", || World::new(fine).collision(Collision::Number)),
+    ("refused", || World::new(fine).collision(Collision::Refuse)),
+    ("replaced", || World::new(fine).collision(Collision::Replace)),
+    ("short-writes", || World::new(|| fine().longest_write(400).sector(256))),
+    ("torn-journals", || World::new(|| ShadowDisk::new().sector(64))),
+    ("wrong-byte", || World::new(fine).mischief(Mischief::WrongByte)),
+    ("bit-rot", || World::new(fine).mischief(Mischief::BitRot)),
+    ("name-taken", || World::new(fine).without_old().mischief(Mischief::NameTaken)),
+    ("second-program", || World::new(fine).mischief(Mischief::SecondProgram)),
+];
+
+pub(crate) fn run(_arguments: &Arguments, table: &mut Table) -> Result<()> {
+    let results = on_all_cores(CASES, |(_, world)| {
+        let mut world = world();
+        world.enumerate();
+        (world.states, world.violations)
+    });
+    let (mut states, mut lost, mut wrong) = (0, 0, 0);
+    for ((name, _), (of_case, violations)) in CASES.iter().zip(results) {
+        states += of_case;
+        let is_loss = |what: &&String| what.contains("durable") || what.contains("gone");
+        let lost_here = violations.iter().filter(is_loss).count();
+        lost += lost_here;
+        wrong += violations.len() - lost_here;
+        if let Some(first) = violations.first() {
+            let what = format!("crashes, {name}: {first} (of {})", violations.len());
+            table.fail(what, "--only crashes");
+        }
+    }
+    table.row("ways to receive", CASES.len());
+    table.row("crash states", states);
+    table.row("acknowledged and lost", lost);
+    table.row("wrong, doubled or stuck files", wrong);
+    Ok(())
+}

@@ -1,0 +1,83 @@
+//! Attacks everything, and prints what came of it:
+//! `cargo run --release --manifest-path benches/Cargo.toml --bin torture -- [--seconds N] [--seed S]`.
+//!
+//! - *simulator*: whole programs on virtual time, of `tests/simulator`; seeds from S (by default 0) on,
+//!   for N seconds (60) or, with `--seeds N`, so many; `--one S` runs that one alone.
+//! - *attacks*: every `testing::Misbehaviour` of a peer and of a transport against a victim with
+//!   others beside it, of `tests/attacks`, with the most memory that it made the victim hold.
+//! - *crashes*: a receiver's power fails at every call, of `tests/crashes`.
+//! - *faults*: every call of a stream fails in every way, and the conversation goes on over another;
+//!   everything that befalls disks does.
+//! - *crowd*: ten thousand hostile connections to a listener on loopback, beside a hundred honest ones.
+//!
+//! `--only SECTION` runs that section alone, and prints more of it; `--attack NAME`, with `--seed`,
+//! that attack. It fails if anything did not hold, and says how to run that alone.
+
+mod arguments;
+mod attacking;
+mod crashing;
+mod crowd;
+mod faults;
+mod simulation;
+mod table;
+
+#[path = "../../../../tests/attacks/mod.rs"]
+mod attacks;
+#[path = "../../../callgrind.rs"]
+mod callgrind;
+#[allow(dead_code, reason = "some of it is for the tests")]
+#[path = "../../../../tests/crashes/mod.rs"]
+mod crashes;
+#[allow(dead_code, reason = "some of it is for the tests")]
+#[path = "../../../../tests/it/fs_util.rs"]
+mod fs_util;
+#[allow(dead_code, reason = "some of it is for the tests")]
+#[path = "../../../../tests/simulator/mod.rs"]
+mod simulator;
+
+use std::process::ExitCode;
+use std::time::Instant;
+
+use self::arguments::{Arguments, Mode};
+use self::table::Table;
+
+type Result<T, E = Box<dyn std::error::Error>> = std::result::Result<T, E>;
+
+/// A section, by name.
+type Section = fn(&Arguments, &mut Table) -> Result<()>;
+
+const SECTIONS: [(&str, Section); 5] = [
+    ("simulator", simulation::run),
+    ("attacks", attacking::run),
+    ("crashes", crashing::run),
+    ("faults", faults::run),
+    ("crowd", crowd::run),
+];
+
+fn main() -> Result<ExitCode> {
+    let arguments = arguments::read()?;
+    match &arguments.mode {
+        Mode::Sections => {}
+        Mode::One(seed) => return simulation::one(*seed),
+        Mode::Attack(name) => return attacking::one(name, arguments.seed),
+        Mode::Counted { name, times } => return attacking::counted(name, *times),
+        Mode::Crowd { what, address, count } => {
+            return crowd::child(what, *address, *count, arguments.seed);
+        }
+    }
+    if let Some(only) = &arguments.only {
+        if !SECTIONS.iter().any(|(name, _)| name == only) {
+            return Err(format!("there is no section {only}").into());
+        }
+    }
+    let mut table = Table::default();
+    for (name, section) in SECTIONS {
+        if arguments.only.as_deref().is_none_or(|only| only == name) {
+            let began = Instant::now();
+            table.begin(name);
+            section(&arguments, &mut table)?;
+            table.row("took", format!("{:.1} s", began.elapsed().as_secs_f64()));
+        }
+    }
+    Ok(table.end())
+}

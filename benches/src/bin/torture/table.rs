@@ -1,0 +1,60 @@
+use std::fmt::Display;
+use std::process::ExitCode;
+
+/// What is printed, and what did not hold.
+#[derive(Default)]
+pub(crate) struct Table {
+    failures: Vec<Failure>,
+}
+
+struct Failure {
+    what: String,
+    again: String,
+}
+
+/// Failures that are printed.
+const PRINTED: usize = 20;
+
+impl Table {
+    pub(crate) fn begin(&mut self, section: &str) {
+        println!("\n{section}");
+    }
+
+    pub(crate) fn row(&mut self, name: &str, value: impl Display) {
+        println!("  {name:<44}{value:>20}");
+    }
+
+    /// Something did not hold; how to run it alone.
+    pub(crate) fn fail(&mut self, what: impl Into<String>, again: impl Into<String>) {
+        self.failures.push(Failure { what: what.into(), again: again.into() });
+    }
+
+    pub(crate) fn end(self) -> ExitCode {
+        println!("\n{:<46}{:>20}", "failures", self.failures.len());
+        for Failure { what, again } in self.failures.iter().take(PRINTED) {
+            println!("\n{what}\n  again, alone: --bin torture -- {again}");
+        }
+        if self.failures.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    }
+}
+
+/// Does each on all cores, in any order.
+pub(crate) fn on_all_cores<T: Sync, R: Send>(work: &[T], each: impl Fn(&T) -> R + Sync) -> Vec<R> {
+    let next = std::sync::atomic::AtomicUsize::new(0);
+    let done = std::sync::Mutex::new(Vec::new());
+    std::thread::scope(|scope| {
+        for _ in 0..std::thread::available_parallelism().map_or(1, usize::from) {
+            scope.spawn(|| {
+                loop {
+                    let index = next.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+                    let Some(item) = work.get(index) else { return };
+                    let result = each(item);
+                    done.lock().expect("no thread panics with it").push((index, result));
+                }
+            });
+        }
+    });
+    let mut done = done.into_inner().expect("no thread panics with it");
+    done.sort_by_key(|(index, _)| *index);
+    done.into_iter().map(|(_, result)| result).collect()
+}

@@ -1,0 +1,111 @@
+//! What befalls a disk while a file is received onto it.
+
+use std::io::ErrorKind;
+
+use super::{Act, Expected, Misbehaviour, new};
+use crate::testing::{ShadowDisk, SplitMix64};
+
+const fn disk(
+    name: &'static str,
+    rows: &'static str,
+    about: &'static str,
+    expected: Expected,
+    befall: fn(&ShadowDisk, &str, &mut SplitMix64),
+) -> Misbehaviour {
+    new(name, rows, about, expected, Act::Storage(befall))
+}
+
+/// One of its next calls fails, and so many after it.
+fn fail(disk: &ShadowDisk, random: &mut SplitMix64, count: u64, kind: ErrorKind) {
+    disk.fail(disk.calls().saturating_add(random.below(30)), count, kind);
+}
+
+/// A bit is wrong in each file whose name ends so.
+fn spoil(disk: &ShadowDisk, end: &str, random: &mut SplitMix64) {
+    for name in disk.names().iter().filter(|name| name.ends_with(end)) {
+        let mut content = disk.read(name).unwrap_or_default();
+        let at = usize::try_from(random.below(content.len() as u64)).unwrap_or_default();
+        if let Some(byte) = content.get_mut(at) {
+            *byte ^= 1;
+        }
+        disk.write(name, &content);
+    }
+}
+
+pub(super) static LIST: &[Misbehaviour] = &[
+    disk(
+        "full-for-a-call",
+        "S1 H35",
+        "has no room at one call",
+        Expected::Refused,
+        |disk, _, random| {
+            fail(disk, random, 1, ErrorKind::StorageFull);
+        },
+    ),
+    disk("full", "S1 H35 H34", "has no room any more", Expected::Refused, |disk, _, random| {
+        fail(disk, random, u64::MAX, ErrorKind::StorageFull);
+    }),
+    disk(
+        "no-room-from-the-start",
+        "S1 H35 H34",
+        "has no room at all",
+        Expected::Refused,
+        |disk, _, _| {
+            disk.set_free_space(0);
+        },
+    ),
+    disk("over-quota", "S1 H35", "is over its quota", Expected::Refused, |disk, _, random| {
+        fail(disk, random, u64::MAX, ErrorKind::QuotaExceeded);
+    }),
+    disk(
+        "fails-at-a-call",
+        "S1 S2 H35",
+        "fails at one call, as when it synchronises",
+        Expected::Refused,
+        |disk, _, random| {
+            fail(disk, random, 1, ErrorKind::Other);
+        },
+    ),
+    disk("fails", "S1 S2 H35", "fails for ever", Expected::Refused, |disk, _, random| {
+        fail(disk, random, u64::MAX, ErrorKind::Other);
+    }),
+    disk(
+        "not-permitted",
+        "S1 H35",
+        "permits nothing any more",
+        Expected::Refused,
+        |disk, _, random| {
+            fail(disk, random, u64::MAX, ErrorKind::PermissionDenied);
+        },
+    ),
+    disk("loses-its-power", "S3", "loses its power", Expected::Broken, |disk, _, random| {
+        disk.power_off_at(disk.calls().saturating_add(random.below(30)));
+    }),
+    disk(
+        "spoilt-journal",
+        "S4 H37",
+        "has a journal that is not what was written",
+        Expected::Broken,
+        |disk, _, random| {
+            spoil(disk, ".journal", random);
+        },
+    ),
+    disk(
+        "spoilt-part",
+        "S5 H37",
+        "has a part that is not what was written",
+        Expected::Broken,
+        |disk, _, random| {
+            spoil(disk, ".part", random);
+        },
+    ),
+    disk(
+        "name-taken",
+        "S6 H28 H29 H39",
+        "has the final name taken by somebody else",
+        Expected::Refused,
+        |disk, name, _| {
+            disk.write(name, b"somebody else's");
+        },
+    ),
+];

@@ -1,0 +1,107 @@
+//! Each misbehaviour of the public kit, against a victim that is in order: what came of it is what is
+//! expected, within the bounds, and others notice nothing.
+//!
+//! One alone: `DUOLOGUE_ATTACK=name cargo test --test it hostile_kit`.
+
+#[allow(dead_code, reason = "some of it is for torture")]
+#[path = "../attacks/mod.rs"]
+mod attacks;
+
+use std::collections::BTreeSet;
+
+use attacks::{Beside, attack, befall};
+use duologue::testing::duplex;
+use duologue::testing::hostile::{Culprit, HostilePeer, Misbehaviour, Outcome};
+use duologue::time::VirtualClock;
+use duologue::wire::Side;
+
+/// Rows that are nobody's misbehaviour, and why.
+const ELSEWHERE: &[(&str, &str)] = &[
+    ("H23", "it is the clock's"),
+    ("H45", "it is the application's, which drops its futures"),
+    ("H46", "it is what holds for each of them"),
+    ("A13", "it takes two, and what they resume"),
+    ("T10", "it is the timer's"),
+    ("T11", "it is the application's, which drops its futures"),
+    ("S7", "it is the source's, which is no disk of the receiver's"),
+    ("S8", "it holds up a thread: `ShadowDisk::hold`"),
+];
+
+#[test]
+fn every_peer_that_misbehaves_is_answered_as_it_should_be() {
+    let one = std::env::var("DUOLOGUE_ATTACK").ok();
+    let mut wrong = Vec::new();
+    for side in [Side::Client, Side::Server] {
+        for misbehaviour in Misbehaviour::all() {
+            let is_other = misbehaviour.side().is_some_and(|only| only != side);
+            let is_asked = one.as_deref().is_none_or(|one| one == misbehaviour.name());
+            if misbehaviour.culprit() == Culprit::Storage || is_other || !is_asked {
+                continue;
+            }
+            // An honest conversation beside each, and one more after it.
+            match attack(misbehaviour, side, 1, Beside::Others) {
+                Ok(attack) if one.is_some() => println!("{attack:#?}"),
+                Ok(_) => {}
+                Err(error) => wrong.push(format!("{misbehaviour} as {side:?}: {error}")),
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn whatever_befalls_a_disk_no_file_is_wrong_and_the_next_one_is_stored() {
+    for misbehaviour in Misbehaviour::all().filter(|m| m.culprit() == Culprit::Storage) {
+        for seed in 0..40 {
+            if let Err(error) = befall(misbehaviour, seed) {
+                panic!("{misbehaviour}, {seed}: {error}");
+            }
+        }
+    }
+}
+
+#[test]
+fn h46_the_same_seed_is_the_same_attack() {
+    for misbehaviour in Misbehaviour::of_peer(Side::Client).step_by(7) {
+        let run = || {
+            let report = attack(misbehaviour, Side::Client, 5, Beside::Nobody).unwrap().report;
+            (report.outcome, report.said, report.heard)
+        };
+        assert_eq!(run(), run(), "{misbehaviour}");
+    }
+}
+
+#[test]
+fn a_victim_that_does_nothing_about_it_is_found_out() {
+    for side in [Side::Client, Side::Server] {
+        for misbehaviour in Misbehaviour::of_peer(side) {
+            let (clock, (near, _far)) = (VirtualClock::new(), duplex(4096));
+            let peer = HostilePeer::new(misbehaviour, side, 1);
+            let report = clock.block_on(peer.run(near, clock.timer())).unwrap();
+            assert_eq!(report.outcome, Outcome::Nothing, "{misbehaviour}");
+            assert!(report.check().is_err(), "{misbehaviour}");
+        }
+    }
+}
+
+#[test]
+fn every_row_is_somebodys_misbehaviour_or_it_is_said_whose_it_is() {
+    let mut rows: BTreeSet<String> = ELSEWHERE.iter().map(|(row, _)| (*row).to_owned()).collect();
+    let mut names = BTreeSet::new();
+    for misbehaviour in Misbehaviour::all() {
+        assert!(names.insert(misbehaviour.name()), "{misbehaviour} is there twice");
+        for row in misbehaviour.rows() {
+            assert!(!ELSEWHERE.iter().any(|(other, _)| *other == row), "{row}: {misbehaviour}");
+            rows.insert(row.to_owned());
+        }
+        let is_plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+        assert!(misbehaviour.name().chars().all(is_plain), "{misbehaviour}");
+    }
+    for (letter, most) in super::rows::ROWS {
+        for number in 1..=most {
+            let row = format!("{letter}{number}");
+            assert!(rows.remove(&row), "{row} is nobody's");
+        }
+    }
+    assert!(rows.is_empty(), "there are no such rows: {rows:?}");
+}

@@ -1,0 +1,262 @@
+//! What is done to the two programs, and how it all ends.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use duologue::proto::CloseReason;
+use duologue::testing::ShadowDisk;
+use duologue::wire::CloseCode;
+
+use super::executor::Owner;
+use super::profile::Fault;
+use super::talk::UNPLANNED;
+use super::world::World;
+
+/// After the last fault everything has to end within this.
+const CALM: Duration = Duration::from_secs(3600);
+
+impl World {
+    pub(crate) fn start(self: &Rc<Self>) {
+        self.start_server();
+        self.start_client();
+        let world = Rc::clone(self);
+        self.spawn(Owner::World, async move {
+            world.do_harm().await;
+            world.until_done(false).await;
+            if world.profile.is_held_up {
+                world.hold_up().await;
+                world.until_done(true).await;
+            }
+            world.say_goodbye().await;
+            world.is_finished.set(true);
+        });
+    }
+
+    /// Does one thing after the other to them, and then nothing any more.
+    async fn do_harm(self: &Rc<Self>) {
+        let faults = &self.profile.faults;
+        for _ in 0..self.profile.count {
+            self.sleep(self.up_to(self.profile.pause)).await;
+            let place = self.random.borrow_mut().below(faults.len() as u64) as usize;
+            self.harm(faults[place]).await;
+        }
+        self.sleep(self.up_to(self.profile.pause)).await;
+        self.is_calm.set(true);
+        self.note(|| "calm".to_owned());
+        for side in &self.sides {
+            side.disk.borrow().heal();
+        }
+        for cable in self.cables.borrow().iter() {
+            cable.borrow_mut().be_calm();
+        }
+        self.until.set(self.clock.now().saturating_add(CALM));
+    }
+
+    async fn harm(self: &Rc<Self>, fault: Fault) {
+        let cable = self.cables.borrow().last().cloned();
+        self.note(|| format!("{fault:?}"));
+        match fault {
+            Fault::Cut => {
+                self.count(|report| report.cuts += 1);
+                cable.iter().for_each(|cable| cable.borrow_mut().cut());
+            }
+            Fault::Silence => {
+                self.count(|report| report.silences += 1);
+                cable.iter().for_each(|cable| cable.borrow_mut().silence());
+            }
+            Fault::Shut(side) => {
+                self.count(|report| report.shuts += 1);
+                cable.iter().for_each(|cable| cable.borrow_mut().shut(side));
+            }
+            Fault::Stall => {
+                self.count(|report| report.stalls += 1);
+                let until = self.clock.now().saturating_add(self.up_to(Duration::from_secs(90)));
+                cable.iter().for_each(|cable| cable.borrow_mut().stall(until));
+            }
+            Fault::Outage => {
+                self.count(|report| report.outages += 1);
+                self.is_down.set(true);
+                cable.iter().for_each(|cable| cable.borrow_mut().cut());
+                drop(cable);
+                self.sleep(self.up_to(Duration::from_secs(400))).await;
+                self.is_down.set(false);
+            }
+            Fault::Goodbye(side) => {
+                let program = self.sides[side].program.borrow().clone();
+                if let Some(program) = program {
+                    self.count(|report| report.goodbyes += 1);
+                    program.close(CloseCode::SHUTDOWN);
+                }
+            }
+            Fault::Kill(side) => {
+                self.count(|report| report.kills += 1);
+                let after = self.disk(side).kill();
+                self.replace_disk(side, after);
+                self.restart(side);
+            }
+            Fault::PowerLoss(side) => {
+                self.count(|report| report.power_losses += 1);
+                let disk = self.disk(side);
+                let share = self.random.borrow_mut().below(101);
+                let after = disk.crash(|_| self.percent(share));
+                self.forget_what_was_not_promised(side, &after);
+                self.replace_disk(side, after);
+                self.restart(side);
+            }
+            Fault::Disk(side) => self.let_disk_fail(side),
+        }
+    }
+
+    fn let_disk_fail(&self, side: usize) {
+        self.count(|report| report.disk_faults += 1);
+        self.sides[side].has_failing_disk.set(true);
+        self.ledger(|ledger| ledger.forget_durable(side));
+        let disk = self.disk(side);
+        let (from, count) = {
+            let mut random = self.random.borrow_mut();
+            (disk.calls() + random.below(50), random.log_uniform(100))
+        };
+        let kind = if self.percent(50) {
+            std::io::ErrorKind::StorageFull
+        } else {
+            std::io::ErrorKind::Other
+        };
+        disk.fail(from, count, kind);
+    }
+
+    /// The lower levels of durability promise less of a loss of power.
+    fn forget_what_was_not_promised(&self, side: usize, disk: &ShadowDisk) {
+        use duologue::fs::Durability;
+        let durability = self.profile.programs[side].durability;
+        if durability == Durability::Full {
+            return;
+        }
+        self.ledger(|ledger| {
+            ledger.forget_durable(side);
+            ledger.forget_stored(side);
+            if durability == Durability::NoSync {
+                ledger.exempt[side].extend(disk.names());
+            }
+        });
+    }
+
+    fn replace_disk(&self, side: usize, disk: ShadowDisk) {
+        self.ledger(|ledger| ledger.check_disk(&self.profile, side, &disk));
+        *self.sides[side].disk.borrow_mut() = disk;
+    }
+
+    async fn until_done(&self, with_held_up: bool) {
+        while !self.ledger(|ledger| ledger.is_done(&self.profile, with_held_up)) {
+            self.sleep(Duration::from_millis(500)).await;
+        }
+    }
+
+    /// Holds up a file of each side, and sees that lines come through all the same.
+    async fn hold_up(self: &Rc<Self>) {
+        let slowness = self.profile.slowness;
+        for side in [0, 1] {
+            // There is a stream that carries.
+            while !self.say(side, 1, Duration::from_secs(300)).await {}
+        }
+        self.note(|| "held up".to_owned());
+        self.sends_held_up.set(true);
+        self.is_held_up.set(true);
+        for side in [0, 1] {
+            let program = self.sides[side].program.borrow().clone();
+            if let Some(program) = program {
+                let index = self.profile.work[side].files.len();
+                program.spawn(move |program| program.send_file(index));
+            }
+        }
+        self.sleep(4 * (self.profile.crossing() + slowness) + Duration::from_secs(2)).await;
+        // What is on its way before them, the lines themselves, and an application that takes its time.
+        let bound = 6 * self.profile.crossing() + 16 * slowness + Duration::from_secs(2);
+        let lines = [0, 1].map(|side| self.say(side, 3, bound));
+        let [near, far] = futures::future::join_all(lines).await[..] else { return };
+        if !near || !far {
+            self.violation(|| format!("lines took longer than {bound:?} beside files held up"));
+        }
+        self.count(|report| report.held_up += 1);
+        self.is_held_up.set(false);
+        self.note(|| "let go".to_owned());
+    }
+
+    /// Has a side say something: whether all of it was delivered in time.
+    async fn say(&self, side: usize, lines: u64, within: Duration) -> bool {
+        let delivered = || self.ledger(|ledger| ledger.sent[side].lines.delivered);
+        let (before, until) = (delivered(), self.clock.now().saturating_add(within));
+        let program = self.sides[side].program.borrow().clone();
+        if let Some(program) = program {
+            program.spawn(move |program| async move {
+                // It is at once, or there is no use in it.
+                let _ = program.session.opened().await;
+                for _ in 0..lines {
+                    program.say(UNPLANNED).await;
+                }
+            });
+        }
+        while delivered() < before + lines {
+            if self.clock.now() > until {
+                return false;
+            }
+            self.sleep(Duration::from_millis(100)).await;
+        }
+        true
+    }
+
+    /// One of them says goodbye, or both: they end, and know why.
+    async fn say_goodbye(&self) {
+        while !self.is_sound() {
+            self.sleep(Duration::from_millis(500)).await;
+        }
+        self.is_closing.set(true);
+        self.sides.iter().for_each(|side| side.ended.set(None));
+        let code = CloseCode::application(40_000).expect("an application's");
+        for side in (0..2).filter(|side| self.profile.closers[*side]) {
+            let program = self.sides[side].program.borrow().clone();
+            program.into_iter().for_each(|program| program.close(code));
+        }
+        for side in [0, 1] {
+            let ended = loop {
+                match self.sides[side].ended.get() {
+                    Some(ended) => break ended,
+                    None => self.sleep(Duration::from_millis(100)).await,
+                }
+            };
+            let is_right = match ended {
+                CloseReason::Local { code: found, is_answered } => {
+                    self.profile.closers[side] && found == code && is_answered
+                }
+                CloseReason::Peer(found) => self.profile.closers[1 - side] && found == code,
+                _ => false,
+            };
+            if !is_right {
+                self.violation(|| format!("side {side} ended with {ended} after a goodbye"));
+            }
+        }
+        let is_empty = || match &*self.conversations.borrow() {
+            Some(conversations) => conversations.is_empty(),
+            None => true,
+        };
+        while !is_empty() {
+            self.sleep(Duration::from_secs(1)).await;
+        }
+        // What an application does at the end takes its time.
+        self.sleep(Duration::from_secs(60)).await;
+        let left = self.executor.count(|owner| matches!(owner, Owner::Conversation { .. }));
+        if left > 0 {
+            self.violation(|| format!("{left} tasks wait for what has ended"));
+        }
+    }
+
+    /// Whether both programs are in one conversation, over a stream that carries.
+    fn is_sound(&self) -> bool {
+        let name = |side: usize| {
+            let program = self.sides[side].program.borrow();
+            program.as_ref().and_then(|program| program.conversation())
+        };
+        let cable = self.cables.borrow().last().cloned();
+        let carries = cable.is_some_and(|cable| cable.borrow().is_sound(self.clock.now()));
+        carries && name(0).is_some() && name(0) == name(1)
+    }
+}

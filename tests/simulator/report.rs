@@ -1,0 +1,100 @@
+//! What came of a run, or of many.
+
+/// What happened in a run.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Report {
+    pub(crate) runs: u64,
+    pub(crate) polls: u64,
+    pub(crate) micros: u64,
+    pub(crate) bytes: u64,
+    pub(crate) streams: u64,
+    pub(crate) cuts: u64,
+    pub(crate) silences: u64,
+    pub(crate) stalls: u64,
+    pub(crate) outages: u64,
+    pub(crate) shuts: u64,
+    pub(crate) kills: u64,
+    pub(crate) power_losses: u64,
+    pub(crate) disk_faults: u64,
+    pub(crate) goodbyes: u64,
+    pub(crate) resumptions: u64,
+    /// Lines, and messages of the application.
+    pub(crate) delivered: u64,
+    pub(crate) unknown: u64,
+    pub(crate) not_sent: u64,
+    pub(crate) messages: u64,
+    pub(crate) answers: u64,
+    pub(crate) signals: u64,
+    pub(crate) files: u64,
+    pub(crate) folders: u64,
+    pub(crate) members: u64,
+    pub(crate) taken_up: u64,
+    pub(crate) pauses: u64,
+    pub(crate) cancelled: u64,
+    pub(crate) refused: u64,
+    pub(crate) failures: u64,
+    /// Runs in which lines had to come through beside files that were held up.
+    pub(crate) held_up: u64,
+    /// Most bytes that one of the programs held, and the most of its bound, in thousandths.
+    pub(crate) peak_memory: u64,
+    pub(crate) peak_share: u64,
+    /// Of all that was polled, and when.
+    pub(crate) trace: u64,
+}
+
+/// A run in which something did not hold.
+#[derive(Debug, Clone)]
+pub(crate) struct Failure {
+    pub(crate) seed: u64,
+    pub(crate) what: Vec<String>,
+    /// What the seed made of the run, its last events, and how to run it again.
+    pub(crate) profile: String,
+}
+
+impl Report {
+    pub(crate) fn add(&mut self, other: &Self) {
+        let mut other = other.clone();
+        let [peak_memory, peak_share] =
+            [self.peak_memory.max(other.peak_memory), self.peak_share.max(other.peak_share)];
+        for (sum, more) in self.sums().into_iter().zip(other.sums()) {
+            *sum += *more;
+        }
+        (self.peak_memory, self.peak_share) = (peak_memory, peak_share);
+        self.trace ^= other.trace;
+    }
+
+    fn sums(&mut self) -> [&mut u64; 30] {
+        [
+            &mut self.runs,
+            &mut self.polls,
+            &mut self.micros,
+            &mut self.bytes,
+            &mut self.streams,
+            &mut self.cuts,
+            &mut self.silences,
+            &mut self.stalls,
+            &mut self.outages,
+            &mut self.shuts,
+            &mut self.kills,
+            &mut self.power_losses,
+            &mut self.disk_faults,
+            &mut self.goodbyes,
+            &mut self.resumptions,
+            &mut self.delivered,
+            &mut self.unknown,
+            &mut self.not_sent,
+            &mut self.messages,
+            &mut self.answers,
+            &mut self.signals,
+            &mut self.files,
+            &mut self.folders,
+            &mut self.members,
+            &mut self.taken_up,
+            &mut self.pauses,
+            &mut self.cancelled,
+            &mut self.refused,
+            &mut self.failures,
+            &mut self.held_up,
+        ]
+    }
+}

@@ -1,0 +1,220 @@
+//! An application that sends files, until they are stored or that is ruled out.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use duologue::fs::{Collision, Durability};
+use duologue::session::{EndedBy, Outgoing, SessionError, TransferError, Verdict};
+use duologue::wire::{Digest, Offer, TransferCode};
+
+use super::ledger::{File, Outcome};
+use super::meter::Uncounted;
+use super::program::Program;
+use super::work::FileWork;
+
+/// What is sent of a file, and how.
+#[derive(Clone)]
+pub(crate) struct Content {
+    pub(crate) bytes: Bytes,
+    pub(crate) digest: Digest,
+    pub(crate) chunk: usize,
+}
+
+impl Program {
+    fn file<R>(&self, index: usize, call: impl FnOnce(&mut File) -> R) -> R {
+        self.world.ledger(|ledger| call(&mut ledger.sent[self.side].files[index]))
+    }
+
+    pub(crate) async fn send_file(self, index: usize) {
+        let sent = Uncounted::new(|| {
+            self.file(index, |File { content, digest, work, .. }| {
+                let content =
+                    Content { bytes: content.clone(), digest: *digest, chunk: work.chunk };
+                (work.clone(), content)
+            })
+        });
+        let (work, content) = &*sent;
+        if self.session.opened().await.is_err() {
+            return;
+        }
+        self.world.sleep(self.world.up_to(work.begins_after)).await;
+        while self.file(index, |file| file.outcome.is_none()) {
+            let sending = self.try_to_send(index, work, content);
+            let result = match work.dropped_after.filter(|_| !self.file(index, |f| f.was_dropped)) {
+                Some(time) => match self.within(time, sending).await {
+                    Some(result) => result,
+                    None => {
+                        // The other side is asked to forget it.
+                        self.file(index, |file| (file.was_dropped, file.durable) = (true, 0));
+                        continue;
+                    }
+                },
+                None => sending.await,
+            };
+            self.world.note(|| format!("side {}: file {index} {result:?}", self.side));
+            match result {
+                Ok(name) => {
+                    let disk = self.world.disk(1 - self.side);
+                    self.world.ledger(|ledger| ledger.on_stored(self.side, index, &name, &disk));
+                    self.world.count(|report| report.files += 1);
+                }
+                Err(TransferError::Abandoned(Some(_))) => return,
+                Err(TransferError::NotStored(verdict)) => {
+                    match self.outcome(index, work, &verdict) {
+                        Some(outcome) => self.file(index, |file| file.outcome = Some(outcome)),
+                        None => self.wait_to_try_again().await,
+                    }
+                }
+                Err(_) => self.wait_to_try_again().await,
+            }
+        }
+    }
+
+    pub(crate) async fn wait_to_try_again(&self) {
+        self.world.count(|report| report.failures += 1);
+        self.world.sleep(Duration::from_secs(1)).await;
+    }
+
+    /// What a verdict makes of a file that is not stored; nothing if it is to be tried again.
+    fn outcome(&self, index: usize, work: &FileWork, verdict: &Verdict) -> Option<Outcome> {
+        use TransferCode as Code;
+        let (code, receiver) = (verdict.code(), &self.world.profile.programs[1 - self.side]);
+        let is_larger = receiver.max_file.is_some_and(|most| work.len as u64 > most);
+        let has_failing_disk = self.world.sides[1 - self.side].has_failing_disk.get();
+        let is_right = match code {
+            Code::CANCELLED if (0..2).any(|by| work.cancelled_at(by).is_some()) => {
+                self.world.count(|report| report.cancelled += 1);
+                return Some(Outcome::Cancelled);
+            }
+            // The peer's program let it go, or had its request to cancel from a drop.
+            Code::CANCELLED => verdict.ended_by() != EndedBy::Rejection,
+            Code::DECLINED => self.file(index, |file| file.declined > 0),
+            Code::NAME_REFUSED => work.refused.is_some(),
+            Code::EXISTS => receiver.collision == Collision::Refuse,
+            Code::TOO_LARGE => is_larger,
+            Code::NO_SPACE => has_failing_disk,
+            Code::DIGEST_DIFFERS | Code::SIZE_DIFFERS => {
+                has_failing_disk || receiver.durability == Durability::NoSync
+            }
+            Code::STORAGE_FAILED | Code::STALLED | Code::BUSY => true,
+            _ => false,
+        };
+        if !is_right {
+            let side = self.side;
+            self.world.violation(|| format!("side {side}: file {index} ended as {verdict:?}"));
+        }
+        let is_final = matches!(code, Code::NAME_REFUSED | Code::EXISTS | Code::TOO_LARGE);
+        is_final.then(|| {
+            self.world.count(|report| report.refused += 1);
+            Outcome::Refused(code)
+        })
+    }
+
+    async fn try_to_send(
+        &self,
+        index: usize,
+        work: &FileWork,
+        content: &Content,
+    ) -> Result<String, TransferError> {
+        let name = Uncounted::new(|| self.file(index, |file| file.name(index)));
+        // Which one it is, whatever its name.
+        let mut offer = Offer::new(&**name).modified(1).metadata(vec![index as u8 + 1]);
+        if work.has_size {
+            offer = offer.size(content.bytes.len() as u64);
+        }
+        if work.is_seekable {
+            offer = offer.seekable();
+        }
+        if work.has_digest {
+            offer = offer.digest(content.digest);
+        }
+        let mut outgoing = match self.patiently(self.session.offer(&offer)).await {
+            Some(Ok(outgoing)) => outgoing,
+            Some(Err(SessionError::Ended(reason))) => {
+                return Err(TransferError::Abandoned(Some(reason)));
+            }
+            Some(Err(SessionError::Refused(error))) => return Err(TransferError::Refused(error)),
+            None => return Err(TransferError::Expired),
+            Some(Err(_)) => return Err(TransferError::Abandoned(None)),
+        };
+        let accept = outgoing.accepted().await?;
+        let prefix = &content.bytes[..(accept.offset as usize).min(content.bytes.len())];
+        match accept.prefix {
+            Some(Digest::Blake3(found)) if found == *blake3::hash(prefix).as_bytes() => {
+                self.world.ledger(|ledger| ledger.on_offset(self.side, index, accept.offset));
+                outgoing.confirm_prefix()?;
+                self.world.count(|report| report.taken_up += 1);
+            }
+            Some(_) => outgoing.restart()?,
+            None => self.world.ledger(|ledger| ledger.on_offset(self.side, index, 0)),
+        }
+        loop {
+            match self.send_rest(index, work, &mut outgoing, content).await {
+                Err(TransferError::Rewind { .. }) => {}
+                result => return result.map(|verdict| verdict.text().to_owned()),
+            }
+        }
+    }
+
+    /// Sends what is not sent yet, and waits for the verdict.
+    async fn send_rest(
+        &self,
+        index: usize,
+        work: &FileWork,
+        outgoing: &mut Outgoing,
+        content: &Content,
+    ) -> Result<Verdict, TransferError> {
+        let (bytes, size) = (&content.bytes, content.bytes.len());
+        loop {
+            let at = outgoing.position() as usize;
+            if work.cancelled_at(0).is_some_and(|cancel_at| at >= cancel_at) {
+                self.world.note(|| format!("side {} gives file {index} up", self.side));
+                // The other side forgets it, even if that is never known here.
+                self.file(index, |file| file.durable = 0);
+                let _ = outgoing.cancel(TransferCode::CANCELLED, "");
+                return outgoing.verdict().await;
+            }
+            if let Some((_, time)) = work.paused_at(0).filter(|(pause_at, _)| at >= *pause_at) {
+                if !self.file(index, |file| std::mem::replace(&mut file.was_paused[0], true)) {
+                    self.world.count(|report| report.pauses += 1);
+                    // The lane may be full.
+                    let _ = outgoing.pause(true);
+                    self.world.sleep(time).await;
+                    self.unpause(|| outgoing.pause(false)).await;
+                }
+            }
+            if at >= size {
+                break;
+            }
+            let chunk = bytes.slice(at..size.min(at + content.chunk));
+            match self.patiently(outgoing.send(chunk)).await {
+                Some(sent) => sent?,
+                // Nothing was taken of it.
+                None => continue,
+            }
+            self.note_durable(index, outgoing);
+            self.dawdle().await;
+        }
+        outgoing.finish(Some(content.digest)).await
+    }
+
+    /// Goes on with what was paused, as soon as the lane has room to say so.
+    pub(crate) async fn unpause(&self, unpause: impl Fn() -> Result<(), TransferError>) {
+        while let Err(TransferError::Refused(error)) = unpause() {
+            if !error.can_retry() {
+                return;
+            }
+            self.world.sleep(Duration::from_millis(100)).await;
+        }
+    }
+
+    fn note_durable(&self, index: usize, outgoing: &Outgoing) {
+        let receiver = 1 - self.side;
+        let has_failing_disk = self.world.sides[receiver].has_failing_disk.get();
+        let has_forgotten = self.world.ledger(|ledger| ledger.has_forgotten[receiver]);
+        if !has_failing_disk && !has_forgotten {
+            let durable = outgoing.progress().durable;
+            self.file(index, |file| file.durable = file.durable.max(durable));
+        }
+    }
+}

@@ -1,0 +1,378 @@
+//! Everything that a run has, and how its programs begin and end.
+
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::future::{Future, poll_fn};
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Poll, Waker};
+use std::time::Duration;
+
+use duologue::io::TransportError;
+use duologue::proto::{CloseReason, Connection, Error, StreamParameters};
+use duologue::session::{Accepted, Backoff, Conversations, session, worst_case_memory};
+use duologue::testing::{ShadowDisk, SplitMix64};
+use duologue::time::{Time, Timer, VirtualClock};
+
+use super::cable::{self, Cable, Stream};
+use super::clock::Alarm;
+use super::executor::{Executor, Owner};
+use super::ledger::Ledger;
+use super::meter::uncounted;
+use super::profile::Profile;
+use super::program::Program;
+use super::report::Report;
+
+/// Events that are kept to be printed.
+const EVENTS: usize = 50;
+/// What the application, its inbox and the tasks of both hold at most.
+const APPLICATION: usize = 2 << 20;
+
+/// Everything that a run has.
+pub(crate) struct World {
+    pub(crate) profile: Profile,
+    ledger: RefCell<Ledger>,
+    pub(crate) clock: VirtualClock,
+    pub(crate) executor: Executor,
+    pub(crate) random: RefCell<SplitMix64>,
+    pub(crate) sides: [Side; 2],
+    pub(crate) cables: RefCell<Vec<Rc<RefCell<Cable>>>>,
+    pieces: Rc<Cell<u64>>,
+    arrivals: RefCell<Arrivals>,
+    pub(crate) conversations: RefCell<Option<Conversations<Stream>>>,
+    pub(crate) is_down: Cell<bool>,
+    pub(crate) is_calm: Cell<bool>,
+    /// Files that are to be held up are sent, and are held up.
+    pub(crate) sends_held_up: Cell<bool>,
+    pub(crate) is_held_up: Cell<bool>,
+    /// Nobody starts again once its conversation has ended.
+    pub(crate) is_closing: Cell<bool>,
+    pub(crate) is_finished: Cell<bool>,
+    pub(crate) until: Cell<Time>,
+    pub(crate) report: RefCell<Report>,
+    /// The last events, if they are of interest.
+    pub(crate) events: Option<RefCell<VecDeque<String>>>,
+}
+
+#[derive(Default)]
+struct Arrivals {
+    streams: VecDeque<Stream>,
+    listener: Option<Waker>,
+    is_open: bool,
+}
+
+pub(crate) struct Side {
+    pub(crate) disk: RefCell<ShadowDisk>,
+    pub(crate) has_failing_disk: Cell<bool>,
+    pub(crate) life: Cell<u32>,
+    conversations: Cell<u32>,
+    /// Of one conversation.
+    worst_case: usize,
+    /// The last one, until it has ended.
+    pub(crate) program: RefCell<Option<Program>>,
+    /// How the last one has ended.
+    pub(crate) ended: Cell<Option<CloseReason>>,
+}
+
+impl World {
+    pub(crate) fn new(profile: Profile, disk: fn() -> ShadowDisk, with_events: bool) -> Rc<Self> {
+        let seed = profile.seed;
+        let mut ledger = Ledger::new(&profile);
+        let mut side = |side: usize| {
+            let disk = disk().sector(profile.sector);
+            ledger.prepare(&profile, side, &disk);
+            Side {
+                disk: RefCell::new(disk),
+                has_failing_disk: Cell::new(false),
+                life: Cell::new(0),
+                conversations: Cell::new(0),
+                worst_case: worst_case_memory(&profile.programs[side].config()),
+                program: RefCell::default(),
+                ended: Cell::new(None),
+            }
+        };
+        let sides = [side(0), side(1)];
+        Rc::new(Self {
+            ledger: RefCell::new(ledger),
+            clock: VirtualClock::new(),
+            executor: Executor::new(seed ^ 0x0E),
+            random: RefCell::new(SplitMix64::new(seed ^ 0x0A)),
+            sides,
+            cables: RefCell::default(),
+            pieces: Rc::default(),
+            arrivals: RefCell::default(),
+            conversations: RefCell::default(),
+            is_down: Cell::new(false),
+            is_calm: Cell::new(false),
+            sends_held_up: Cell::new(false),
+            is_held_up: Cell::new(false),
+            is_closing: Cell::new(false),
+            is_finished: Cell::new(false),
+            until: Cell::new(Time::MAX),
+            report: RefCell::default(),
+            events: with_events.then(RefCell::default),
+            profile,
+        })
+    }
+
+    pub(crate) fn spawn(&self, owner: Owner, future: impl Future<Output = ()> + 'static) {
+        self.executor.spawn(owner, future);
+    }
+
+    /// Looks at, or notes, what was promised.
+    pub(crate) fn ledger<R>(&self, call: impl FnOnce(&mut Ledger) -> R) -> R {
+        uncounted(|| call(&mut self.ledger.borrow_mut()))
+    }
+
+    pub(crate) fn violation(&self, what: impl FnOnce() -> String) {
+        self.ledger(|ledger| ledger.violation(what()));
+    }
+
+    /// Notes what happens, for who looks at a run that failed.
+    pub(crate) fn note(&self, what: impl FnOnce() -> String) {
+        let Some(events) = &self.events else { return };
+        uncounted(|| {
+            let mut events = events.borrow_mut();
+            if events.len() == EVENTS {
+                events.pop_front();
+            }
+            events.push_back(format!("{:>12} us  {}", self.clock.now().as_micros(), what()));
+        });
+    }
+
+    pub(crate) fn percent(&self, times: u64) -> bool {
+        self.random.borrow_mut().percent(times)
+    }
+
+    pub(crate) fn up_to(&self, most: Duration) -> Duration {
+        Duration::from_micros(self.random.borrow_mut().log_uniform(most.as_micros() as u64))
+    }
+
+    pub(crate) fn count(&self, what: impl FnOnce(&mut Report)) {
+        what(&mut self.report.borrow_mut());
+    }
+
+    pub(crate) fn disk(&self, side: usize) -> ShadowDisk {
+        self.sides[side].disk.borrow().clone()
+    }
+
+    pub(crate) async fn sleep(&self, duration: Duration) {
+        let mut timer = Alarm::new(&self.clock);
+        Pin::new(&mut timer).reset(self.clock.now().saturating_add(duration));
+        poll_fn(|cx| Pin::new(&mut timer).poll(cx)).await;
+    }
+
+    /// What a program may hold, with all that its peer may make it hold.
+    fn memory_bound(&self, side: usize) -> usize {
+        let conversations = match (side, &*self.conversations.borrow()) {
+            // One that has ended goes when its application has heard of it.
+            (1, Some(conversations)) => conversations.len() + 1,
+            _ => 1,
+        };
+        conversations * self.sides[side].worst_case + APPLICATION
+    }
+
+    /// After each poll of a program.
+    pub(crate) fn check_memory(&self, side: usize) {
+        let peak = self.executor.meter.take_peak(side).max(0) as u64;
+        let mut report = self.report.borrow_mut();
+        // It is only then that it can be more of its bound than before.
+        if peak * 1000 <= report.peak_share * (APPLICATION as u64) && peak <= report.peak_memory {
+            return;
+        }
+        let bound = self.memory_bound(side) as u64;
+        report.peak_memory = report.peak_memory.max(peak);
+        report.peak_share = report.peak_share.max(peak * 1000 / bound);
+        drop(report);
+        if peak > bound {
+            self.violation(|| format!("side {side} holds {peak} bytes of {bound} that it may"));
+        }
+    }
+
+    fn parameters(&self) -> StreamParameters<'static> {
+        let mut seed = [0; 32];
+        for bytes in seed.chunks_mut(8) {
+            bytes.copy_from_slice(&self.random.borrow_mut().next_u64().to_le_bytes());
+        }
+        StreamParameters::new(seed)
+    }
+
+    fn owner(&self, side: usize) -> Owner {
+        Owner::Program { side, life: self.sides[side].life.get() }
+    }
+
+    /// A new conversation of a program: the one before is forgotten.
+    fn next_conversation(&self, side: usize) -> Owner {
+        let (life, count) = (self.sides[side].life.get(), &self.sides[side].conversations);
+        let number = count.get();
+        self.forget_program(side);
+        self.executor.kill(Owner::Conversation { side, life, number });
+        count.set(number + 1);
+        Owner::Conversation { side, life, number: number + 1 }
+    }
+
+    fn forget_program(&self, side: usize) {
+        let program = self.sides[side].program.borrow_mut().take();
+        self.executor.discard(side, program);
+    }
+
+    /// Kills a program, and starts it again after a while.
+    pub(crate) fn restart(self: &Rc<Self>, side: usize) {
+        self.note(|| format!("side {side} is killed"));
+        let world = Rc::clone(self);
+        self.forget_program(side);
+        self.executor.kill(self.owner(side));
+        let life = self.sides[side].life.get() + 1;
+        self.sides[side].life.set(life);
+        if side == 1 {
+            let conversations = self.conversations.borrow_mut().take();
+            self.executor.discard(1, conversations);
+            uncounted(|| *self.arrivals.borrow_mut() = Arrivals::default());
+        }
+        self.spawn(Owner::World, async move {
+            world.sleep(world.up_to(Duration::from_secs(10))).await;
+            // It may have been killed again before it began.
+            if world.sides[side].life.get() != life {
+                return;
+            }
+            if side == 0 { world.start_client() } else { world.start_server() }
+        });
+    }
+
+    /// A stream to the server, after a while.
+    async fn connect(self: Rc<Self>) -> Result<Stream, TransportError> {
+        self.sleep(self.profile.quality.latency).await;
+        if self.is_down.get() || !self.arrivals.borrow().is_open {
+            let refused = std::io::Error::from(std::io::ErrorKind::ConnectionRefused);
+            return Err(refused.into());
+        }
+        let left = self.profile.bytes_to_a_cut.filter(|_| !self.is_calm.get());
+        let mut random = self.random.borrow_mut();
+        let left = left.map(|mean| 1 + random.below(2 * mean));
+        let near = uncounted(|| {
+            let quality = &self.profile.quality;
+            let (cable, [near, far]) =
+                cable::cable(&self.clock, quality, left, &self.pieces, random.next_u64());
+            self.cables.borrow_mut().push(cable);
+            let mut arrivals = self.arrivals.borrow_mut();
+            arrivals.streams.push_back(far);
+            arrivals.listener.take().into_iter().for_each(Waker::wake);
+            near
+        });
+        drop(random);
+        self.count(|report| report.streams += 1);
+        self.note(|| format!("stream {}", self.cables.borrow().len() - 1));
+        Ok(near)
+    }
+
+    async fn arrival(&self) -> Stream {
+        poll_fn(|cx| {
+            uncounted(|| {
+                let mut arrivals = self.arrivals.borrow_mut();
+                arrivals.listener = Some(cx.waker().clone());
+                arrivals.streams.pop_front().map_or(Poll::Pending, Poll::Ready)
+            })
+        })
+        .await
+    }
+
+    pub(crate) fn start_client(self: &Rc<Self>) {
+        let (world, owner) = (Rc::clone(self), self.owner(0));
+        self.note(|| "the client starts".to_owned());
+        self.spawn(owner, async move {
+            let io = loop {
+                match Rc::clone(&world).connect().await {
+                    Ok(io) => break io,
+                    Err(_) => world.sleep(Duration::from_secs(1)).await,
+                }
+            };
+            let timer = Alarm::new(&world.clock);
+            let config = world.profile.programs[0].config();
+            let connection = Connection::client(config, world.parameters(), timer.now());
+            let (session, events, driver) = session(io, connection, timer);
+            let conversation = world.next_conversation(0);
+            Program::start(&world, conversation, 0, session, events);
+            let waits = world.random.borrow_mut().next_u64().to_le_bytes()[0];
+            let backoff = Backoff::new([waits; 32])
+                .first(Duration::from_millis(100))
+                .most(Duration::from_secs(5));
+            let connecting = Rc::clone(&world);
+            let connect = move || Rc::clone(&connecting).connect();
+            let ended = driver.reconnecting(connect, backoff).await;
+            world.on_end(conversation, 0, ended.reason).await;
+            if !world.is_closing.get() {
+                world.restart(0);
+            }
+        });
+    }
+
+    pub(crate) fn start_server(self: &Rc<Self>) {
+        uncounted(|| self.arrivals.borrow_mut().is_open = true);
+        self.note(|| "the server starts".to_owned());
+        let (world, owner) = (Rc::clone(self), self.owner(1));
+        self.spawn(owner, async move {
+            let config = world.profile.programs[1].config();
+            let conversations =
+                Conversations::new(config).max_conversations(world.profile.conversations);
+            *world.conversations.borrow_mut() = Some(conversations.clone());
+            loop {
+                let stream = world.arrival().await;
+                let (serving, all) = (Rc::clone(&world), conversations.clone());
+                world.spawn(owner, async move { serving.serve(all, stream).await });
+            }
+        });
+    }
+
+    async fn serve(self: Rc<Self>, all: Conversations<Stream>, stream: Stream) {
+        let timer = Alarm::new(&self.clock);
+        match all.accept(stream, self.parameters(), timer).await {
+            Ok(Accepted::New(session, events, driver)) => {
+                let conversation = self.next_conversation(1);
+                Program::start(&self, conversation, 1, session, events);
+                let mut driver = std::pin::pin!(driver);
+                let ended = poll_fn(|cx| driver.as_mut().poll(cx)).await;
+                self.on_end(conversation, 1, ended.reason).await;
+            }
+            Ok(Accepted::Resumed(_)) => {
+                self.note(|| "resumed".to_owned());
+                self.count(|report| report.resumptions += 1);
+            }
+            Err(error) => self.note(|| format!("not accepted: {error}")),
+        }
+    }
+
+    fn is_last(&self, owner: Owner) -> bool {
+        let Owner::Conversation { side, life, number } = owner else { return false };
+        let last = &self.sides[side];
+        (last.life.get(), last.conversations.get()) == (life, number)
+    }
+
+    fn check_end(&self, side: usize, reason: CloseReason) {
+        self.note(|| format!("side {side} ends: {reason}"));
+        if let CloseReason::Failed(error @ (Error::Violation(_) | Error::NotDuologue)) = reason {
+            self.violation(|| format!("side {side} accuses the other: {error}"));
+        }
+    }
+
+    /// A driver says how its conversation has ended: its application has to hear the same.
+    async fn on_end(&self, owner: Owner, side: usize, reason: CloseReason) {
+        self.check_end(side, reason);
+        let mut heard = None;
+        for _ in 0..1200 {
+            // The next one may have begun meanwhile.
+            let program = self.sides[side].program.borrow().clone();
+            let Some(program) = program.filter(|_| self.is_last(owner)) else { return };
+            heard = program.heard_end();
+            if heard.is_some() {
+                break;
+            }
+            drop(program);
+            self.sleep(Duration::from_millis(100)).await;
+        }
+        if heard != Some(reason) {
+            self.violation(|| format!("side {side} ended with {reason}, and heard {heard:?}"));
+        }
+        self.forget_program(side);
+        self.sides[side].ended.set(Some(reason));
+    }
+}
