@@ -347,7 +347,7 @@ fn a_folder_arrives_with_all_that_is_in_it() {
 #[test]
 fn a_file_that_is_refused_harms_no_other() {
     let (from, to) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-    let inbox = duologue::fs::InboxOptions::new().max_file_size(1000).open(to.path()).unwrap();
+    let inbox = InboxOptions::new().max_file_size(1000).open(to.path()).unwrap();
     let (large, small) = (from.path().join("large"), from.path().join("small"));
     fs::write(&large, random(1001, 1)).unwrap();
     fs::write(&small, random(1000, 1)).unwrap();

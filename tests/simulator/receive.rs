@@ -67,7 +67,7 @@ impl Program {
                 Ok(published) => {
                     // From here on it is the file that stays: that it is known again is not promised
                     // of every offer.
-                    self.its_file(index, |file| file.durable = 0);
+                    self.its_file(index, |file| (file.is_published, file.durable) = (true, 0));
                     let _ = incoming.stored(published.path().as_str());
                 }
                 Err(code) => drop(incoming.failed(code, "")),

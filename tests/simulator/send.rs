@@ -214,7 +214,11 @@ impl Program {
         let has_forgotten = self.world.ledger(|ledger| ledger.has_forgotten[receiver]);
         if !has_failing_disk && !has_forgotten {
             let durable = outgoing.progress().durable;
-            self.file(index, |file| file.durable = file.durable.max(durable));
+            self.file(index, |file| {
+                if !file.is_published {
+                    file.durable = file.durable.max(durable);
+                }
+            });
         }
     }
 }

@@ -28,6 +28,8 @@ pub(crate) struct File {
     pub(crate) outcome: Option<Outcome>,
     /// What its sender was told to be durable, as long as it has to be.
     pub(crate) durable: u64,
+    /// It has its name, though its sender may not have heard of it.
+    pub(crate) is_published: bool,
     /// How often it was declined.
     pub(crate) declined: u32,
     /// Its first attempt was dropped.
@@ -64,6 +66,7 @@ impl File {
             content,
             outcome: None,
             durable: 0,
+            is_published: false,
             declined: 0,
             was_dropped: false,
             was_paused: [false; 2],
