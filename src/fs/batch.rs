@@ -105,7 +105,11 @@ impl BatchReceiver {
         let key = known_folders::key(&inbox, identity, batch, name);
         let known = key.as_ref().map(|key| known_folders::find(&inbox, key, batch));
         let (folder, goes_on) = match known {
-            Some(Known::At(folder)) => (folder, true),
+            Some(Known::At(folder)) => {
+                // Who made it may have ended before it was synchronised.
+                inbox.shared().created_in(folder.parent().to_string())?;
+                (folder, true)
+            }
             Some(Known::InPart) => return Err(Error::KnownInPart),
             Some(Known::No) | None => (create_folder(&inbox, name)?, false),
         };
@@ -253,7 +257,11 @@ fn make(inbox: &Inbox, path: &RelativePath, may_be_there: bool) -> Result<(), Er
             // A disk that fails says nothing of the name.
             let found = shared.store.status(path.as_str());
             let found = found.map_err(Error::storage(Action::Inspect))?;
-            if found.kind == StatusKind::Folder { Ok(()) } else { Err(Error::Exists) }
+            if found.kind != StatusKind::Folder {
+                return Err(Error::Exists);
+            }
+            // Who made it may have ended before it was synchronised.
+            shared.created_in(parent)
         }
         Err(error) => Err(Error::storage(Action::CreateFolder)(error)),
     }

@@ -179,9 +179,11 @@ impl InboxOptions {
     }
 
     /// How long an unfinished part is kept, so that its transfer can go on: 7 days. Zero keeps none.
-    /// For as long it is known, of the last 4096 files or so, that they were stored, if their sender
-    /// never heard of that and offers them again.
     /// [`Inbox::clean`] removes those that are older.
+    ///
+    /// For as long it is known, of the last 4096 files or so, that they were stored, if their sender
+    /// never heard of that and offers them again. An offer without a size is not known again: it is of
+    /// one more file, on whose name the [collision policy](Collision) decides.
     #[must_use]
     pub fn keep_parts_for(self, time: Duration) -> Self {
         self.set(|settings| settings.keep_parts_for = time)

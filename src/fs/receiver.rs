@@ -171,7 +171,8 @@ impl Receiver {
         self.position
     }
 
-    /// Bytes that survive a loss of power, and that the same offer of the same peer finds again.
+    /// Bytes that survive a loss of power, and that the same offer of the same peer finds again, until
+    /// this receiver [fails for good](Self::suspend) or [discards](Self::discard) them.
     /// Always 0 for a file that could not be found again, and with
     /// [`Durability::NoSync`](super::Durability::NoSync).
     pub fn durable(&self) -> u64 {
@@ -374,6 +375,9 @@ impl Receiver {
 
     /// Closes the part and keeps it for the same offer of the same peer, if there is enough of it
     /// (1 MiB) and [the options](super::InboxOptions::keep_parts_for) allow it.
+    ///
+    /// It is removed if it failed for a reason that no other try can change, as
+    /// [`Error::TooLarge`] is, or that leaves in doubt what the disk holds.
     pub fn suspend(self) {
         drop(self);
     }

@@ -237,3 +237,19 @@ fn s1_a_disk_that_fails_while_a_folder_is_looked_at_is_not_a_name_that_is_taken(
         disk.heal();
     }
 }
+
+/// Who made them may have ended before they were synchronised.
+#[test]
+fn members_beneath_folders_that_an_earlier_inbox_made_survive_a_loss_of_power() {
+    let disk = ShadowDisk::new();
+    let open = || on(&disk, small().collision(Collision::Replace)).unwrap();
+    let earlier = open();
+    let mut begun = earlier.receive_batch(PEER, &batch(1, 1)).unwrap();
+    drop(begun.receive(&file("a/x")).unwrap());
+    drop((begun, earlier));
+
+    let inbox = open();
+    let mut batch = inbox.receive_batch(PEER, &batch(1, 1)).unwrap();
+    assert_eq!(member(&inbox, &mut batch, &file("a/y")).unwrap(), "b/a/y");
+    assert_eq!(disk.crash(|_| false).read("b/a/y"), Some(b"x".to_vec()));
+}

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use duologue::fs::{Collision, Error, InboxOptions};
 use duologue::testing::ShadowDisk;
+use duologue::wire::Offer;
 
 use super::fs_util::{
     BLOCK, PEER, TABLE, content, digest, names, names_on, offer, on, send, small, transfer,
@@ -61,6 +62,44 @@ fn who_gives_up_an_offer_of_a_stored_file_does_it_no_harm() {
     assert_eq!(wrong, Err(Error::DigestDiffers));
     assert_eq!(fs::read(folder.path().join("x")).unwrap(), content);
     assert_eq!(names(folder.path()), ["x"]);
+}
+
+#[test]
+fn an_offer_without_a_size_is_of_one_more_file() {
+    let content = content(1, LEN);
+    let policies = [
+        (Collision::Number, Some("x (1)"), vec!["x", "x (1)"]),
+        (Collision::Replace, Some("x"), vec!["x"]),
+        (Collision::Refuse, None, vec!["x"]),
+    ];
+    for (collision, again, left) in policies {
+        let folder = tempfile::tempdir().unwrap();
+        let inbox = small().collision(collision).open(folder.path()).unwrap();
+        let transfer = || {
+            let mut receiver = inbox.receive(PEER, &Offer::new("x").modified(1))?;
+            assert_eq!(receiver.prefix(), None);
+            send(&mut receiver, &content, LEN)?;
+            receiver.finish(LEN as u64, Some(digest(&content)))
+        };
+        assert_eq!(transfer().unwrap().as_str(), "x");
+        let expected = again.ok_or(Error::Exists);
+        assert_eq!(transfer().as_ref().map(|path| path.as_str()), expected.as_ref().copied());
+        assert_eq!(names(folder.path()), left);
+    }
+}
+
+#[test]
+fn what_could_never_be_stored_is_not_kept_though_some_of_it_was_durable() {
+    let folder = tempfile::tempdir().unwrap();
+    let content = content(1, LEN);
+    let inbox = small().max_file_size(2 * BLOCK).open(folder.path()).unwrap();
+    let endless = Offer::new("x").modified(1);
+    let mut receiver = inbox.receive(PEER, &endless).unwrap();
+    assert_eq!(send(&mut receiver, &content, LEN), Err(Error::TooLarge { max: 2 * BLOCK }));
+    assert!(receiver.durable() >= BLOCK);
+    receiver.suspend();
+    assert_eq!((names(folder.path()), inbox.used()), (vec![], 0));
+    assert_eq!(inbox.receive(PEER, &endless).unwrap().prefix(), None);
 }
 
 #[test]

@@ -9,7 +9,12 @@ use duologue::testing::{Barrier, ShadowDisk};
 use simulator::{Report, simulate, simulate_on};
 
 /// Seeds in which something was once wrong.
-const FOUND: &[u64] = &[];
+const FOUND: &[u64] = &[
+    // A folder went on in another inbox than the one that had made it, and was not synchronised.
+    2_108_558, 2_114_680,
+    // A receiver had given up a file for good, and its sender was killed before it heard of that.
+    2_107_391, 2_108_209, 2_200_765,
+];
 
 fn run(seed: u64) -> Report {
     simulate(seed).unwrap_or_else(|failure| {

@@ -17,7 +17,8 @@
 //! - **A file that is stored is whole**: when its sender is told (`Ledger::on_stored`, `on_member`), after
 //!   each kill and loss of power, and in the end (`Ledger::check_disk`).
 //! - **What was told to be durable is there after any crash**, as far as the level of durability says:
-//!   it is not asked for again (`Ledger::on_offset`), and what is stored stays (`check_disk`).
+//!   it is not asked for again (`Ledger::on_offset`), and what is stored stays (`check_disk`). Only what
+//!   a receiver gave up for good is gone (`File::on_given_up`).
 //! - **Nothing else has a name**, no name that nobody takes is taken, and somebody else's file is as it was
 //!   (`check_disk`).
 //! - **Lines and messages come once, in order, as they were said; receipts are true; what is too long is

@@ -20,6 +20,14 @@ pub(crate) struct Whims {
     pub(crate) is_held_up: bool,
 }
 
+impl Whims {
+    /// Whether it is the receiver itself that ends a file, and keeps nothing of it.
+    fn is_final(&self, code: TransferCode, receiver: &Receiver) -> bool {
+        let gives_up = self.cancel_at.is_some_and(|at| receiver.position() as usize >= at);
+        code == TransferCode::TOO_LARGE || code == TransferCode::CANCELLED && gives_up
+    }
+}
+
 impl Program {
     /// A file of the other side.
     fn its_file<R>(&self, index: usize, call: impl FnOnce(&mut File) -> R) -> R {
@@ -43,6 +51,7 @@ impl Program {
             };
         }
         let begun = self.inbox.receive(IDENTITY, offer.offer());
+        self.world.note(|| format!("side {} begins its file {index}: {begun:?}", self.side));
         let mut receiver = match begun {
             Ok(receiver) => receiver,
             Err(error) => {
@@ -62,17 +71,23 @@ impl Program {
             pause: file.work.paused_at(1),
             is_held_up,
         });
-        match self.store(&mut incoming, &mut receiver, &whims).await {
+        let stored = self.store(&mut incoming, &mut receiver, &whims).await;
+        self.world
+            .note(|| format!("side {} ends its file {index}: {stored:?} {receiver:?}", self.side));
+        match stored {
             Ok(()) => match self.publish(&incoming, receiver) {
                 Ok(published) => {
                     // From here on it is the file that stays: that it is known again is not promised
                     // of every offer.
-                    self.its_file(index, |file| file.durable = 0);
+                    self.its_file(index, |file| (file.is_published, file.durable) = (true, 0));
                     let _ = incoming.stored(published.path().as_str());
                 }
                 Err(code) => drop(incoming.failed(code, "")),
             },
             Err(code) => {
+                if whims.is_final(code, &receiver) {
+                    self.its_file(index, File::on_given_up);
+                }
                 if code == TransferCode::CANCELLED {
                     receiver.discard();
                 } else {

@@ -116,6 +116,7 @@ impl Program {
         work: &FileWork,
         content: &Content,
     ) -> Result<String, TransferError> {
+        let given_up = self.file(index, |file| file.given_up);
         let name = Uncounted::new(|| self.file(index, |file| file.name(index)));
         // Which one it is, whatever its name.
         let mut offer = Offer::new(&**name).modified(1).metadata(vec![index as u8 + 1]);
@@ -149,7 +150,7 @@ impl Program {
             None => self.world.ledger(|ledger| ledger.on_offset(self.side, index, 0)),
         }
         loop {
-            match self.send_rest(index, work, &mut outgoing, content).await {
+            match self.send_rest((index, given_up), work, &mut outgoing, content).await {
                 Err(TransferError::Rewind { .. }) => {}
                 result => return result.map(|verdict| verdict.text().to_owned()),
             }
@@ -159,7 +160,7 @@ impl Program {
     /// Sends what is not sent yet, and waits for the verdict.
     async fn send_rest(
         &self,
-        index: usize,
+        (index, given_up): (usize, u32),
         work: &FileWork,
         outgoing: &mut Outgoing,
         content: &Content,
@@ -192,7 +193,7 @@ impl Program {
                 // Nothing was taken of it.
                 None => continue,
             }
-            self.note_durable(index, outgoing);
+            self.note_durable(index, given_up, outgoing);
             self.dawdle().await;
         }
         outgoing.finish(Some(content.digest)).await
@@ -208,13 +209,13 @@ impl Program {
         }
     }
 
-    fn note_durable(&self, index: usize, outgoing: &Outgoing) {
+    fn note_durable(&self, index: usize, given_up: u32, outgoing: &Outgoing) {
         let receiver = 1 - self.side;
         let has_failing_disk = self.world.sides[receiver].has_failing_disk.get();
         let has_forgotten = self.world.ledger(|ledger| ledger.has_forgotten[receiver]);
         if !has_failing_disk && !has_forgotten {
             let durable = outgoing.progress().durable;
-            self.file(index, |file| file.durable = file.durable.max(durable));
+            self.file(index, |file| file.on_durable(durable, given_up));
         }
     }
 }

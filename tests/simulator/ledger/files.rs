@@ -28,6 +28,10 @@ pub(crate) struct File {
     pub(crate) outcome: Option<Outcome>,
     /// What its sender was told to be durable, as long as it has to be.
     pub(crate) durable: u64,
+    /// How often its receiver dropped for good what it had of it.
+    pub(crate) given_up: u32,
+    /// It has its name, though its sender may not have heard of it.
+    pub(crate) is_published: bool,
     /// How often it was declined.
     pub(crate) declined: u32,
     /// Its first attempt was dropped.
@@ -64,6 +68,8 @@ impl File {
             content,
             outcome: None,
             durable: 0,
+            given_up: 0,
+            is_published: false,
             declined: 0,
             was_dropped: false,
             was_paused: [false; 2],
@@ -73,6 +79,20 @@ impl File {
 
     pub(crate) fn name(&self, index: usize) -> String {
         self.work.refused.map_or_else(|| format!("f{index}.bin"), str::to_owned)
+    }
+
+    /// Its receiver ended it for a reason that no other try could change, and kept nothing. Its
+    /// sender may never hear of that, or hear first what was durable until then.
+    pub(crate) fn on_given_up(&mut self) {
+        self.durable = 0;
+        self.given_up += 1;
+    }
+
+    /// The sender of a try, which began when the file had been given up so often, is told of bytes.
+    pub(crate) fn on_durable(&mut self, durable: u64, given_up: u32) {
+        if !self.is_published && self.given_up == given_up {
+            self.durable = self.durable.max(durable);
+        }
     }
 }
 
