@@ -11,7 +11,7 @@ use super::name::{FileName, RelativePath, numbered_name};
 use super::options::Collision;
 use super::part_id::{Scope, fresh_name};
 use super::receiver::{Budget, Incoming, Published, Receiver};
-use super::running_digest::RunningDigest;
+use super::running_digest::{Differs, RunningDigest};
 use super::store::{Status, StatusKind};
 use super::{Action, Error, PartFile};
 use crate::wire::{Batch, Digest, Offer};
@@ -103,17 +103,25 @@ impl BatchReceiver {
             return Err(Error::Quota { max });
         }
         let key = known_folders::key(&inbox, identity, batch, name);
-        let known = key.as_ref().map(|key| known_folders::find(&inbox, key, batch));
+        let known = match &key {
+            Some(key) => known_folders::find(&inbox, key, batch),
+            None => Ok(Known::No),
+        };
+        let is_unclear = known.is_err();
         let (folder, goes_on) = match known {
-            Some(Known::At(folder)) => {
+            Ok(Known::At(folder)) => {
                 // Who made it may have ended before it was synchronised.
                 inbox.shared().created_in(folder.parent().to_string())?;
                 (folder, true)
             }
-            Some(Known::InPart) => return Err(Error::KnownInPart),
-            Some(Known::No) | None => (create_folder(&inbox, name)?, false),
+            Ok(Known::InPart) => return Err(Error::KnownInPart),
+            Ok(Known::No) => (create_folder(&inbox, name)?, false),
+            Err(error) => {
+                let created = create_folder(&inbox, name);
+                (created.map_err(|taken| taken.or_unclear(Some(error)))?, false)
+            }
         };
-        if let Some(key) = key.filter(|_| !goes_on) {
+        if let Some(key) = key.filter(|_| !goes_on && !is_unclear) {
             known_folders::note(&inbox, &key, batch, &folder);
         }
         let budget = Budget { left: AtomicU64::new(batch.bytes), max: batch.bytes };
@@ -163,12 +171,14 @@ impl BatchReceiver {
         if self.seen.contains_key(&key) {
             return Err(Error::Exists);
         }
-        if self.goes_on && self.is_there(&path, offer) {
+        let is_there = if self.goes_on { self.is_there(&path, offer) } else { Ok(false) };
+        if is_there == Ok(true) {
             self.seen.insert(key, seen);
             return Ok(Member::Known(Published { is_known: true, ..Published::new(path) }));
         }
         if self.inbox.shared().settings.collision != Collision::Number {
-            self.inbox.check_target(path.as_str())?;
+            let free = self.inbox.shared().check_target(path.as_str());
+            free.map_err(|taken| taken.or_unclear(is_there.err()))?;
         }
         self.seen.insert(key, seen);
         let budget = Some(Arc::clone(&self.budget));
@@ -189,22 +199,29 @@ impl BatchReceiver {
     }
 
     /// Whether what is offered is stored already: its content is read.
-    fn is_there(&self, path: &RelativePath, offer: &Offer<'_>) -> bool {
+    fn is_there(&self, path: &RelativePath, offer: &Offer<'_>) -> Result<bool, Error> {
         let (Some(size), Some(Digest::Blake3(digest))) = (offer.size, offer.digest) else {
-            return false;
+            return Ok(false);
         };
+        let inspect = Error::storage(Action::Inspect);
         let store = &self.inbox.shared().store;
         let is_whole = |status: &Status| status.kind == StatusKind::File && status.len == size;
-        if !store.status(path.as_str()).is_ok_and(|status| is_whole(&status)) {
-            return false;
+        match store.status(path.as_str()) {
+            Ok(status) if is_whole(&status) => {}
+            Ok(_) => return Ok(false),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+            Err(error) => return Err(inspect(error)),
         }
-        let Ok(mut file) = store.open(path.as_str()) else { return false };
-        if !file.status().is_ok_and(|status| is_whole(&status)) {
-            return false;
+        let mut file = store.open(path.as_str()).map_err(&inspect)?;
+        if !is_whole(&file.status().map_err(&inspect)?) {
+            return Ok(false);
         }
         let mut found = RunningDigest::claimed(1 << 20, (size, digest));
-        found.catch_up(&mut *file, size, u64::MAX).is_ok()
-            && found.digest() == Digest::Blake3(digest)
+        match found.catch_up(&mut *file, size, u64::MAX) {
+            Ok(()) => Ok(found.digest() == Digest::Blake3(digest)),
+            Err(Differs(None)) => Ok(false),
+            Err(Differs(Some(error))) => Err(inspect(error)),
+        }
     }
 
     fn create_parents(&mut self, path: &RelativePath) -> Result<(), Error> {

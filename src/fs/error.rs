@@ -108,6 +108,14 @@ impl Error {
         move |error| Self::Storage { action, kind: error.kind(), code: error.raw_os_error() }
     }
 
+    /// A name that is taken is not told as such while a disk that failed leaves it unclear by what.
+    pub(super) fn or_unclear(self, unclear: Option<Self>) -> Self {
+        match unclear {
+            Some(unclear) if self == Self::Exists => unclear,
+            _ => self,
+        }
+    }
+
     /// Whether another name, or the same one later, may do for a file that is whole.
     pub(super) fn can_choose_again(&self) -> bool {
         matches!(self, Self::Name | Self::Collisions) || self.can_retry()

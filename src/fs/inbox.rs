@@ -98,7 +98,7 @@ impl Inbox {
         let name = self.file_name(&offer.name)?;
         self.check_offer(offer)?;
         if self.shared.settings.collision != Collision::Number {
-            self.check_target(name.as_str())?;
+            self.shared.check_target(name.as_str())?;
         }
         Ok(name)
     }
@@ -137,9 +137,16 @@ impl Inbox {
         let part = id.map_or_else(fresh_name, |id| id.part_name(scope));
         let target = RelativePath::from(name.clone());
         let key = id.map(|id| Key::new(&id, &target));
-        let is_free = self.shared.settings.collision == Collision::Number;
-        if !is_free && self.stored(key.as_ref(), offer).is_none() {
-            self.check_target(name.as_str())?;
+        if self.shared.settings.collision != Collision::Number {
+            match self.stored(key.as_ref(), offer) {
+                Ok(Some(_)) => {}
+                Ok(None) => self.shared.check_target(name.as_str())?,
+                Err(error) => {
+                    self.shared
+                        .check_target(name.as_str())
+                        .map_err(|taken| taken.or_unclear(Some(error)))?;
+                }
+            }
         }
         self.begin(id, offer, Incoming { part, scope, target, budget: None, key })
     }
@@ -252,17 +259,6 @@ impl Inbox {
         Ok(())
     }
 
-    /// Whether a target may be created, or replaced. Publishing looks again, atomically.
-    pub(super) fn check_target(&self, path: &str) -> Result<(), Error> {
-        let may_replace = self.shared.settings.collision == Collision::Replace;
-        match self.shared.store.status(path) {
-            Ok(status) if may_replace && status.kind != StatusKind::Folder => Ok(()),
-            Ok(_) => Err(Error::Exists),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-            Err(error) => Err(Error::storage(Action::Inspect)(error)),
-        }
-    }
-
     pub(super) fn begin(
         &self,
         id: Option<PartId>,
@@ -276,9 +272,24 @@ impl Inbox {
                 let kept = part.suspend();
                 shared.lock().ledger.set(&incoming.part, kept);
             }
-            let status = shared.store.status(&incoming.part);
-            let is_new = status.is_err_and(|error| error.kind() == io::ErrorKind::NotFound);
-            let found = is_new.then(|| self.stored(incoming.key.as_ref(), offer)).flatten();
+            let is_new = match shared.store.status(&incoming.part) {
+                Ok(_) => false,
+                Err(error) if error.kind() == io::ErrorKind::NotFound => true,
+                Err(error) => return Err(Error::storage(Action::Inspect)(error)),
+            };
+            let found = match is_new.then(|| self.stored(incoming.key.as_ref(), offer)) {
+                Some(Ok(found)) => found,
+                None => None,
+                Some(Err(error)) => {
+                    if shared.settings.collision == Collision::Refuse {
+                        let target = incoming.target.as_str();
+                        shared
+                            .check_target(target)
+                            .map_err(|taken| taken.or_unclear(Some(error)))?;
+                    }
+                    None
+                }
+            };
             if let (Some(found), Some(id), Some(key)) = (found, id, &incoming.key) {
                 let named = (incoming.part.clone(), id);
                 return Ok(Part::of_stored(&shared.store, &shared.settings, named, *key, found));
@@ -305,14 +316,22 @@ impl Inbox {
         &self,
         key: Option<&Key>,
         offer: &Offer<'_>,
-    ) -> Option<(Box<dyn StoreFile>, StoredFile)> {
+    ) -> Result<Option<(Box<dyn StoreFile>, StoredFile)>, Error> {
+        let inspect = Error::storage(Action::Inspect);
         let (store, settings) = (&*self.shared.store, &self.shared.settings);
-        let found = stored_files::find(store, settings, key?)?;
-        let is_same = offer.size == Some(found.size);
-        let file = store.open(found.path.as_str()).ok().filter(|_| is_same)?;
-        let status = file.status().ok()?;
+        let Some(key) = key else { return Ok(None) };
+        let found = stored_files::find(store, settings, key).map_err(&inspect)?;
+        let Some(found) = found.filter(|found| offer.size == Some(found.size)) else {
+            return Ok(None);
+        };
+        let file = match store.open(found.path.as_str()) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(inspect(error)),
+        };
+        let status = file.status().map_err(&inspect)?;
         let is_untouched = (status.len, status.modified) == (found.size, found.modified);
-        (is_untouched && status.kind == StatusKind::File).then_some((file, found))
+        Ok((is_untouched && status.kind == StatusKind::File).then_some((file, found)))
     }
 
     fn is_old(&self, name: &str) -> bool {

@@ -1,5 +1,6 @@
 //! Folders that a peer began to send before, and goes on with.
 
+use std::io;
 use std::string::ToString;
 
 use super::inbox::Inbox;
@@ -7,6 +8,7 @@ use super::name::{FileName, RelativePath};
 use super::part_id::PartId;
 use super::store::{Status, StatusKind};
 use super::stored_files::{self, Key, StoredFile};
+use super::{Action, Error};
 use crate::wire::Batch;
 
 /// Metadata of a batch whose sender can go on with a folder.
@@ -37,17 +39,20 @@ pub(super) fn key(
 }
 
 /// Looks for the folder that an earlier batch of this key made.
-pub(super) fn find(inbox: &Inbox, key: &Key, batch: &Batch<'_>) -> Known {
+pub(super) fn find(inbox: &Inbox, key: &Key, batch: &Batch<'_>) -> Result<Known, Error> {
+    let inspect = Error::storage(Action::Inspect);
     let shared = inbox.shared();
-    let Some(found) = stored_files::find(&*shared.store, &shared.settings, key) else {
-        return Known::No;
-    };
-    // Another folder may have the name by now.
-    let status = shared.store.status(found.path.as_str());
-    if !status.is_ok_and(|status| found.digest == mark(&status)) {
-        return Known::No;
+    let found = stored_files::find(&*shared.store, &shared.settings, key).map_err(&inspect)?;
+    let Some(found) = found else { return Ok(Known::No) };
+    match shared.store.status(found.path.as_str()) {
+        Ok(status) if found.digest == mark(&status) => {}
+        // Another folder may have the name by now.
+        Ok(_) => return Ok(Known::No),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Known::No),
+        Err(error) => return Err(inspect(error)),
     }
-    if *batch.metadata == *HAS_DIGESTS { Known::At(found.path) } else { Known::InPart }
+    let has_digests = *batch.metadata == *HAS_DIGESTS;
+    Ok(if has_digests { Known::At(found.path) } else { Known::InPart })
 }
 
 /// Notes that a folder was made, before anything is in it. That may fail: it is made anew then.

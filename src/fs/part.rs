@@ -245,8 +245,9 @@ impl Part {
         match self.digest.catch_up(&mut *self.file, self.position, most) {
             Ok(()) if !was_proved && self.digest.is_proved() => self.prove(),
             Ok(()) => Ok(()),
-            Err(Differs) => {
-                if let Some(stored) = &self.stored {
+            Err(Differs(unread)) => {
+                // A file that could not be read may be the one that was stored all the same.
+                if let (Some(stored), None) = (&self.stored, unread) {
                     stored_files::forget(&*self.store, &self.settings, &stored.key);
                 }
                 self.is_suspect = true;

@@ -333,7 +333,12 @@ impl Receiver {
                 Ok(target.clone())
             }
             Collision::Refuse => {
-                self.note(part, target);
+                // What is noted of a file that was stored before is to stay.
+                match self.is_noted(target) {
+                    Ok(true) => return Err(Error::Exists),
+                    Ok(false) => self.note(part, target),
+                    Err(_) => {}
+                }
                 match store.rename_no_replace(part.name(), target.as_str()) {
                     Ok(()) => Ok(target.clone()),
                     Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
@@ -360,6 +365,21 @@ impl Receiver {
                 }
                 Err(Error::Collisions)
             }
+        }
+    }
+
+    /// Whether the same offer was stored under this name before, and is there.
+    fn is_noted(&self, path: &RelativePath) -> io::Result<bool> {
+        let (store, settings) = (&*self.shared.store, &self.shared.settings);
+        let Some(key) = &self.key else { return Ok(false) };
+        let Some(found) = stored_files::find(store, settings, key)? else { return Ok(false) };
+        match store.status(path.as_str()) {
+            Ok(status) => {
+                let is_untouched = (status.len, status.modified) == (found.size, found.modified);
+                Ok(is_untouched && found.path == *path)
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(error),
         }
     }
 

@@ -32,9 +32,9 @@ pub(super) struct RunningDigest {
     claim: Option<(u64, [u8; 32])>,
 }
 
-/// Why what is there is of no use.
+/// Why what is there is of no use: it is not what it should be, or it could not be read.
 #[derive(Debug)]
-pub(super) struct Differs;
+pub(super) struct Differs(pub(super) Option<io::Error>);
 
 impl RunningDigest {
     pub(super) fn new(alignment: u64) -> Self {
@@ -137,14 +137,14 @@ impl RunningDigest {
             let room = buffer.get_mut(..wanted).unwrap_or_default();
             // What cannot be read is as good as wrong; so is what is shorter than it was.
             let filled: io::Result<usize> = read_full_at(file, self.hashed, room);
-            if filled.map_err(|_| Differs)? < wanted || wanted == 0 {
-                return Err(Differs);
+            if filled.map_err(|error| Differs(Some(error)))? < wanted || wanted == 0 {
+                return Err(Differs(None));
             }
             self.absorb(buffer.get(..wanted).unwrap_or_default());
             if let Some((offset, digest)) = self.claim {
                 if offset == self.hashed {
                     if self.value() != digest {
-                        return Err(Differs);
+                        return Err(Differs(None));
                     }
                     self.claim = None;
                 }

@@ -1,13 +1,14 @@
 use std::collections::{BTreeMap, HashMap};
+use std::io;
 use std::string::{String, ToString};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::vec::Vec;
 
 use super::ledger::Ledger;
-use super::options::{Durability, Settings};
+use super::options::{Collision, Durability, Settings};
 use super::part_id::{Scope, is_part};
 use super::receiver::{Published, Slot};
-use super::store::Store;
+use super::store::{StatusKind, Store};
 use super::{Action, Error};
 
 /// Folders that are remembered until they are synchronised.
@@ -51,6 +52,17 @@ impl Shared {
 
     pub(super) fn charge(&self, part: &str, scope: Scope, bytes: u64) -> Result<(), Error> {
         self.lock().ledger.raise(part, scope, bytes, &self.settings)
+    }
+
+    /// Whether a target may be created, or replaced. Publishing looks again, atomically.
+    pub(super) fn check_target(&self, path: &str) -> Result<(), Error> {
+        let may_replace = self.settings.collision == Collision::Replace;
+        match self.store.status(path) {
+            Ok(status) if may_replace && status.kind != StatusKind::Folder => Ok(()),
+            Ok(_) => Err(Error::Exists),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            Err(error) => Err(Error::storage(Action::Inspect)(error)),
+        }
     }
 
     /// Makes room for a receiver of this part, and returns who had it while detached.

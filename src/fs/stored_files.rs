@@ -58,14 +58,24 @@ impl Key {
 }
 
 /// What is noted of an offer, unless it is older than that.
-pub(super) fn find(store: &dyn Store, settings: &Settings, key: &Key) -> Option<StoredFile> {
-    let mut file = open(store).ok()?;
+pub(super) fn find(
+    store: &dyn Store,
+    settings: &Settings,
+    key: &Key,
+) -> io::Result<Option<StoredFile>> {
+    let mut file = match open(store) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error),
+    };
     let mut slot = [0; SLOT];
-    let filled = read_full_at(&mut *file, key.place(settings.notes), &mut slot).ok()?;
-    let (noted, found) = decode(slot.get(..filled)?, key)?;
-    // What comes from the future is of a clock that was wrong.
-    let passed = store.now().duration_since(noted).ok()?;
-    (passed <= settings.keep_parts_for).then_some(found)
+    let filled = read_full_at(&mut *file, key.place(settings.notes), &mut slot)?;
+    let decoded = decode(slot.get(..filled).unwrap_or_default(), key);
+    Ok(decoded.and_then(|(noted, found)| {
+        // What comes from the future is of a clock that was wrong.
+        let passed = store.now().duration_since(noted).ok()?;
+        (passed <= settings.keep_parts_for).then_some(found)
+    }))
 }
 
 /// Notes that an offer is about to be stored.

@@ -301,6 +301,32 @@ fn s1_every_call_fails_while_a_folder_goes_on() {
 }
 
 #[test]
+fn s1_a_disk_that_fails_while_stored_members_are_looked_at_is_no_name_that_is_taken() {
+    for kind in [ErrorKind::StorageFull, ErrorKind::Other, ErrorKind::PermissionDenied] {
+        for call in 0.. {
+            let disk = ShadowDisk::new();
+            let inbox = on(&disk, small().collision(Collision::Refuse)).unwrap();
+            // Its sender hears none of the verdicts.
+            let folder = transfer(&inbox, &mut Vec::new()).unwrap();
+            let from = disk.calls() + call;
+            disk.fail(from, 1, kind);
+            let failed = transfer(&inbox, &mut Vec::new());
+            let is_beyond = disk.calls() <= from;
+            disk.heal();
+            assert_ne!(failed.err(), Some(Error::Exists), "call {call}");
+            assert_eq!(transfer(&inbox, &mut Vec::new()), Ok(folder.clone()), "call {call}");
+            let mut violations = Vec::new();
+            check(&disk, &[], &folder, &mut violations);
+            assert_eq!(violations, [""; 0], "call {call}");
+            if is_beyond {
+                assert!(call > 15, "{call} calls only");
+                break;
+            }
+        }
+    }
+}
+
+#[test]
 fn paths_that_are_too_long_or_that_differ_in_their_form_only_harm_no_other() {
     let to = tempfile::tempdir().unwrap();
     let inbox = Inbox::open(to.path()).unwrap();

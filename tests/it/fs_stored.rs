@@ -1,6 +1,7 @@
 //! A file that was stored, and is offered again because its sender never heard of it.
 
 use std::fs;
+use std::io::ErrorKind;
 use std::time::Duration;
 
 use duologue::fs::{Collision, Error, InboxOptions};
@@ -62,6 +63,36 @@ fn who_gives_up_an_offer_of_a_stored_file_does_it_no_harm() {
     assert_eq!(wrong, Err(Error::DigestDiffers));
     assert_eq!(fs::read(folder.path().join("x")).unwrap(), content);
     assert_eq!(names(folder.path()), ["x"]);
+}
+
+#[test]
+fn s1_a_disk_that_fails_while_a_stored_file_is_looked_for_does_not_make_it_unknown() {
+    let content = content(1, LEN);
+    for kind in [ErrorKind::StorageFull, ErrorKind::Other, ErrorKind::PermissionDenied] {
+        for call in 0.. {
+            let disk = ShadowDisk::new();
+            let inbox = on(&disk, small().collision(Collision::Refuse)).unwrap();
+            // Its sender does not hear the verdict.
+            transfer(&inbox, "x", &content).unwrap();
+            let from = disk.calls() + call;
+            disk.fail(from, 1, kind);
+            let failed = transfer(&inbox, "x", &content);
+            let is_beyond = disk.calls() <= from;
+            disk.heal();
+            assert_ne!(failed.err(), Some(Error::Exists), "call {call}");
+            let known = inbox.receive(PEER, &offer("x", &content)).unwrap();
+            let path = known.finish(LEN as u64, Some(digest(&content))).unwrap();
+            assert_eq!(
+                (path.as_str(), names_on(&disk)),
+                ("x", vec!["x".to_owned()]),
+                "call {call}"
+            );
+            if is_beyond {
+                assert!(call > 5, "{call} calls only");
+                break;
+            }
+        }
+    }
 }
 
 #[test]
