@@ -28,8 +28,8 @@ use crate::wire::TransferId;
 const WORK: usize = 1 << 20;
 /// Turns that one poll takes at most, for transports that move a few bytes at a time.
 const TURNS: usize = 64;
-/// Bytes that one poll reads at most before it writes, while each read is filled to its end: an
-/// acknowledgement for each read costs a system call, which one for a few of them does not.
+/// After so many bytes without a chance to write, a read that was filled to its end is not read on from:
+/// an acknowledgement for each read costs a system call, which one for a few of them does not.
 const READ_AHEAD: usize = 512 << 10;
 /// After so long without a byte the memory that queues keep for the next ones is given back. It is more
 /// than a turn of many conversations takes, so that one that talks in turn with others keeps its memory.

@@ -59,6 +59,7 @@ impl Report {
             (Expected::Closed(code), Outcome::Closed(said)) => code == said,
             (Expected::Dropped | Expected::TimedOut, Outcome::Dropped)
             | (Expected::TimedOut, Outcome::Closed(CloseCode::TIMEOUT))
+            | (Expected::Broken, Outcome::Dropped | Outcome::Closed(_))
             | (Expected::Refused, Outcome::Refused(_))
             | (Expected::Tolerated, Outcome::Tolerated | Outcome::Refused(_)) => true,
             _ => false,

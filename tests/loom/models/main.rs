@@ -1,4 +1,5 @@
-//! Each model is run once for every order in which its threads can meet at a lock. One that waits for a
+//! Each model is run once for every order in which its threads can meet at a lock, interrupted at most
+//! [`INTERRUPTIONS`] times. One that waits for a
 //! wake-up which never comes is a deadlock, and fails.
 
 mod pipes;
