@@ -140,7 +140,10 @@ fn seed(root: &Path, defects: &[Defect]) -> Result<BTreeMap<String, String>> {
         places.entry(&defect.file).or_default().entry(place).or_default().push(index);
     }
     let library = fs::read_to_string(root.join("src/lib.rs"))? + SWITCHES;
-    let mut seeded = BTreeMap::from([("src/lib.rs".to_owned(), library)]);
+    // It may lie beneath the target directory of another package.
+    let manifest = fs::read_to_string(root.join("Cargo.toml"))? + "\n[workspace]\n";
+    let mut seeded =
+        BTreeMap::from([("Cargo.toml".to_owned(), manifest), ("src/lib.rs".to_owned(), library)]);
     for (file, places) in places {
         let mut text = fs::read_to_string(root.join(file))?;
         let mut end = text.len();
