@@ -24,6 +24,9 @@ use crate::wire::{Batch, Offer};
 /// How long a part is kept that no offer finds again: longer than any transfer stalls.
 const UNCLAIMED: Duration = Duration::from_secs(60 * 60);
 
+/// A file that was stored, and what is noted of it.
+type Stored = (Box<dyn StoreFile>, StoredFile);
+
 /// A folder that files are received into.
 ///
 /// A file is seen under its name only once it is whole, its digest right, and all of it on the disk.
@@ -312,11 +315,7 @@ impl Inbox {
     }
 
     /// The file that was stored of the same offer, if it seems to be there still.
-    fn stored(
-        &self,
-        key: Option<&Key>,
-        offer: &Offer<'_>,
-    ) -> Result<Option<(Box<dyn StoreFile>, StoredFile)>, Error> {
+    fn stored(&self, key: Option<&Key>, offer: &Offer<'_>) -> Result<Option<Stored>, Error> {
         let inspect = Error::storage(Action::Inspect);
         let (store, settings) = (&*self.shared.store, &self.shared.settings);
         let Some(key) = key else { return Ok(None) };
