@@ -1,15 +1,7 @@
 use core::fmt;
 
 use super::Event;
-
-/// How long something is, and nothing of it.
-struct Bytes(usize);
-
-impl fmt::Debug for Bytes {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} bytes", self.0)
-    }
-}
+use crate::wire::redacted::Bytes;
 
 type Fields<'a> = &'a [(&'static str, &'a dyn fmt::Debug)];
 

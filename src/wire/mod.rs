@@ -98,7 +98,7 @@ mod limits;
 mod message;
 mod offer;
 mod reader;
-mod redacted;
+pub(crate) mod redacted;
 mod resume;
 mod side;
 #[cfg(test)]

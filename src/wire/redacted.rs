@@ -1,7 +1,7 @@
 use core::fmt;
 
 /// Shows how long something is, and nothing of it.
-pub(super) struct Bytes(pub(super) usize);
+pub(crate) struct Bytes(pub(crate) usize);
 
 impl fmt::Debug for Bytes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
