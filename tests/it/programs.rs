@@ -2,7 +2,9 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::{Shutdown, TcpListener, TcpStream};
+#[cfg(unix)]
+use std::os::{fd::OwnedFd, unix::net::UnixStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, channel};
@@ -366,7 +368,7 @@ fn lines_that_the_peer_did_not_wait_for_are_exit_code_1() {
     client.say(&format!("one\n{}", "two\n".repeat(500)));
     let (mut stream, _) = listener.accept().unwrap();
     stream.read_exact(&mut [0; 3]).unwrap();
-    stream.shutdown(std::net::Shutdown::Write).unwrap();
+    stream.shutdown(Shutdown::Write).unwrap();
     assert_eq!(client.status(), format!("Connected to: {address}"));
     assert_eq!(client.status(), "The peer has left.");
     let left = client.status();
@@ -404,19 +406,30 @@ fn a_connection_that_breaks_is_exit_code_1() {
     assert_eq!((status.code(), output, errors), (Some(1), vec![], vec![]));
 }
 
+/// Our end and theirs of an output that can be closed at a certain moment. Closing a pipe cannot: a
+/// process that another test is starting has it open until it runs its own program.
+#[cfg(unix)]
+fn unread_output() -> (UnixStream, Stdio) {
+    let (ours, theirs) = UnixStream::pair().unwrap();
+    (ours, Stdio::from(OwnedFd::from(theirs)))
+}
+
+#[cfg(unix)]
 #[test]
 fn a_program_whose_output_nobody_reads_ends_with_exit_code_1() {
     let (from, to) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let (path, _) = source(from.path(), "x", 1000);
     // A receiver whose output is closed after its first line.
-    let mut receiver = example("recv_file")
+    let (output, theirs) = unread_output();
+    let receiver = example("recv_file")
         .args(["--legacy", "--dir", to.path().to_str().unwrap(), "127.0.0.1:0"])
-        .stdout(Stdio::piped())
+        .stdout(theirs)
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
     let mut line = String::new();
-    BufReader::with_capacity(1, receiver.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    BufReader::with_capacity(1, &output).read_line(&mut line).unwrap();
+    output.shutdown(Shutdown::Both).unwrap();
     let address = line.trim().strip_prefix("Listening ... ").unwrap();
     // Whether the sender notices is up to the network; the receiver stores nothing in silence.
     run("send_file", &["--legacy", address, path.to_str().unwrap()]);
@@ -427,14 +440,15 @@ fn a_program_whose_output_nobody_reads_ends_with_exit_code_1() {
     assert_eq!(names(to.path()), [""; 0]);
 
     // A chat: at the first message that nobody would see.
+    let (output, theirs) = unread_output();
+    output.shutdown(Shutdown::Both).unwrap();
     let mut chat = example("chat")
         .args(["--legacy", "--listen", "127.0.0.1:0"])
         .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
+        .stdout(theirs)
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
-    drop(chat.stdout.take());
     let status = lines(chat.stderr.take().unwrap());
     assert_eq!(status.recv_timeout(PATIENCE).unwrap(), "Listening...");
     let address = status.recv_timeout(PATIENCE).unwrap();
