@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 use super::connection::{Connection, usize_from};
 use super::error::ActionError;
-use super::event::{Event, ItemId, Lane, Receipt};
+use super::event::{Event, ItemId, Lane};
 use crate::time::Time;
 use crate::wire::{Chat, EncodeError, Kind, Message, Signal, TransferId, max_length};
 
@@ -147,13 +147,18 @@ impl Connection {
         }
     }
 
-    pub(super) fn take_delivered(&mut self, lane: Lane) -> Option<Event<'static>> {
-        let delivered = self.delivered.get_mut(lane);
-        if delivered.is_empty() {
+    /// Items of ours that the peer has taken, and of which the application was not told: those of one
+    /// lane.
+    #[inline]
+    pub(crate) fn take_delivered(&mut self) -> Option<(Lane, Range<u64>)> {
+        let lane = if !self.delivered.chat.is_empty() {
+            Lane::Chat
+        } else if !self.delivered.control.is_empty() {
+            Lane::Control
+        } else {
             return None;
-        }
-        let numbers = core::mem::replace(delivered, 0..0);
-        Some(Event::Receipts { lane, numbers, receipt: Receipt::Delivered })
+        };
+        Some((lane, core::mem::replace(self.delivered.get_mut(lane), 0..0)))
     }
 
     /// A transfer of ours has events to poll.

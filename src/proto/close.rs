@@ -121,10 +121,11 @@ impl Connection {
 
     /// Resolves all receipts and gives up all transfers.
     pub(super) fn forget(&mut self) {
+        while let Some((lane, numbers)) = self.take_delivered() {
+            let receipt = Receipt::Delivered;
+            self.events.push_back(Event::Receipts { lane, numbers, receipt });
+        }
         for lane in Lane::ALL {
-            if let Some(delivered) = self.take_delivered(lane) {
-                self.events.push_back(delivered);
-            }
             let Some(sent) = self.send.made(lane) else { continue };
             let (begun, queued) = sent.clear();
             for (numbers, receipt) in [(begun, Receipt::Unknown), (queued, Receipt::NotSent)] {

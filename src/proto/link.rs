@@ -424,8 +424,7 @@ impl Link {
     pub(super) fn advance_handshake(&mut self, len: usize) {
         let mut left = len;
         while left > 0 {
-            self.plan.begin_next();
-            let taken = self.plan.advance(left);
+            let (taken, _) = self.plan.leave(left);
             if taken == 0 {
                 return;
             }

@@ -90,6 +90,8 @@ pub(super) struct Pacer {
     first_sent: Time,
     /// Largest rates of the last rounds, in bytes a second, the current round first.
     rates: [u64; RATE_ROUNDS],
+    /// The largest of these, which each frame asks for.
+    rate: u64,
     /// A round ends when what was sent at its beginning has arrived.
     round_end: u64,
     rounds: u32,
@@ -131,7 +133,7 @@ struct MinFilter {
 
 impl MinFilter {
     fn add(&mut self, now: Time, sample: Duration) {
-        if now.saturating_duration_since(self.since) >= ROUND_TRIP_WINDOW {
+        if self.since.saturating_add(ROUND_TRIP_WINDOW) <= now {
             self.previous = self.current.take();
             self.since = now;
         }
@@ -155,6 +157,7 @@ impl Pacer {
             delivered_at: now,
             first_sent: now,
             rates: [0; RATE_ROUNDS],
+            rate: 0,
             round_end: 0,
             rounds: 0,
             plateau: 0,
@@ -181,7 +184,7 @@ impl Pacer {
 
     /// Bytes a second that the peer received at best lately; 0 until it is known.
     pub(super) fn rate(&self) -> u64 {
-        self.rates.iter().copied().max().unwrap_or(0)
+        self.rate
     }
 
     /// The smallest round trip of the last ten to twenty seconds.
@@ -355,16 +358,16 @@ impl Pacer {
         self.delivered_at = now;
         self.first_sent = record.sent;
         self.add_round_trip(now, now.saturating_duration_since(record.sent));
-        let acknowledging = now.saturating_duration_since(record.delivered_at);
-        let sending = record.sent.saturating_duration_since(record.first_sent);
-        let interval = acknowledging.max(sending).max(Duration::from_micros(1));
+        let acknowledging = micros_since(now, record.delivered_at);
+        let sending = micros_since(record.sent, record.first_sent);
+        let interval = acknowledging.max(sending);
         let bytes = self.delivered.saturating_sub(record.delivered);
         let says_little = record.is_app_limited && (bytes < TELLING || self.rate() > 0);
         self.add_rate(rate(bytes, interval), says_little);
         if self.delivered >= self.round_end {
             self.end_round(record.is_app_limited);
         }
-        if self.records.is_empty() {
+        if self.records.is_empty() && self.records.capacity() > 16 {
             self.records.shrink_to(16);
         }
     }
@@ -374,7 +377,7 @@ impl Pacer {
         let in_flight = self.in_flight();
         let silence = now.saturating_duration_since(self.delivered_at);
         let bunch = &mut self.bunch;
-        if now.saturating_duration_since(bunch.last) <= TOGETHER {
+        if now <= bunch.last.saturating_add(TOGETHER) {
             bunch.bytes = bunch.bytes.saturating_add(bytes);
             bunch.last = now;
         } else {
@@ -426,6 +429,7 @@ impl Pacer {
         }
         if let Some(current) = self.rates.first_mut() {
             *current = sample.max(*current);
+            self.rate = rate.max(*current);
         }
     }
 
@@ -452,6 +456,7 @@ impl Pacer {
         if let Some(current) = self.rates.first_mut() {
             *current = 0;
         }
+        self.rate = self.rates.iter().copied().max().unwrap_or(0);
         self.plateau = self.plateau.min(self.rate()).max(1);
     }
 
@@ -464,9 +469,17 @@ impl Pacer {
     }
 }
 
-fn rate(bytes: u64, interval: Duration) -> u64 {
-    let micros = u64::try_from(interval.as_micros()).unwrap_or(u64::MAX).max(1);
-    bytes.saturating_mul(1_000_000).checked_div(micros).unwrap_or(0)
+/// In whole numbers, as this is done for each line.
+fn micros_since(now: Time, earlier: Time) -> u64 {
+    now.as_micros().saturating_sub(earlier.as_micros())
+}
+
+fn rate(bytes: u64, micros: u64) -> u64 {
+    bytes.saturating_mul(1_000_000).checked_div(micros.max(1)).unwrap_or(0)
+}
+
+fn micros(duration: Duration) -> u64 {
+    duration.as_secs().saturating_mul(1_000_000).saturating_add(duration.subsec_micros().into())
 }
 
 fn part(duration: Duration, divisor: u32) -> Duration {
@@ -474,8 +487,7 @@ fn part(duration: Duration, divisor: u32) -> Duration {
 }
 
 fn bytes_in(rate: u64, duration: Duration) -> u64 {
-    let micros = u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
-    rate.saturating_mul(micros) / 1_000_000
+    rate.saturating_mul(micros(duration)) / 1_000_000
 }
 
 #[cfg(test)]

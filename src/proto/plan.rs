@@ -199,9 +199,8 @@ impl Plan {
         }
         let staged = self.staging.len().saturating_sub(start);
         let length = u32::try_from(staged.saturating_sub(HEADER_LEN)).unwrap_or(u32::MAX);
-        let header = Header { length, kind, id }.encode();
-        for (place, byte) in self.staging.iter_mut().skip(start).zip(header) {
-            *place = byte;
+        if let Some(place) = self.staging.get_mut(start..).and_then(<[u8]>::first_chunk_mut) {
+            *place = Header { length, kind, id }.encode();
         }
         self.push(staged, Bytes::new(), source);
         Ok(())
@@ -291,17 +290,6 @@ impl Plan {
         Some((source, len))
     }
 
-    /// What the first frame is, if it has not begun, as its first byte leaves now.
-    pub(super) fn begin_next(&mut self) -> Option<(Source, usize)> {
-        if self.sent > 0 {
-            return None;
-        }
-        let frame = self.frames.front()?;
-        let (source, len) = (frame.source, frame.len());
-        self.count(source, len, 1, false);
-        Some((source, len))
-    }
-
     /// The transfer of which a DATA frame is next that has not begun.
     pub(super) fn next_data(&self) -> Option<TransferId> {
         match self.frames.front().filter(|_| self.sent == 0)?.source {
@@ -331,17 +319,23 @@ impl Plan {
         Some(Left { frames, len, payload, is_costly, bytes })
     }
 
-    /// `available` bytes leave; returns how many of them belonged to the first frame.
-    pub(super) fn advance(&mut self, available: usize) -> usize {
-        let Some(frame) = self.frames.front() else { return 0 };
-        let len = frame.len();
+    /// `available` bytes leave; returns how many of them belonged to the first frame, and what that is,
+    /// with its length, if it begins with them.
+    #[inline]
+    pub(super) fn leave(&mut self, available: usize) -> (usize, Option<(Source, usize)>) {
+        let Some(frame) = self.frames.front() else { return (0, None) };
+        let (source, len) = (frame.source, frame.len());
+        let begun = (self.sent == 0).then_some((source, len));
+        if begun.is_some() {
+            self.count(source, len, 1, false);
+        }
         let taken = available.min(len.saturating_sub(self.sent));
         self.sent = self.sent.saturating_add(taken);
         self.bytes = self.bytes.saturating_sub(taken);
         if self.sent == len {
             self.end(1);
         }
-        taken
+        (taken, begun)
     }
 
     /// The first so many frames of those that are planned as one have left.
@@ -365,10 +359,15 @@ impl Plan {
     fn tidy(&mut self) {
         if self.frames.is_empty() {
             self.staging.clear();
-            // What the last burst needed is kept, until a smaller one was enough.
-            self.staging.shrink_to(core::mem::take(&mut self.most_staged).max(KEPT));
-            self.frames.shrink_to(64);
             self.head = 0;
+            // What the last burst needed is kept, until a smaller one was enough.
+            let kept = core::mem::take(&mut self.most_staged).max(KEPT);
+            if self.staging.capacity() > kept {
+                self.staging.shrink_to(kept);
+            }
+            if self.frames.capacity() > 64 {
+                self.frames.shrink_to(64);
+            }
         } else if self.head >= STAGED / 4 && self.head >= self.staging.len() / 2 {
             self.staging.drain(..self.head);
             self.head = 0;
@@ -408,6 +407,11 @@ impl Slices<'_> {
     /// Whether there are none: a frame is planned until all of it has left.
     pub(super) fn is_empty(&self) -> bool {
         self.plan.is_none_or(Plan::is_empty)
+    }
+
+    /// Bytes in all of them together, before any was taken.
+    pub(super) fn len(&self) -> usize {
+        self.plan.map_or(0, |plan| plan.bytes)
     }
 
     /// No bytes.
@@ -496,8 +500,7 @@ mod tests {
                 let mut plan = plan();
                 let mut left = sent;
                 while left > 0 {
-                    plan.begin_next();
-                    left -= plan.advance(left.min(step));
+                    left -= plan.leave(left.min(step)).0;
                 }
                 let rest: Vec<u8> = plan.slices().flatten().copied().collect();
                 assert_eq!(rest, b"abcdefghij"[sent..], "after {sent} by {step}");
@@ -527,7 +530,9 @@ mod tests {
 
     fn left(plan: &Plan) -> Vec<u8> {
         assert!(plan.slices().all(|slice| !slice.is_empty()));
-        plan.slices().flatten().copied().collect()
+        let left: Vec<u8> = plan.slices().flatten().copied().collect();
+        assert_eq!(plan.slices().len(), left.len());
+        left
     }
 
     #[test]
@@ -544,8 +549,9 @@ mod tests {
                         begun += run.frames * run.len;
                         assert_eq!((run.len, run.payload), (608, 600));
                     } else {
-                        begun += plan.begin_next().map_or(0, |(_, len)| len);
-                        rest -= plan.advance(rest);
+                        let (taken, frame) = plan.leave(rest);
+                        begun += frame.map_or(0, |(_, len)| len);
+                        rest -= taken;
                     }
                 }
                 assert_eq!(left(&plan), all[sent..], "after {sent}");
@@ -566,8 +572,7 @@ mod tests {
     fn frames_are_taken_back_until_the_one_that_has_begun() {
         let mut plan = plan();
         assert_eq!(plan.counted(), 10);
-        plan.begin_next();
-        assert_eq!(plan.advance(1), 1);
+        assert_eq!(plan.leave(1).0, 1);
         let mut taken_back = 0;
         while plan.take_back().is_some() {
             taken_back += 1;

@@ -8,9 +8,15 @@ use super::event::{DetachReason, Event, Lane};
 use super::link::{Link, Phase};
 use crate::time::Time;
 use crate::wire::{
-    Ack, CloseCode, Credit, Goodbye, Header, Kind, Piece, Ping, Signal, Start, TransferId,
-    max_length,
+    Ack, CloseCode, Credit, Goodbye, HEADER_LEN, Header, Kind, Piece, Ping, Signal, Start,
+    TransferId, max_length,
 };
+
+/// Bytes of an ACK's payload, and of all of it.
+#[cfg(feature = "std")]
+const ACK_PAYLOAD: u32 = 24;
+#[cfg(feature = "std")]
+const ACK_LEN: usize = HEADER_LEN + 24;
 
 impl Connection {
     /// Takes bytes that came, and says how many it took and what they meant.
@@ -60,6 +66,40 @@ impl Connection {
             }
         };
         result.map_err(|error| self.on_error(error, now))
+    }
+
+    /// Takes an ACK that the input begins with, if all of it is there and it is as it should be;
+    /// returns how many bytes that was. Any other is left to [`handle_input`](Self::handle_input), as
+    /// is what one ends the conversation with. Where both sides talk every other frame is one.
+    #[cfg(feature = "std")]
+    pub(crate) fn handle_acknowledgement(&mut self, now: Time, input: &[u8]) -> usize {
+        const HEADER: [u8; HEADER_LEN] =
+            Header { length: ACK_PAYLOAD, kind: Kind::ACK, id: 0 }.encode();
+        let frame = input.first_chunk::<ACK_LEN>().and_then(|frame| frame.split_first_chunk());
+        let Some((_, payload)) = frame.filter(|(header, _)| **header == HEADER) else { return 0 };
+        let now = self.advance(now);
+        let Some(link) = &mut self.link else { return 0 };
+        let is_ordinary = link.phase == Phase::Open
+            && link.decoder.is_between_frames()
+            && self.error.is_none()
+            && self.events.is_empty();
+        if !is_ordinary {
+            return 0;
+        }
+        let Ok(ack) = Ack::decode(payload) else { return 0 };
+        link.received = link.received.saturating_add(HEADER_LEN as u64);
+        link.note_frame(now);
+        link.received = link.received.saturating_add(ACK_PAYLOAD.into());
+        self.is_confirmed = true;
+        self.statistics.received.control.add(ACK_LEN);
+        match self.handle_ack(now, ack) {
+            Ok(()) => ACK_LEN,
+            Err(error) => {
+                // It is sticky: what comes next is told of it.
+                self.on_error(error, now);
+                0
+            }
+        }
     }
 
     /// The stream ended: no more input will come.
@@ -124,7 +164,7 @@ impl Connection {
         if length > max_length(kind, &self.config.limits) {
             return violation(CloseCode::TOO_LARGE, "over its limit");
         }
-        self.statistics_of(kind, id).add(len.saturating_add(crate::wire::HEADER_LEN));
+        self.statistics_of(kind, id).add(len.saturating_add(HEADER_LEN));
         if !kind.is_known() && !kind.is_skippable() {
             return violation(CloseCode::UNSUPPORTED, "unknown kind");
         }
@@ -314,7 +354,8 @@ impl Connection {
         let mut has_news = ack.received > link.reported;
         link.reported = ack.received;
         link.pacer.on_received(now, ack.received);
-        for (lane, next) in Lane::ALL.into_iter().zip(ack.next) {
+        let [chat, control] = ack.next;
+        for (lane, next) in [(Lane::Chat, chat), (Lane::Control, control)] {
             let delivered = match self.send.made(lane) {
                 Some(sent) => sent.acknowledge(next, ack.received),
                 None => (next == 0).then_some(0..0),
@@ -396,5 +437,101 @@ pub(super) fn lane_of(kind: Kind, id: u32) -> Option<Lane> {
         Kind::PART => Some(Lane::Control),
         kind if kind.ends_item() => Some(Lane::Control),
         _ => None,
+    }
+}
+
+#[cfg(all(test, feature = "std"))]
+mod tests {
+    use alloc::vec::Vec;
+    use core::time::Duration;
+
+    use super::*;
+    use crate::proto::{Acceptor, Config, StreamParameters};
+
+    const NOW: Time = Time::from_micros(1_000_000);
+
+    fn sent(machine: &mut Connection, now: Time) -> Vec<u8> {
+        let bytes: Vec<u8> = machine.poll_transmit(now).into_iter().flatten().copied().collect();
+        machine.advance_transmit(bytes.len());
+        bytes
+    }
+
+    /// Takes input frame by frame, and all that it tells.
+    fn give(machine: &mut Connection, now: Time, mut input: &[u8]) {
+        while !input.is_empty() {
+            let (taken, event) = machine.handle_input(now, input).unwrap();
+            input = &input[taken..];
+            if let Some(item) = event.and_then(|event| event.item()) {
+                machine.take(now, item);
+            }
+            while machine.poll_event().is_some() {}
+        }
+    }
+
+    /// A client whose two lines are taken, and the ACK that says so.
+    fn acknowledged() -> (Connection, Time, Vec<u8>) {
+        let parameters = |seed| StreamParameters::new([seed; 32]);
+        let mut client = Connection::client(Config::default(), parameters(1), NOW);
+        let mut acceptor = Acceptor::new(Config::default(), parameters(2), NOW);
+        acceptor.handle_input(NOW, &sent(&mut client, NOW)).unwrap();
+        let mut server = acceptor.accept(NOW).unwrap();
+        for is_open in [false, true] {
+            for _ in 0..2 {
+                give(&mut client, NOW, &sent(&mut server, NOW));
+                give(&mut server, NOW, &sent(&mut client, NOW));
+            }
+            if !is_open {
+                client.accept_peer(NOW).unwrap();
+                server.accept_peer(NOW).unwrap();
+            }
+        }
+        for text in ["one", "two"] {
+            client.send_chat(&crate::wire::Chat::new(text)).unwrap();
+        }
+        give(&mut server, NOW, &sent(&mut client, NOW));
+        let later = NOW.saturating_add(Duration::from_millis(30));
+        server.handle_timeout(later);
+        let ack = sent(&mut server, later);
+        assert_eq!(ack.len(), ACK_LEN);
+        (client, later, ack)
+    }
+
+    #[test]
+    fn an_ack_by_the_short_way_does_what_it_does_by_the_long_one() {
+        let told = |is_short: bool| {
+            let (mut client, now, ack) = acknowledged();
+            let taken = if is_short {
+                client.handle_acknowledgement(now, &ack)
+            } else {
+                client.handle_input(now, &ack).unwrap().0
+            };
+            assert_eq!(taken, ACK_LEN);
+            let events: Vec<_> = core::iter::from_fn(|| client.poll_event()).collect();
+            assert_eq!(events.len(), 1);
+            let link = client.link.as_ref().unwrap();
+            let counts = (link.received, link.reported, link.last_input);
+            (events, counts, client.statistics(), client.poll_timeout())
+        };
+        assert_eq!(told(true), told(false));
+    }
+
+    #[test]
+    fn an_ack_that_is_not_whole_or_not_as_it_should_be_goes_the_long_way() {
+        let (mut client, now, ack) = acknowledged();
+        for place in [0, 2, 3, 7] {
+            let mut other = ack.clone();
+            other[place] ^= 1;
+            assert_eq!(client.handle_acknowledgement(now, &other), 0, "byte {place}");
+        }
+        assert_eq!(client.handle_acknowledgement(now, &ack[..ACK_LEN - 1]), 0);
+        assert_eq!(client.handle_input(now, &ack[..1]).unwrap().0, 1);
+        assert_eq!(client.handle_acknowledgement(now, &ack), 0, "it is in a frame");
+        assert_eq!(client.handle_input(now, &ack[1..]).unwrap().0, ACK_LEN - 1);
+
+        let (mut client, now, mut ack) = acknowledged();
+        ack[ACK_LEN - 4] = 1;
+        assert_eq!(client.handle_acknowledgement(now, &ack), 0);
+        let error = client.handle_input(now, &ack).unwrap_err();
+        assert_eq!(error.code(), Some(CloseCode::PROTOCOL), "bytes that were not sent");
     }
 }

@@ -434,7 +434,9 @@ impl SendLane {
             }
         }
         if self.items.is_empty() {
-            self.items.shrink_to(16);
+            if self.items.capacity() > 16 {
+                self.items.shrink_to(16);
+            }
             self.large.clear();
             self.small.clear();
             self.place = self.small.start();

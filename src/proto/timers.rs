@@ -161,8 +161,10 @@ impl Connection {
     /// Data waits for the pace: it is looked at again when the peer has been silent about it for
     /// too long.
     pub(super) fn watch_pace(&mut self) {
-        let stuck = self.link.as_ref().and_then(|link| link.pacer.stuck_since());
-        if let Some(since) = stuck.filter(|_| !self.ring.is_empty()) {
+        if self.ring.is_empty() {
+            return;
+        }
+        if let Some(since) = self.link.as_ref().and_then(|link| link.pacer.stuck_since()) {
             let due = since.max(self.now).saturating_add(self.config.stall_timeout.get());
             self.transfers_due = self.transfers_due.min(due);
         }

@@ -3,12 +3,12 @@
 use alloc::collections::VecDeque;
 
 use super::connection::{Connection, usize_from};
-use super::event::{Event, Lane};
+use super::event::{Event, Lane, Receipt};
 use super::link::Phase;
 use super::pacer;
 use super::plan::{Slices, Source};
 use super::schedule::Schedule;
-use super::send_lane::{Payload, SendLane};
+use super::send_lane::Payload;
 use crate::time::Time;
 use crate::wire::{Ack, HEADER_LEN, Kind, Ping, Signal, Start, TransferId};
 
@@ -28,7 +28,7 @@ impl<'a> Transmit<'a> {
 
     /// Bytes in all slices together.
     pub fn len(&self) -> usize {
-        self.slices.clone().fold(0, |sum, slice| sum.saturating_add(slice.len()))
+        self.slices.len()
     }
 
     /// The first of the slices, for a transport that takes one at a time.
@@ -38,6 +38,12 @@ impl<'a> Transmit<'a> {
 
     pub(super) fn new(slices: Slices<'a>) -> Self {
         Self { slices }
+    }
+
+    /// Nothing to send.
+    #[cfg(feature = "std")]
+    pub(crate) fn none() -> Self {
+        Self::new(Slices::none())
     }
 }
 
@@ -75,6 +81,12 @@ impl Connection {
         Transmit::new(self.link.as_ref().map_or_else(Slices::none, |link| link.plan.slices()))
     }
 
+    /// Whether frames are planned that have not left, or something waits to be planned.
+    #[cfg(feature = "std")]
+    pub(crate) fn has_anything_to_send(&self) -> bool {
+        self.has_planned() || self.has_anything_to_plan()
+    }
+
     /// Whether frames are planned that have not left.
     #[cfg(feature = "std")]
     pub(crate) fn has_planned(&self) -> bool {
@@ -100,25 +112,26 @@ impl Connection {
                 continue;
             }
             let Some(link) = &mut self.link else { return };
-            if let Some((source, frame)) = link.plan.begin_next() {
-                let end = link.sent.saturating_add(frame as u64);
+            let (taken, begun) = link.plan.leave(left);
+            if taken == 0 {
+                return;
+            }
+            let start = link.sent;
+            link.sent = start.saturating_add(taken as u64);
+            left = left.saturating_sub(taken);
+            if let Some((source, frame)) = begun {
+                let end = start.saturating_add(frame as u64);
                 if source.is_counted() {
                     link.pacer.on_sent(self.now, end, frame as u64);
                 }
                 self.on_begun(source, frame, end);
             }
-            let Some(link) = &mut self.link else { return };
-            let taken = link.plan.advance(left);
-            if taken == 0 {
-                return;
-            }
-            link.sent = link.sent.saturating_add(taken as u64);
-            left = left.saturating_sub(taken);
             self.commit_chats();
         }
     }
 
     /// Counts the lines of chat that have begun to leave, of those that go together.
+    #[inline]
     fn commit_chats(&mut self) {
         let Some(link) = &mut self.link else { return };
         let Some((numbers, start)) = &mut link.leaving_chats else { return };
@@ -160,8 +173,8 @@ impl Connection {
             }
             Source::Chats { number, count } => {
                 if let Some(link) = &mut self.link {
-                    let end = number.saturating_add(count.into());
-                    link.leaving_chats = Some((number..end, link.sent));
+                    let numbers = number..number.saturating_add(count.into());
+                    link.leaving_chats = Some((numbers, end.saturating_sub(len as u64)));
                 }
             }
             Source::Data { transfer, payload, is_costly } => {
@@ -290,18 +303,28 @@ impl Connection {
         if let Some(link) = &mut self.link {
             link.acknowledgement.handle_timeout(now);
         }
+        // Most calls find nothing: what came, or left, leaves nothing to say.
+        if self.has_anything_to_plan() {
+            self.plan_frames(now);
+        }
+        // It is about what leaves.
+        if let Some(link) = self.link.as_mut().filter(|link| !link.plan.is_empty()) {
+            let may_send = link.pacer.may_send(now, link.plan.counted(), 0);
+            link.pacer.set_app_limited(may_send && !link.plan.is_full());
+        }
+    }
+
+    fn plan_frames(&mut self, now: Time) {
         if self.has_urgent_control() {
             self.unplan_items();
         }
         loop {
             let Some(link) = &self.link else { return };
-            if link.phase != Phase::Open || link.plan.is_full() || !self.plan_next(now) {
+            let may_go_on = link.phase == Phase::Open && !link.plan.is_full();
+            if !may_go_on || !self.has_anything_to_plan() || !self.plan_next(now) {
                 break;
             }
         }
-        let Some(link) = &mut self.link else { return };
-        let may_send = link.pacer.may_send(now, link.plan.counted(), 0);
-        link.pacer.set_app_limited(may_send && !link.plan.is_full());
         self.watch_pace();
     }
 
@@ -333,16 +356,24 @@ impl Connection {
 
     /// Plans the frame that goes next; `false` if there is none for now.
     fn plan_next(&mut self, now: Time) -> bool {
-        if !self.has_anything_to_plan() {
-            return false;
-        }
-        let [may_chat, may_message] = Lane::ALL.map(|lane| self.may_plan(lane, now));
-        let schedule = self.schedule();
+        let may_chat = self.may_plan(Lane::Chat, now);
+        let may_message = self.may_plan(Lane::Control, now);
         let item_waits = may_chat || may_message;
-        let may_control = !item_waits || schedule.has_room_for_control();
-        if (may_control && self.plan_control(now)) || self.plan_restart() {
+        let may_control = |this: &Self| !item_waits || this.schedule().has_room_for_control();
+        // An ACK changes nothing for what goes behind it.
+        let has_planned = may_control(self) && self.plan_ack(now);
+        if has_planned && self.link.as_ref().is_none_or(|link| link.plan.is_full()) {
             return true;
         }
+        if (may_control(self) && self.plan_control(now)) || self.plan_restart() {
+            return true;
+        }
+        self.plan_content(now, may_chat, may_message) || has_planned
+    }
+
+    /// Plans the frame of an item or of bulk that goes next; `false` if there is none for now.
+    fn plan_content(&mut self, now: Time, may_chat: bool, may_message: bool) -> bool {
+        let schedule = self.schedule();
         if may_chat && self.send.chat.starts_a_run() {
             return self.plan_item(Lane::Chat, now);
         }
@@ -361,7 +392,8 @@ impl Connection {
     fn has_anything_to_plan(&self) -> bool {
         let Some(link) = &self.link else { return false };
         let owed = &link.acknowledgement;
-        self.send.iter().any(SendLane::has_unframed)
+        self.send.chat.has_unframed()
+            || self.send.control.has_unframed()
             || owed.may_go(!link.plan.is_empty())
             || !self.credits.is_empty()
             || !self.ring.is_empty()
@@ -374,12 +406,11 @@ impl Connection {
     /// Whether a frame of the lane can go now, as far as limits, pace and budget allow.
     fn may_plan(&mut self, lane: Lane, now: Time) -> bool {
         let queue = self.send.get(lane);
-        let len = queue.next_len(self.fragment_len());
         if !queue.is_ready() {
             return false;
         }
         let is_forced = lane == Lane::Chat || self.schedule().forces_control_lane();
-        if !is_forced && !self.may_send(len) {
+        if !is_forced && !self.may_send(queue.next_len(self.fragment_len())) {
             return false;
         }
         if queue.is_costly() && !self.own_budget.has_some(now) {
@@ -390,7 +421,7 @@ impl Connection {
     }
 
     fn plan_control(&mut self, now: Time) -> bool {
-        self.plan_ack(now) || self.plan_credit() || self.plan_ping(now) || self.plan_signal(now)
+        self.plan_credit() || self.plan_ping(now) || self.plan_signal(now)
     }
 
     fn plan_ack(&mut self, now: Time) -> bool {
@@ -554,10 +585,8 @@ impl Connection {
 
     /// The next event that was not caused by input directly, or by more than one thing.
     pub fn poll_event(&mut self) -> Option<Event<'static>> {
-        for lane in Lane::ALL {
-            if let Some(event) = self.take_delivered(lane) {
-                return Some(event);
-            }
+        if let Some((lane, numbers)) = self.take_delivered() {
+            return Some(Event::Receipts { lane, numbers, receipt: Receipt::Delivered });
         }
         if let Some(event) = self.events.pop_front() {
             return Some(event);

@@ -1,4 +1,5 @@
 use core::fmt;
+use core::mem;
 use std::collections::VecDeque;
 use std::string::String;
 use std::vec::Vec;
@@ -105,27 +106,28 @@ pub(super) struct Run {
     /// The number of the first line.
     number: u64,
     text: String,
-    /// Where the first line begins, and where each ends.
+    /// Where the first line begins, and where each ends: the first apart, as there is often no other,
+    /// and then no memory for them.
     start: usize,
-    ends: VecDeque<u32>,
+    end: u32,
+    more: VecDeque<u32>,
 }
 
 impl Run {
     pub(super) fn new(number: u64, text: &str) -> Self {
-        let mut run = Self { number, text: String::new(), start: 0, ends: VecDeque::new() };
-        run.add(text);
-        run
+        let end = place(text.len());
+        Self { number, text: text.into(), start: 0, end, more: VecDeque::new() }
     }
 
-    /// How many lines there are.
+    /// How many lines there are: one at least.
     pub(super) fn len(&self) -> usize {
-        self.ends.len()
+        self.more.len().saturating_add(1)
     }
 
     /// The number of the last line.
     #[inline]
     pub(super) fn last(&self) -> u64 {
-        self.number.saturating_add(self.len() as u64).saturating_sub(1)
+        self.number.saturating_add(self.more.len() as u64)
     }
 
     /// Adds a line, if it is the next one and there is room for it.
@@ -133,33 +135,43 @@ impl Run {
         let has_room = self.text.len().saturating_add(text.len()) <= BLOCK;
         let is_next = self.last().checked_add(1) == Some(number);
         if has_room && is_next {
-            self.add(text);
+            self.text.push_str(text);
+            self.more.push_back(place(self.text.len()));
         }
         has_room && is_next
     }
 
-    #[inline]
-    fn add(&mut self, text: &str) {
-        self.text.push_str(text);
-        // A line has at most 16 MiB.
-        self.ends.push_back(u32::try_from(self.text.len()).unwrap_or(u32::MAX));
-    }
-
     /// Where a line ends.
     fn end(&self, line: usize) -> Option<usize> {
-        self.ends.get(line).map(|&end| usize::try_from(end).unwrap_or(usize::MAX))
+        let end = match line.checked_sub(1) {
+            None => self.end,
+            Some(line) => *self.more.get(line)?,
+        };
+        Some(usize::try_from(end).unwrap_or(usize::MAX))
     }
 
-    /// Takes the first line, and its number.
-    pub(super) fn pop(&mut self) -> Option<(u64, String)> {
-        let end = self.end(0)?;
-        self.ends.pop_front();
-        let text = self.text.get(self.start..end).unwrap_or_default().into();
+    /// Takes the first line, with its number; says whether there was no other, and so is nothing left.
+    #[inline]
+    pub(super) fn pop(&mut self) -> (u64, String, bool) {
         let number = self.number;
-        self.start = end;
+        let Some(end) = self.more.pop_front() else {
+            let mut text = mem::take(&mut self.text);
+            if self.start > 0 {
+                text = text.get(self.start..).unwrap_or_default().into();
+            }
+            return (number, text, true);
+        };
+        let first = usize::try_from(self.end).unwrap_or(usize::MAX);
+        let text = self.text.get(self.start..first).unwrap_or_default().into();
+        (self.start, self.end) = (first, end);
         self.number = number.saturating_add(1);
-        Some((number, text))
+        (number, text, false)
     }
+}
+
+/// A line has at most 16 MiB.
+fn place(len: usize) -> u32 {
+    u32::try_from(len).unwrap_or(u32::MAX)
 }
 
 #[cfg(test)]
@@ -177,13 +189,13 @@ mod tests {
         chats.push(run.clone());
         chats.push(Run::new(10, "d"));
         assert_eq!(chats.iter().collect::<Vec<_>>(), ["a", "", "ccc", "d"]);
-        assert_eq!(run.pop(), Some((7, "a".into())));
+        assert_eq!(run.pop(), (7, "a".into(), false));
         assert_eq!((run.len(), run.last()), (2, 9));
         let mut rest = Chats::default();
         rest.push(run.clone());
         assert_eq!(rest.iter().collect::<Vec<_>>(), ["", "ccc"]);
-        assert_eq!(run.pop(), Some((8, String::new())));
-        assert_eq!(run.pop(), Some((9, "ccc".into())));
-        assert_eq!(run.pop(), None);
+        assert_eq!(run.pop(), (8, String::new(), false));
+        assert_eq!(run.pop(), (9, "ccc".into(), true));
+        assert_eq!(Run::new(7, "alone").pop(), (7, "alone".into(), true));
     }
 }

@@ -14,7 +14,7 @@ use super::offer::{BatchOffer, IncomingOffer};
 use super::queue::Told;
 use super::shared::{Key, State};
 use crate::io::TransportError;
-use crate::proto::{self, CloseReason, DetachReason, Lane, Opening};
+use crate::proto::{self, CloseReason, DetachReason, ItemId, Lane, Opening};
 use crate::wire::{Chat, CloseCode, Message, Signal};
 
 /// Something that the application should know.
@@ -158,6 +158,29 @@ impl Events {
         })
     }
 
+    /// Takes the plain line of chat that is next; `None` if it is another event.
+    fn poll_line(&self, cx: &Context<'_>) -> Poll<Option<String>> {
+        self.handle.with(|state| {
+            let polled = state.queue.poll_line(cx, &mut state.wake);
+            polled.map(|line| {
+                let (generation, number, text) = line?;
+                state.has_taken(generation, ItemId { lane: Lane::Chat, number });
+                Some(text)
+            })
+        })
+    }
+
+    /// Takes the event that is next.
+    fn next_told(&self) -> Option<(u32, Told)> {
+        self.handle.with(|state| {
+            let (generation, told) = state.queue.pop()?;
+            if let Some(item) = told.item() {
+                state.has_taken(generation, item);
+            }
+            Some((generation, told))
+        })
+    }
+
     /// The event as the application sees it.
     fn convert(&self, generation: u32, told: Told) -> Option<Event> {
         use proto::Event as Machine;
@@ -195,6 +218,16 @@ impl Events {
     }
 }
 
+impl State {
+    /// The application has an item: of before it began anew there is nothing to acknowledge any more.
+    fn has_taken(&mut self, generation: u32, item: ItemId) {
+        if generation == self.generation {
+            self.take(item.lane, item.number);
+            self.wake_driver();
+        }
+    }
+}
+
 impl Stream for Events {
     type Item = Event;
 
@@ -203,18 +236,13 @@ impl Stream for Events {
             if self.has_ended {
                 return Poll::Ready(None);
             }
-            let polled = self.handle.with(|state| {
-                let polled = state.queue.poll(cx, &mut state.wake);
-                if let Poll::Ready((generation, told)) = &polled {
-                    // Of before it began anew there is nothing to acknowledge any more.
-                    if let Some(item) = told.item().filter(|_| *generation == state.generation) {
-                        state.take(item.lane, item.number);
-                        state.wake_driver();
-                    }
-                }
-                polled
-            });
-            let Poll::Ready((generation, told)) = polled else { return Poll::Pending };
+            // Events are large. So a line comes by itself, and any other by a second look.
+            match self.poll_line(cx) {
+                Poll::Ready(Some(text)) => return Poll::Ready(Some(Event::Chat(Chat::new(text)))),
+                Poll::Ready(None) => {}
+                Poll::Pending => return Poll::Pending,
+            }
+            let Some((generation, told)) = self.next_told() else { continue };
             if let Some(event) = self.convert(generation, told) {
                 self.has_ended = matches!(event, Event::Closed(_));
                 return Poll::Ready(Some(event));

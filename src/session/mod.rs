@@ -190,6 +190,7 @@ mod outbound;
 mod outcome;
 mod outgoing;
 mod progress;
+mod pump;
 mod queue;
 mod rate_limit;
 mod read_buffer;

@@ -3,13 +3,14 @@
 use core::task::{Context, Poll, Waker};
 use core::time::Duration;
 use std::collections::VecDeque;
+use std::string::String;
 
 use super::chats::{Chats, Run};
 use super::shared::WakeList;
 use crate::io::TransportError;
 use crate::proto::rare::Rare;
 use crate::proto::{Event, ItemId, Lane};
-use crate::wire::{Chat, Limits};
+use crate::wire::Limits;
 
 /// Signals that wait at most; of more the oldest are dropped, as they may get lost anyway.
 const SIGNALS: usize = 16;
@@ -125,27 +126,41 @@ impl Queue {
         self.generation = self.generation.saturating_add(1);
     }
 
-    pub(super) fn poll(&mut self, cx: &Context<'_>, wake: &mut WakeList) -> Poll<(u32, Told)> {
-        while let Some((generation, Told::Chats(run))) = self.events.front_mut() {
-            if let Some((number, text)) = run.pop() {
-                let item = ItemId { lane: Lane::Chat, number };
-                let event = Event::Chat { item, chat: Chat::new(text) };
-                return Poll::Ready((*generation, Told::Event(event)));
+    /// Waits for an event. Of a plain line of chat, the most frequent one, it returns how often the
+    /// conversation had begun anew, the number, and the text; `None` if another event is next.
+    #[inline]
+    pub(super) fn poll_line(
+        &mut self,
+        cx: &Context<'_>,
+        wake: &mut WakeList,
+    ) -> Poll<Option<(u32, u64, String)>> {
+        match self.events.front_mut() {
+            Some((generation, Told::Chats(run))) => {
+                let (generation, (number, text, is_last)) = (*generation, run.pop());
+                if is_last {
+                    self.events.pop_front();
+                }
+                Poll::Ready(Some((generation, number, text)))
             }
-            self.events.pop_front();
+            Some(_) => Poll::Ready(None),
+            None => {
+                if !self.waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
+                    wake.forget(self.waker.replace(cx.waker().clone()));
+                }
+                Poll::Pending
+            }
         }
-        let Some((generation, told)) = self.events.pop_front() else {
-            if !self.waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
-                wake.forget(self.waker.replace(cx.waker().clone()));
-            }
-            return Poll::Pending;
-        };
+    }
+
+    /// The next event, which is no plain line.
+    pub(super) fn pop(&mut self) -> Option<(u32, Told)> {
+        let (generation, told) = self.events.pop_front()?;
         if told.is_signal() {
             self.signals = self.signals.saturating_sub(1);
         } else if told.is_turn() {
             self.turns = self.turns.saturating_sub(1);
         }
-        Poll::Ready((generation, told))
+        Some((generation, told))
     }
 
     /// The plain lines of chat that are next, and the number of the last of this conversation.

@@ -13,7 +13,10 @@ use bytes::Bytes;
 use crate::sync::Mutex;
 use crate::time::Time;
 
-/// Read into without a buffer of its own, so that an idle conversation has none: enough for chat.
+/// Read into without a buffer of its own, so that an idle conversation has none: enough for chat. Such
+/// memory is zeroed each time, so the larger one is for a stream that has filled the other, which
+/// takes the smallest frame of bulk and an ACK.
+pub(super) const TINY: usize = 1088;
 pub(super) const SMALL: usize = 2048;
 /// The first buffer that is allocated, and the largest. A read that fills one asks for the next.
 const FIRST: usize = 64 << 10;
@@ -47,6 +50,14 @@ struct Pool {
     spare: Mutex<Vec<Box<[u8]>>>,
     /// Bytes of buffers that slices are handed out of.
     pinned: AtomicUsize,
+}
+
+/// Where the next read goes.
+pub(super) enum Room {
+    /// The stack will do, for [`TINY`] or [`SMALL`] bytes.
+    Tiny,
+    Small,
+    Large(Box<[u8]>),
 }
 
 /// A buffer that goes back to its pool.
@@ -91,13 +102,18 @@ impl ReadBuffer {
         Self { len: 0, pool: None, most_pinned, idle_since: Time::MAX }
     }
 
-    /// Memory for the next read; none when the small one on the stack will do.
-    pub(super) fn take(&mut self) -> Option<Box<[u8]>> {
-        if self.len == 0 {
-            return None;
+    /// Where the next read goes.
+    pub(super) fn take(&mut self) -> Room {
+        match self.len {
+            0 => Room::Tiny,
+            SMALL => Room::Small,
+            _ => Room::Large(self.memory()),
         }
+    }
+
+    fn memory(&self) -> Box<[u8]> {
         let spare = self.pool.as_ref().and_then(|pool| pool.get(self.len));
-        Some(spare.unwrap_or_else(|| vec![0; self.len].into_boxed_slice()))
+        spare.unwrap_or_else(|| vec![0; self.len].into_boxed_slice())
     }
 
     /// The memory is not needed any more, and no slice of it was handed out.
@@ -113,7 +129,11 @@ impl ReadBuffer {
     pub(super) fn note(&mut self, len: usize, room: usize) {
         self.idle_since = Time::MAX;
         if len >= room && self.len < LARGEST {
-            self.len = if self.len == 0 { FIRST } else { LARGEST };
+            self.len = match room {
+                0..SMALL => SMALL,
+                SMALL..FIRST => FIRST,
+                _ => LARGEST,
+            };
         }
     }
 
@@ -152,6 +172,8 @@ mod tests {
     use super::*;
 
     fn full(reader: &mut ReadBuffer) {
+        reader.note(TINY, TINY);
+        assert!(matches!(reader.take(), Room::Small));
         reader.note(SMALL, SMALL);
         reader.note(FIRST, FIRST);
     }
@@ -162,7 +184,7 @@ mod tests {
         full(&mut reader);
         let mut kept = Vec::new();
         loop {
-            let memory = reader.take().unwrap_or_default();
+            let memory = reader.memory();
             assert_eq!(memory.len(), LARGEST);
             let little = WORTH_A_BUFFER - 1;
             assert!(!reader.may_pin(&memory, little), "most of it would be kept for nothing");
@@ -173,7 +195,7 @@ mod tests {
         }
         assert_eq!(kept.len(), 3);
         kept.pop();
-        let memory = reader.take().unwrap_or_default();
+        let memory = reader.memory();
         assert!(reader.may_pin(&memory, LARGEST), "one came back");
     }
 
@@ -183,11 +205,11 @@ mod tests {
         full(&mut reader);
         let mut kept = Vec::new();
         for _ in 0..SPARE {
-            let memory = reader.take().unwrap_or_default();
+            let memory = reader.memory();
             assert!(reader.may_pin(&memory, WORTH_A_BUFFER));
             kept.push(reader.pin(memory));
         }
-        let memory = reader.take().unwrap_or_default();
+        let memory = reader.memory();
         assert!(!reader.may_pin(&memory, LARGEST / 4));
         assert!(reader.may_pin(&memory, LARGEST / 2));
     }
@@ -196,13 +218,13 @@ mod tests {
     fn buffers_that_come_back_to_an_idle_conversation_go() {
         let mut reader = ReadBuffer::new(10 * LARGEST);
         full(&mut reader);
-        let memory = reader.take().unwrap_or_default();
+        let memory = reader.memory();
         let kept = reader.pin(memory);
         let seconds = |n: u64| Time::from_micros(n.saturating_mul(1_000_000));
         reader.on_timer(seconds(5));
         assert!(reader.len > 0);
         reader.on_timer(seconds(25));
-        assert!(reader.take().is_none());
+        assert!(matches!(reader.take(), Room::Tiny));
         drop(kept);
         reader.on_timer(seconds(45));
         let spare = reader.pool().spare.lock().unwrap_or_else(PoisonError::into_inner).len();

@@ -1,5 +1,6 @@
 //! From the machine's events to the handles that they are for.
 
+use core::ops::Range;
 use std::boxed::Box;
 use std::collections::VecDeque;
 use std::string::String;
@@ -12,7 +13,7 @@ use super::inbound::{self, Inbound, Member};
 use super::outbound;
 use super::queue::Told;
 use super::shared::{Key, State};
-use crate::proto::{ActionError, CloseReason, Conclusion, Event, ItemId, Lane, Opening};
+use crate::proto::{ActionError, CloseReason, Conclusion, Event, ItemId, Lane, Opening, Receipt};
 use crate::time::Time;
 use crate::wire::{Offer, TransferCode, TransferId};
 
@@ -20,6 +21,9 @@ impl State {
     /// Routes all that the machine has to tell; whether that may have given it something to say.
     pub(super) fn route_all(&mut self) -> bool {
         let mut may_speak = false;
+        while let Some((lane, numbers)) = self.connection.take_delivered() {
+            self.on_receipts(lane, numbers, Receipt::Delivered);
+        }
         while let Some(event) = self.connection.poll_event() {
             may_speak |= !is_only_told(&event);
             self.route(event);
@@ -28,18 +32,20 @@ impl State {
     }
 
     /// Gives the machine the plain lines of chat that the input begins with; returns how many bytes
-    /// they were.
-    pub(super) fn take_chats(&mut self, now: Time, input: &[u8]) -> usize {
+    /// they were, and whether somebody waited for them.
+    pub(super) fn take_chats(&mut self, now: Time, input: &[u8]) -> (usize, bool) {
         let queue = &mut self.queue;
         let used = self.connection.handle_chats(now, input, |item, text| {
             queue.push_chat(item.number, text);
         });
+        let mut is_awaited = false;
         if used > 0 {
             if let Some(waker) = self.queue.take_waker() {
                 self.wake.push(waker);
+                is_awaited = true;
             }
         }
-        used
+        (used, is_awaited)
     }
 
     /// Gives an event to whom it is for. Data comes another way, see [`Self::on_data`].
@@ -50,8 +56,7 @@ impl State {
                 let _ = self.connection.accept_peer(self.now);
             }
             Event::Receipts { lane, numbers, receipt } => {
-                let ready = self.receipts.resolve(lane, numbers, receipt);
-                ready.into_iter().for_each(|waker| self.wake.push(waker));
+                self.on_receipts(lane, numbers, receipt);
             }
             Event::MayOffer => {
                 if let Some(waiters) = self.offer_waiters.made() {
@@ -121,6 +126,15 @@ impl State {
             Event::Abandoned { transfer } => self.on_lost(transfer, false),
             other => self.tell(Told::Event(other.into_owned())),
         }
+    }
+
+    fn on_receipts(&mut self, lane: Lane, numbers: Range<u64>, receipt: Receipt) {
+        // Receipts are made under our lock, so without one nobody can ask about these numbers any more.
+        if Arc::strong_count(&self.receipts) == 1 {
+            return;
+        }
+        let ready = self.receipts.resolve(lane, numbers, receipt);
+        ready.into_iter().for_each(|waker| self.wake.push(waker));
     }
 
     /// Tells the application.

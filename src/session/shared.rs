@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::mem;
 use std::string::String;
 use std::sync::{Arc, PoisonError};
-use std::task::Waker;
+use std::task::{Context, Waker};
 use std::vec::Vec;
 
 use super::alarms::{Alarm, Alarms};
@@ -16,8 +16,8 @@ use super::queue::Queue;
 use super::rate_limit::RateLimit;
 use super::receipts::Receipts;
 use super::waiters::Waiters;
-use crate::proto::rare::Rare;
-use crate::proto::{ActionError, CloseReason, Connection, Lane};
+use crate::proto::rare::{Nothing, Rare};
+use crate::proto::{ActionError, CloseReason, Connection, ItemId, Lane};
 use crate::sync::Mutex;
 use crate::time::Time;
 use crate::wire::{CloseCode, TransferId};
@@ -80,23 +80,37 @@ pub(super) struct Requests {
 /// Tasks to be woken once the lock is let go.
 #[derive(Default)]
 pub(super) struct WakeList {
+    /// Enough for nearly every turn, without an allocation; they are filled from the first on, and
+    /// before `more`.
+    few: [Option<Waker>; 3],
+    more: Rare<More>,
+}
+
+/// What seldom is in a [`WakeList`].
+#[derive(Default)]
+struct More {
+    wakers: Vec<Waker>,
     /// Those that are forgotten instead: dropping a waker may run anything, too.
     forgotten: Vec<Waker>,
-    /// Enough for nearly every turn, without an allocation.
-    few: [Option<Waker>; 3],
-    more: Vec<Waker>,
+}
+
+impl Nothing for More {
+    const NOTHING: &'static Self = &Self { wakers: Vec::new(), forgotten: Vec::new() };
 }
 
 impl WakeList {
+    #[inline]
     pub(super) fn push(&mut self, waker: Waker) {
         match self.few.iter_mut().find(|slot| slot.is_none()) {
             Some(slot) => *slot = Some(waker),
-            None => self.more.push(waker),
+            None => self.more.wakers.push(waker),
         }
     }
 
     pub(super) fn forget(&mut self, waker: Option<Waker>) {
-        self.forgotten.extend(waker);
+        if waker.is_some() {
+            self.more.forgotten.extend(waker);
+        }
     }
 
     pub(super) fn extend(&mut self, waiters: &mut Waiters) {
@@ -109,17 +123,19 @@ impl WakeList {
         }
     }
 
-    fn is_empty(&self) -> bool {
-        self.forgotten.is_empty() && self.more.is_empty() && self.few.iter().all(Option::is_none)
+    fn is_empty(&mut self) -> bool {
+        let [first, ..] = &self.few;
+        first.is_none() && self.more.made().is_none()
     }
 
-    fn wake(self) {
+    fn wake(mut self) {
         for waker in self.few {
-            // They are filled from the first on.
             let Some(waker) = waker else { return };
             waker.wake();
         }
-        self.more.into_iter().for_each(Waker::wake);
+        if let Some(more) = self.more.take() {
+            more.wakers.into_iter().for_each(Waker::wake);
+        }
     }
 }
 
@@ -177,6 +193,12 @@ impl State {
         if let Some(driver) = self.driver.take() {
             self.wake.push(driver);
         }
+    }
+
+    /// The driver goes on once those that are woken before it have had their turn.
+    pub(super) fn wake_again(&mut self, cx: &Context<'_>) {
+        let known = self.driver.take_if(|waker| waker.will_wake(cx.waker()));
+        self.wake.push(known.unwrap_or_else(|| cx.waker().clone()));
     }
 
     /// There is more data to send, which goes after all that waits already.
@@ -267,16 +289,22 @@ impl State {
     /// Does what was asked for since the last turn.
     pub(super) fn apply_requests(&mut self, now: Time) {
         self.now = now;
-        for (lane, take) in Lane::ALL.into_iter().zip(&mut self.requests.take) {
-            if let Some(number) = take.take() {
-                self.connection.take(now, crate::proto::ItemId { lane, number });
+        let [chat, control] = &mut self.requests.take;
+        if let Some(number) = chat.take() {
+            self.connection.take(now, ItemId { lane: Lane::Chat, number });
+        }
+        if let Some(number) = control.take() {
+            self.connection.take(now, ItemId { lane: Lane::Control, number });
+        }
+        if !self.requests.release.is_empty() {
+            for (transfer, len) in self.requests.release.drain(..) {
+                self.connection.release(transfer, len, now);
             }
         }
-        for (transfer, len) in self.requests.release.drain(..) {
-            self.connection.release(transfer, len, now);
-        }
-        for (transfer, offset) in self.requests.durable.take().into_iter().flatten() {
-            self.connection.set_durable(transfer, offset, now);
+        if let Some(durable) = self.requests.durable.take() {
+            for (transfer, offset) in durable {
+                self.connection.set_durable(transfer, offset, now);
+            }
         }
         if let Some((code, text)) = self.requests.close.take().map(|close| *close) {
             // The text was tried; a second close is none.

@@ -61,8 +61,10 @@ impl Writer {
         while bytes < most {
             let transmit = if is_full && connection.has_planned() {
                 connection.planned()
-            } else {
+            } else if bytes == 0 || connection.has_anything_to_send() {
                 connection.poll_transmit(now)
+            } else {
+                Transmit::none()
             };
             if transmit.is_empty() {
                 self.poll_flush(cx, io)?;
@@ -98,10 +100,8 @@ impl Writer {
         io: &mut W,
         transmit: Transmit<'_>,
     ) -> Poll<Result<(usize, usize), TransportError>> {
-        let mut pieces = transmit.clone().into_iter();
-        let first = pieces.next().unwrap_or_default();
-        let is_single = pieces.next().is_none();
-        let (offered, written) = if is_single {
+        let first = transmit.first().unwrap_or_default();
+        let (offered, written) = if first.len() == transmit.len() {
             (first.len(), Pin::new(io).poll_write(cx, first))
         } else if self.gathers {
             self.gather(transmit);

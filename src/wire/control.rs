@@ -49,7 +49,10 @@ impl Ack {
     /// [`EncodeError`].
     pub fn encode(&self, out: &mut Vec<u8>) -> Result<(), EncodeError> {
         whole(out, |out| {
-            self.next.iter().try_for_each(|next| put_u64(out, "next", *next))?;
+            out.reserve(24);
+            let [chat, control] = self.next;
+            put_u64(out, "next", chat)?;
+            put_u64(out, "next", control)?;
             put_u64(out, "received", self.received)
         })
     }

@@ -7,7 +7,7 @@ use duologue::io::TransportError;
 use duologue::proto::{Config, DetachReason, Receipt as Fate};
 use duologue::session::{AcceptError, Event, Incoming, Outcome, Outgoing, accept};
 use duologue::testing::duplex;
-use duologue::wire::{Chat, CloseCode, Offer};
+use duologue::wire::{Chat, CloseCode, Header, Kind, Offer};
 use futures::future::{join, join4};
 
 use super::session_streams::{Counting, Defect, Polls, Wrong};
@@ -311,5 +311,27 @@ fn reads_that_are_filled_to_the_end_are_answered_together() {
         let writes = writes.get() - before;
         println!("64 MiB were answered in {writes} writes");
         assert!(writes <= 160, "{writes}");
+    });
+}
+
+/// ACKs are found by how they begin, which is looked for between frames only.
+#[test]
+fn a_file_of_what_looks_like_acks_is_a_file() {
+    World::run(async |world| {
+        // Each read is as long as this, so that some begin where an ACK of the file does.
+        let (near, far) = duplex(40);
+        let (mut near, mut far) = world.connect_over(near, far, Default::default()).await;
+        let mut ack = Header { length: 24, kind: Kind::ACK, id: 0 }.encode().to_vec();
+        ack.extend([0; 24]);
+        let file = Bytes::from(ack.repeat(1000));
+        let (mut outgoing, mut incoming) =
+            world.transfer(&mut near, &mut far, Offer::new("x")).await;
+        let (sent, received) = join(send_all(&mut outgoing, &file, 8 << 10), async {
+            let received = read_all(&mut incoming).await.unwrap();
+            incoming.stored("x").unwrap();
+            received
+        })
+        .await;
+        assert!(sent.is_ok() && received == file);
     });
 }

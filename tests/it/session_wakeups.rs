@@ -263,3 +263,32 @@ fn the_driver() {
         assert!(is_woken(), "by the first bytes that are read, as the sender waits for credit");
     });
 }
+
+/// A line that somebody waits for is handed out before the driver does anything else, so that an answer
+/// goes with all that is left to do; but the driver goes on by itself, and does not put it off again.
+#[test]
+fn the_driver_gives_way_to_who_waits_for_a_line_and_goes_on() {
+    World::run(async |world| {
+        let mut both = conversation(world);
+        both.rest(world);
+        let counted = Arc::new(Counted::default());
+        let waker = Waker::from(Arc::clone(&counted));
+        let woken = |driver: &mut Driver<Duplex, VirtualTimer>| {
+            let before = counted.0.load(Ordering::Relaxed);
+            assert!(Pin::new(driver).poll(&mut Context::from_waker(&waker)).is_pending());
+            counted.0.load(Ordering::Relaxed) - before
+        };
+        for is_first in [true, false] {
+            assert!(both.far.events.next().now_or_never().is_none());
+            drop(now(both.near.session.send_chat(&Chat::new("x"))).unwrap());
+            assert!(is_pending(&mut both.near.driver));
+            assert_eq!(woken(&mut both.far.driver), usize::from(is_first));
+            assert!(matches!(now(both.far.events.next()), Some(Event::Chat(_))));
+        }
+        // Nobody waits, so nobody is given way to.
+        both.settle();
+        drop(now(both.near.session.send_chat(&Chat::new("x"))).unwrap());
+        assert!(is_pending(&mut both.near.driver));
+        assert_eq!(woken(&mut both.far.driver), 0);
+    });
+}
