@@ -7,6 +7,7 @@ mod storage;
 pub(crate) mod talk;
 mod victim;
 
+use std::cell::Cell;
 use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -37,6 +38,8 @@ pub(crate) struct Attack {
     /// Bytes that the victim's side allocated at most, and what it may.
     pub(crate) peak: u64,
     pub(crate) bound: u64,
+    /// Honest conversations that went on as if nothing had been.
+    pub(crate) others: u32,
 }
 
 /// What the victim may send besides one byte for each that it hears: its own lines and file.
@@ -102,11 +105,12 @@ pub(crate) fn attack(
     let conversations = uncounted(|| Conversations::new(config.clone()));
     let honest = || uncounted(|| Uncounted(Box::pin(honest::beside(&conversations, &clock, seed))));
     let mut result = Err("it was not begun".to_owned());
+    let others_served = Cell::new(0);
     let counted = allocation_counter::measure(|| {
         let others = async {
             match beside {
                 Beside::Nobody => Ok(()),
-                Beside::Others => honest().await,
+                Beside::Others => honest().await.map(|()| others_served.set(1)),
             }
         };
         result = match side {
@@ -125,12 +129,14 @@ pub(crate) fn attack(
     if beside == Beside::Others {
         let later = clock.block_on(honest()).map_err(|stuck| stuck.to_string())?;
         later.map_err(|error| format!("after it: {error}"))?;
+        others_served.set(others_served.get() + 1);
     }
     if !conversations.is_empty() {
         return Err("a conversation is left".to_owned());
     }
     let bound = worst_case_memory(&config) as u64 + APPLICATION;
-    let attack = Attack { report, peak: counted.bytes_max, bound };
+    let others = others_served.get();
+    let attack = Attack { report, peak: counted.bytes_max, bound, others };
     attack.check().map(|()| attack)
 }
 

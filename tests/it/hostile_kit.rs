@@ -45,7 +45,7 @@ fn every_peer_that_misbehaves_is_answered_as_it_should_be() {
             // An honest conversation beside each, and one more after it.
             match attack(misbehaviour, side, 1, Beside::Others) {
                 Ok(attack) if one.is_some() => println!("{attack:#?}"),
-                Ok(_) => {}
+                Ok(attack) => assert_eq!(attack.others, 2, "{misbehaviour} as {side:?}"),
                 Err(error) => wrong.push(format!("{misbehaviour} as {side:?}: {error}")),
             }
         }

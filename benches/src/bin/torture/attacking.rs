@@ -109,11 +109,12 @@ pub(crate) fn run(arguments: &Arguments, table: &mut Table) -> Result<()> {
         .flat_map(|attacker| seeds.clone().map(move |seed| (*attacker, seed)))
         .collect();
     let results = on_all_cores(&work, |(attacker, seed)| run_one(*attacker, *seed, Beside::Others));
-    let (mut worst, mut bound) = (BTreeMap::<&str, Worst>::new(), 0);
+    let (mut worst, mut bound, mut others) = (BTreeMap::<&str, Worst>::new(), 0, 0);
     for (((misbehaviour, side), seed), result) in work.into_iter().zip(results) {
         match result {
             Ok(attack) => {
                 bound = attack.bound;
+                others += attack.others;
                 note(worst.entry(misbehaviour.name()).or_default(), &attack, side);
             }
             Err(error) => {
@@ -142,6 +143,7 @@ pub(crate) fn run(arguments: &Arguments, table: &mut Table) -> Result<()> {
     summarise(&worst, bound, table);
     summarise_limits(&worst, &limits, rest, table);
     table.row("runs", attackers.len() as u64 * SEEDS);
+    table.row("honest conversations beside and after them", others);
     Ok(())
 }
 
