@@ -6,13 +6,13 @@ use std::string::ToString;
 use std::sync::Arc;
 
 use super::inbox::Inbox;
-use super::known_folders::{self, Known};
+use super::known_folders;
 use super::name::{FileName, RelativePath, numbered_name};
 use super::options::Collision;
 use super::part_id::{Scope, fresh_name};
 use super::receiver::{Budget, Incoming, Published, Receiver};
-use super::running_digest::{Differs, RunningDigest};
-use super::store::{Status, StatusKind};
+use super::store::StatusKind;
+use super::stored_files::Key;
 use super::{Action, Error, PartFile};
 use crate::wire::{Batch, Digest, Offer};
 
@@ -50,6 +50,10 @@ pub struct BatchReceiver {
     folder: RelativePath,
     /// Something may be in it from before.
     goes_on: bool,
+    /// What it is to be known by again, until that is noted.
+    unnoted: Option<Key>,
+    /// Another folder may be noted in its place.
+    is_unclear: bool,
     count: u32,
     members: u32,
     budget: Arc<Budget>,
@@ -103,38 +107,38 @@ impl BatchReceiver {
             return Err(Error::Quota { max });
         }
         let key = known_folders::key(&inbox, identity, batch, name);
-        let known = match &key {
-            Some(key) => known_folders::find(&inbox, key, batch),
-            None => Ok(Known::No),
-        };
+        let known = key.map_or(Ok(None), |key| known_folders::find(&inbox, &key));
         let is_unclear = known.is_err();
         let (folder, goes_on) = match known {
-            Ok(Known::At(folder)) => {
+            Ok(Some(_)) if !known_folders::has_digests(batch) => return Err(Error::KnownInPart),
+            Ok(Some(folder)) => {
                 // Who made it may have ended before it was synchronised.
                 inbox.shared().created_in(folder.parent().to_string())?;
                 (folder, true)
             }
-            Ok(Known::InPart) => return Err(Error::KnownInPart),
-            Ok(Known::No) => (create_folder(&inbox, name)?, false),
+            Ok(None) => (create_folder(&inbox, name)?, false),
             Err(error) => {
                 let created = create_folder(&inbox, name);
                 (created.map_err(|taken| taken.or_unclear(Some(error)))?, false)
             }
         };
-        if let Some(key) = key.filter(|_| !goes_on && !is_unclear) {
-            known_folders::note(&inbox, &key, batch, &folder);
-        }
         let budget = Budget { left: AtomicU64::new(batch.bytes), max: batch.bytes };
-        Ok(Self {
+        let mut receiver = Self {
             inbox,
             scope: Scope::new(identity),
             folder,
             goes_on,
+            unnoted: key.filter(|_| !goes_on),
+            is_unclear,
             count: batch.count,
             members: 0,
             budget: Arc::new(budget),
             seen: HashMap::new(),
-        })
+        };
+        if !is_unclear {
+            receiver.note();
+        }
+        Ok(receiver)
     }
 
     /// The folder, in the inbox: what the sender is told in the batch's verdict.
@@ -149,6 +153,7 @@ impl BatchReceiver {
     /// [`Error`], whose [`code`](Error::code) is for the member's VERDICT. Names that differ in case
     /// only are [`Error::Exists`], and so is a file beneath another.
     pub fn receive(&mut self, offer: &Offer<'_>) -> Result<Member, Error> {
+        self.note();
         self.members = self.members.saturating_add(1);
         if self.members > self.count {
             return Err(Error::TooMany { max: self.count });
@@ -198,30 +203,31 @@ impl BatchReceiver {
         Ok(published.path)
     }
 
+    /// Notes the folder, so that it can be gone on with. A disk that fails is asked again with the next
+    /// member.
+    fn note(&mut self) {
+        let Some(key) = &self.unnoted else { return };
+        if self.is_unclear {
+            match known_folders::find(&self.inbox, key) {
+                // What is noted of another one stays.
+                Ok(Some(_)) => self.unnoted = None,
+                Ok(None) => self.is_unclear = false,
+                Err(_) => {}
+            }
+        }
+        let Some(key) = self.unnoted.as_ref().filter(|_| !self.is_unclear) else { return };
+        match known_folders::note(&self.inbox, key, self.budget.max, &self.folder) {
+            Ok(()) => self.unnoted = None,
+            Err(_) => self.is_unclear = true,
+        }
+    }
+
     /// Whether what is offered is stored already: its content is read.
     fn is_there(&self, path: &RelativePath, offer: &Offer<'_>) -> Result<bool, Error> {
         let (Some(size), Some(Digest::Blake3(digest))) = (offer.size, offer.digest) else {
             return Ok(false);
         };
-        let inspect = Error::storage(Action::Inspect);
-        let store = &self.inbox.shared().store;
-        let is_whole = |status: &Status| status.kind == StatusKind::File && status.len == size;
-        match store.status(path.as_str()) {
-            Ok(status) if is_whole(&status) => {}
-            Ok(_) => return Ok(false),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
-            Err(error) => return Err(inspect(error)),
-        }
-        let mut file = store.open(path.as_str()).map_err(&inspect)?;
-        if !is_whole(&file.status().map_err(&inspect)?) {
-            return Ok(false);
-        }
-        let mut found = RunningDigest::claimed(1 << 20, (size, digest));
-        match found.catch_up(&mut *file, size, u64::MAX) {
-            Ok(()) => Ok(found.digest() == Digest::Blake3(digest)),
-            Err(Differs(None)) => Ok(false),
-            Err(Differs(Some(error))) => Err(inspect(error)),
-        }
+        self.inbox.shared().holds(path.as_str(), size, &digest)
     }
 
     fn create_parents(&mut self, path: &RelativePath) -> Result<(), Error> {

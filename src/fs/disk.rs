@@ -101,6 +101,10 @@ impl Store for Disk {
         Ok(Box::new(regular(descriptor)?))
     }
 
+    fn open_to_read(&self, path: &str) -> io::Result<Box<dyn StoreFile>> {
+        Ok(Box::new(self.open_source(path)?))
+    }
+
     fn rename_no_replace(&self, from: &str, to: &str) -> io::Result<()> {
         let (from, to) = (Place::find(self, from)?, Place::find(self, to)?);
         #[cfg(any(target_os = "linux", target_os = "android", target_vendor = "apple"))]

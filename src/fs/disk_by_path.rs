@@ -75,6 +75,10 @@ impl Store for Disk {
         Ok(Box::new(OpenOptions::new().read(true).write(true).open(self.join(path))?))
     }
 
+    fn open_to_read(&self, path: &str) -> io::Result<Box<dyn StoreFile>> {
+        Ok(Box::new(self.open_source(path)?))
+    }
+
     fn rename_no_replace(&self, from: &str, to: &str) -> io::Result<()> {
         // A rename replaces; a second link does not.
         fs::hard_link(self.join(from), self.join(to))?;

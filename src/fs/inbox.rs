@@ -1,6 +1,5 @@
 use core::time::Duration;
 use std::boxed::Box;
-use std::io;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -16,7 +15,7 @@ use super::part_id::{
 };
 use super::receiver::{Incoming, Published, Receiver};
 use super::shared::Shared;
-use super::store::{StatusKind, Store, StoreFile};
+use super::store::{StatusKind, Store, StoreFile, if_there};
 use super::stored_files::{self, Key, StoredFile};
 use super::{Action, Error};
 use crate::wire::{Batch, Offer};
@@ -159,6 +158,10 @@ impl Inbox {
     /// One that [`send_tree`](super::send_tree) was sending before, as the same peer, goes on: it is
     /// refused once as [`Error::KnownInPart`], and then offered with digests.
     ///
+    /// A folder is noted as soon as it is made. If the program or the machine stops just between the two
+    /// it is empty and not known: offered again it is refused, numbered or filled, as the
+    /// [policy](Collision) says.
+    ///
     /// # Errors
     ///
     /// [`Error`], whose [`code`](Error::code) is for the REJECT.
@@ -275,11 +278,8 @@ impl Inbox {
                 let kept = part.suspend();
                 shared.lock().ledger.set(&incoming.part, kept);
             }
-            let is_new = match shared.store.status(&incoming.part) {
-                Ok(_) => false,
-                Err(error) if error.kind() == io::ErrorKind::NotFound => true,
-                Err(error) => return Err(Error::storage(Action::Inspect)(error)),
-            };
+            let found = shared.store.status_if_there(&incoming.part);
+            let is_new = found.map_err(Error::storage(Action::Inspect))?.is_none();
             let found = match is_new.then(|| self.stored(incoming.key.as_ref(), offer)) {
                 Some(Ok(found)) => found,
                 None => None,
@@ -323,11 +323,8 @@ impl Inbox {
         let Some(found) = found.filter(|found| offer.size == Some(found.size)) else {
             return Ok(None);
         };
-        let file = match store.open(found.path.as_str()) {
-            Ok(file) => file,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(inspect(error)),
-        };
+        let opened = if_there(store.open_to_read(found.path.as_str()));
+        let Some(file) = opened.map_err(&inspect)? else { return Ok(None) };
         let status = file.status().map_err(&inspect)?;
         let is_untouched = (status.len, status.modified) == (found.size, found.modified);
         Ok((is_untouched && status.kind == StatusKind::File).then_some((file, found)))

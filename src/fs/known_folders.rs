@@ -16,14 +16,9 @@ pub(super) const ASKS: &[u8] = b"duologue folder 1";
 /// Metadata of a batch whose members are offered with digests.
 pub(super) const HAS_DIGESTS: &[u8] = b"duologue folder 1 digests";
 
-/// How a folder that is offered is known.
-pub(super) enum Known {
-    /// It is not, or its sender would not understand.
-    No,
-    /// Its sender has to offer it with digests.
-    InPart,
-    /// This is the folder.
-    At(RelativePath),
+/// Whether the members of a batch are offered with digests.
+pub(super) fn has_digests(batch: &Batch<'_>) -> bool {
+    *batch.metadata == *HAS_DIGESTS
 }
 
 /// What a folder is remembered by, if the peer's parts are kept.
@@ -39,30 +34,24 @@ pub(super) fn key(
 }
 
 /// Looks for the folder that an earlier batch of this key made.
-pub(super) fn find(inbox: &Inbox, key: &Key, batch: &Batch<'_>) -> Result<Known, Error> {
+pub(super) fn find(inbox: &Inbox, key: &Key) -> Result<Option<RelativePath>, Error> {
     let inspect = Error::storage(Action::Inspect);
     let shared = inbox.shared();
     let found = stored_files::find(&*shared.store, &shared.settings, key).map_err(&inspect)?;
-    let Some(found) = found else { return Ok(Known::No) };
-    match shared.store.status(found.path.as_str()) {
-        Ok(status) if found.digest == mark(&status) => {}
-        // Another folder may have the name by now.
-        Ok(_) => return Ok(Known::No),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Known::No),
-        Err(error) => return Err(inspect(error)),
-    }
-    let has_digests = *batch.metadata == *HAS_DIGESTS;
-    Ok(if has_digests { Known::At(found.path) } else { Known::InPart })
+    let Some(found) = found else { return Ok(None) };
+    let named = shared.store.status_if_there(found.path.as_str()).map_err(&inspect)?;
+    // Another folder may have the name by now.
+    let is_it = named.is_some_and(|status| found.digest == mark(&status));
+    Ok(is_it.then_some(found.path))
 }
 
-/// Notes that a folder was made, before anything is in it. That may fail: it is made anew then.
-pub(super) fn note(inbox: &Inbox, key: &Key, batch: &Batch<'_>, path: &RelativePath) {
+/// Notes that a folder of so many bytes was made.
+pub(super) fn note(inbox: &Inbox, key: &Key, bytes: u64, path: &RelativePath) -> io::Result<()> {
     let shared = inbox.shared();
-    let Ok(status) = shared.store.status(path.as_str()) else { return };
+    let status = shared.store.status(path.as_str())?;
     let modified = Some(shared.store.now());
-    let found =
-        StoredFile { path: path.clone(), size: batch.bytes, modified, digest: mark(&status) };
-    let _ = stored_files::note(&*shared.store, &shared.settings, key, &found);
+    let found = StoredFile { path: path.clone(), size: bytes, modified, digest: mark(&status) };
+    stored_files::note(&*shared.store, &shared.settings, key, &found)
 }
 
 /// What tells a folder from every other one, and from files.

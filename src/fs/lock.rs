@@ -1,7 +1,7 @@
 use std::boxed::Box;
 use std::io;
 
-use super::store::{StatusKind, Store, StoreFile};
+use super::store::{StatusKind, Store, StoreFile, if_there};
 use super::{Action, Error};
 
 /// Others may create and remove the same name meanwhile; so often it is tried.
@@ -35,21 +35,14 @@ pub(super) fn open_locked(
 
 /// Opens what stands under the name of a part; what is no file of ours alone goes away.
 fn open_existing(store: &dyn Store, name: &str) -> Result<Option<Box<dyn StoreFile>>, Error> {
-    let status = match store.status(name) {
-        Ok(status) => status,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(Error::storage(Action::Inspect)(error)),
-    };
+    let found = store.status_if_there(name).map_err(Error::storage(Action::Inspect))?;
+    let Some(status) = found else { return Ok(None) };
     // A second name is the final one, given just before a crash: not to be written to.
     if status.kind != StatusKind::File || status.links > 1 {
         store.remove(name).map_err(Error::storage(Action::Create))?;
         return Ok(None);
     }
-    match store.open(name) {
-        Ok(file) => Ok(Some(file)),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(Error::storage(Action::Create)(error)),
-    }
+    if_there(store.open(name)).map_err(Error::storage(Action::Create))
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -66,10 +59,7 @@ pub(super) fn lock(store: &dyn Store, name: &str, file: &mut dyn StoreFile) -> R
         return Ok(Lock::Taken);
     }
     let opened = file.status().map_err(Error::storage(Action::Inspect))?;
-    match store.status(name) {
-        Ok(named) if named.file == opened.file && named.links <= 1 => Ok(Lock::Ours),
-        Ok(_) => Ok(Lock::Gone),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Lock::Gone),
-        Err(error) => Err(Error::storage(Action::Inspect)(error)),
-    }
+    let named = store.status_if_there(name).map_err(Error::storage(Action::Inspect))?;
+    let is_ours = named.is_some_and(|named| named.file == opened.file && named.links <= 1);
+    Ok(if is_ours { Lock::Ours } else { Lock::Gone })
 }

@@ -503,6 +503,11 @@ impl Part {
         self.journal.is_some() || self.stored.is_some()
     }
 
+    /// The digest of all that came, once it is sealed.
+    pub(super) fn digest(&self) -> Digest {
+        self.digest.digest()
+    }
+
     /// Where it is stored already.
     pub(super) fn stored_path(&self) -> Option<&RelativePath> {
         self.stored.as_ref().map(|stored| &stored.path)
@@ -511,8 +516,7 @@ impl Part {
     /// What is to be remembered of it, once it is sealed, under the name that it is about to get.
     pub(super) fn as_stored(&self, path: RelativePath) -> io::Result<StoredFile> {
         let modified = self.file.status()?.modified;
-        let digest = self.digest.digest();
-        let Digest::Blake3(digest) = digest else { return Err(io::ErrorKind::Other.into()) };
+        let Digest::Blake3(digest) = self.digest() else { return Err(io::ErrorKind::Other.into()) };
         Ok(StoredFile { path, size: self.position, modified, digest })
     }
 }

@@ -95,6 +95,14 @@ pub(super) struct Incoming {
     pub(super) key: Option<Key>,
 }
 
+/// How a file came to its name.
+enum Placed {
+    /// It is the part.
+    Named(RelativePath),
+    /// Another one of the same content had it before.
+    Before(RelativePath),
+}
+
 /// A file, or a folder of a batch, that has its name; [`Inbox::settle`](super::Inbox::settle) makes
 /// it stay.
 #[derive(Debug)]
@@ -285,7 +293,12 @@ impl Receiver {
     /// Checks the file, writes it through to the disk, and gives it its name.
     ///
     /// `total` and `digest` are those of FINISH. A file that fails is removed, unless another try
-    /// may do ([`Error::can_retry`]).
+    /// may do ([`Error::can_retry`]). A member of a folder that finds its very content under its name is
+    /// that file.
+    ///
+    /// Which offer the file was is noted, once more if the disk fails at first. If it fails twice, and
+    /// the sender never hears of its verdict and offers the file again, that is not known to be the
+    /// same: it is refused, numbered or replaced, as the [policy](super::Collision) says.
     ///
     /// # Errors
     ///
@@ -297,10 +310,15 @@ impl Receiver {
         let Some(mut part) = slot.take() else { return Err(Error::Superseded) };
         let placed = part.seal(total, self.offered, digest).and_then(|()| self.place(&part));
         match placed {
-            Ok(path) => {
+            Ok(Placed::Named(path)) => {
                 self.shared.lock().ledger.publish(&self.part, total);
                 let journal = part.has_journal().then(|| journal_name(&self.part));
                 Ok(Published { path, journal, is_known: false })
+            }
+            Ok(Placed::Before(path)) => {
+                self.shared.lock().ledger.forget(&self.part);
+                part.discard();
+                Ok(Published::new(path))
             }
             Err(error) => {
                 // `drop` will see to it.
@@ -316,32 +334,42 @@ impl Receiver {
     }
 
     /// Gives the file its name, as the collision policy says.
-    fn place(&self, part: &Part) -> Result<RelativePath, Error> {
+    fn place(&self, part: &Part) -> Result<Placed, Error> {
         if let Some(path) = part.stored_path() {
-            return Ok(path.clone());
+            return Ok(Placed::Named(path.clone()));
         }
         let (store, target) = (&self.shared.store, &self.target);
         let publish = Error::storage(Action::Publish);
+        // Of what was noted that it could not be: once more when the file is there.
+        let name_it = |path: &RelativePath, is_noted: bool| {
+            if !is_noted {
+                self.note(part, path);
+            }
+            Ok(Placed::Named(path.clone()))
+        };
         match self.shared.settings.collision {
             Collision::Replace => {
                 let found = store.status(target.as_str());
                 if found.is_ok_and(|status| status.kind == StatusKind::Folder) {
                     return Err(Error::Exists);
                 }
-                self.note(part, target);
+                let is_noted = self.note(part, target);
                 store.rename(part.name(), target.as_str()).map_err(publish)?;
-                Ok(target.clone())
+                name_it(target, is_noted)
             }
             Collision::Refuse => {
                 // What is noted of a file that was stored before is to stay.
-                match self.is_noted(target) {
+                let is_noted = match self.is_noted(target) {
                     Ok(true) => return Err(Error::Exists),
                     Ok(false) => self.note(part, target),
-                    Err(_) => {}
-                }
+                    Err(_) => false,
+                };
                 match store.rename_no_replace(part.name(), target.as_str()) {
-                    Ok(()) => Ok(target.clone()),
+                    Ok(()) => name_it(target, is_noted),
                     Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                        if self.is_there(part, target)? {
+                            return Ok(Placed::Before(target.clone()));
+                        }
                         Err(Error::Exists)
                     }
                     Err(error) => Err(publish(error)),
@@ -356,10 +384,14 @@ impl Receiver {
                     if self.key.is_some() && store.status(path.as_str()).is_ok() {
                         continue;
                     }
-                    self.note(part, &path);
+                    let is_noted = self.note(part, &path);
                     match store.rename_no_replace(part.name(), path.as_str()) {
-                        Ok(()) => return Ok(path),
-                        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                        Ok(()) => return name_it(&path, is_noted),
+                        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                            if self.is_there(part, &path)? {
+                                return Ok(Placed::Before(path));
+                            }
+                        }
                         Err(error) => return Err(publish(error)),
                     }
                 }
@@ -373,24 +405,27 @@ impl Receiver {
         let (store, settings) = (&*self.shared.store, &self.shared.settings);
         let Some(key) = &self.key else { return Ok(false) };
         let Some(found) = stored_files::find(store, settings, key)? else { return Ok(false) };
-        match store.status(path.as_str()) {
-            Ok(status) => {
-                let is_untouched = (status.len, status.modified) == (found.size, found.modified);
-                Ok(is_untouched && found.path == *path)
-            }
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
-            Err(error) => Err(error),
-        }
+        let is_untouched = store
+            .status_if_there(path.as_str())?
+            .is_some_and(|status| (status.len, status.modified) == (found.size, found.modified));
+        Ok(is_untouched && found.path == *path)
     }
 
-    /// Notes the name that the file is about to get: if its sender never hears of it and offers the
-    /// file again, that is found out. Nothing depends on it, so that it may fail.
-    fn note(&self, part: &Part, path: &RelativePath) {
-        if let Some(key) = &self.key {
-            let (store, settings) = (&*self.shared.store, &self.shared.settings);
-            let noted = part.as_stored(path.clone());
-            let _ = noted.and_then(|file| stored_files::note(store, settings, key, &file));
-        }
+    /// Whether the same content has the name by now: a member of a folder that was given up may still
+    /// have been on its way to the disk when it was offered again.
+    fn is_there(&self, part: &Part, path: &RelativePath) -> Result<bool, Error> {
+        let Digest::Blake3(digest) = part.digest() else { return Ok(false) };
+        let is_member = self.budget.is_some();
+        Ok(is_member && self.shared.holds(path.as_str(), part.position(), &digest)?)
+    }
+
+    /// Notes the name that the file is about to get, or has: if its sender never hears of it and offers
+    /// the file again, that is found out. It may fail; whether it need not be done again.
+    fn note(&self, part: &Part, path: &RelativePath) -> bool {
+        let Some(key) = &self.key else { return true };
+        let (store, settings) = (&*self.shared.store, &self.shared.settings);
+        let noted = part.as_stored(path.clone());
+        noted.and_then(|file| stored_files::note(store, settings, key, &file)).is_ok()
     }
 
     /// Closes the part and keeps it for the same offer of the same peer, if there is enough of it

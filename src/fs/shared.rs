@@ -1,5 +1,4 @@
 use std::collections::{BTreeMap, HashMap};
-use std::io;
 use std::string::{String, ToString};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::vec::Vec;
@@ -8,8 +7,10 @@ use super::ledger::Ledger;
 use super::options::{Collision, Durability, Settings};
 use super::part_id::{Scope, is_part};
 use super::receiver::{Published, Slot};
-use super::store::{StatusKind, Store};
+use super::running_digest::{Differs, RunningDigest};
+use super::store::{Status, StatusKind, Store, if_there};
 use super::{Action, Error};
+use crate::wire::Digest;
 
 /// Folders that are remembered until they are synchronised.
 const UNSYNCED: usize = 1024;
@@ -57,11 +58,32 @@ impl Shared {
     /// Whether a target may be created, or replaced. Publishing looks again, atomically.
     pub(super) fn check_target(&self, path: &str) -> Result<(), Error> {
         let may_replace = self.settings.collision == Collision::Replace;
-        match self.store.status(path) {
-            Ok(status) if may_replace && status.kind != StatusKind::Folder => Ok(()),
-            Ok(_) => Err(Error::Exists),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-            Err(error) => Err(Error::storage(Action::Inspect)(error)),
+        match self.store.status_if_there(path).map_err(Error::storage(Action::Inspect))? {
+            Some(status) if may_replace && status.kind != StatusKind::Folder => Ok(()),
+            Some(_) => Err(Error::Exists),
+            None => Ok(()),
+        }
+    }
+
+    /// Whether a file of this size and digest has the name: its content is read.
+    pub(super) fn holds(&self, path: &str, size: u64, digest: &[u8; 32]) -> Result<bool, Error> {
+        let inspect = Error::storage(Action::Inspect);
+        let is_whole = |status: &Status| status.kind == StatusKind::File && status.len == size;
+        let named = self.store.status_if_there(path).map_err(&inspect)?;
+        if !named.is_some_and(|named| is_whole(&named)) {
+            return Ok(false);
+        }
+        let Some(mut file) = if_there(self.store.open_to_read(path)).map_err(&inspect)? else {
+            return Ok(false);
+        };
+        if !is_whole(&file.status().map_err(&inspect)?) {
+            return Ok(false);
+        }
+        let mut found = RunningDigest::claimed(1 << 20, (size, *digest));
+        match found.catch_up(&mut *file, size, u64::MAX) {
+            Ok(()) => Ok(found.digest() == Digest::Blake3(*digest)),
+            Err(Differs(None)) => Ok(false),
+            Err(Differs(Some(error))) => Err(inspect(error)),
         }
     }
 

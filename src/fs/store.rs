@@ -28,6 +28,14 @@ pub trait Store: fmt::Debug + Send + Sync {
     /// `NotFound`, among others; whatever is no regular file is an error, too.
     fn open(&self, path: &str) -> io::Result<Box<dyn StoreFile>>;
 
+    /// Opens a regular file for reading alone: one that nobody may write, or that runs as a program,
+    /// as well. It waits for nothing.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`open`](Self::open).
+    fn open_to_read(&self, path: &str) -> io::Result<Box<dyn StoreFile>>;
+
     /// Gives a file a new name, which nothing has.
     ///
     /// # Errors
@@ -69,6 +77,15 @@ pub trait Store: fmt::Debug + Send + Sync {
     ///
     /// `NotFound`, among others.
     fn status(&self, path: &str) -> io::Result<Status>;
+
+    /// As [`status`](Self::status); nothing if nothing has the name.
+    ///
+    /// # Errors
+    ///
+    /// Those of the system.
+    fn status_if_there(&self, path: &str) -> io::Result<Option<Status>> {
+        if_there(self.status(path))
+    }
 
     /// The names in a folder, in any order, without those that are not UTF-8.
     ///
@@ -165,6 +182,15 @@ pub enum StatusKind {
     Folder,
     /// A link, a pipe, a device.
     Other,
+}
+
+/// That nothing is there is no error of who only looks.
+pub(super) fn if_there<T>(found: io::Result<T>) -> io::Result<Option<T>> {
+    match found {
+        Ok(found) => Ok(Some(found)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
 }
 
 /// Slices of one call.

@@ -8,7 +8,6 @@
 
 use alloc::vec::Vec;
 use core::time::Duration;
-use std::boxed::Box;
 use std::io;
 use std::time::SystemTime;
 
@@ -17,7 +16,7 @@ use bytes::Bytes;
 use super::name::RelativePath;
 use super::options::{Durability, Settings};
 use super::part_id::PartId;
-use super::store::{StatusKind, Store, StoreFile, read_full_at, write_all_at};
+use super::store::{StatusKind, Store, if_there, read_full_at, write_all_at};
 
 /// The file.
 pub(super) const NAME: &str = ".duologue-stored.table";
@@ -63,11 +62,7 @@ pub(super) fn find(
     settings: &Settings,
     key: &Key,
 ) -> io::Result<Option<StoredFile>> {
-    let mut file = match open(store) {
-        Ok(file) => file,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(error),
-    };
+    let Some(mut file) = if_there(store.open_to_read(NAME))? else { return Ok(None) };
     let mut slot = [0; SLOT];
     let filled = read_full_at(&mut *file, key.place(settings.notes), &mut slot)?;
     let decoded = decode(slot.get(..filled).unwrap_or_default(), key);
@@ -97,7 +92,7 @@ pub(super) fn note(
     };
     let mut file = match is_new.then(|| store.create_new(NAME)) {
         Some(Ok(file)) => file,
-        _ => open(store)?,
+        _ => store.open(NAME)?,
     };
     write_all_at(&mut *file, key.place(settings.notes), &[encoded])?;
     if settings.durability == Durability::Full {
@@ -112,14 +107,10 @@ pub(super) fn note(
 
 /// Forgets what is noted of an offer.
 pub(super) fn forget(store: &dyn Store, settings: &Settings, key: &Key) {
-    let Ok(mut file) = open(store) else { return };
+    let Ok(mut file) = store.open(NAME) else { return };
     // That it is still there harms nobody: the file is compared with it.
     let nothing = Bytes::from_static(&[0; SLOT]);
     let _ = write_all_at(&mut *file, key.place(settings.notes), &[nothing]);
-}
-
-fn open(store: &dyn Store) -> io::Result<Box<dyn StoreFile>> {
-    store.open(NAME)
 }
 
 fn nanoseconds(time: SystemTime) -> Option<u64> {

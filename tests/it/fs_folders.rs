@@ -326,6 +326,45 @@ fn s1_a_disk_that_fails_while_stored_members_are_looked_at_is_no_name_that_is_ta
     }
 }
 
+fn ask() -> Batch<'static> {
+    let bytes = MEMBERS.iter().map(|name| member(name).len() as u64).sum();
+    Batch { name: "b".into(), count: 3, bytes, metadata: b"duologue folder 1"[..].into() }
+}
+
+#[test]
+fn a_folder_that_could_not_be_noted_is_noted_with_its_first_member() {
+    for call in 0.. {
+        let disk = ShadowDisk::new();
+        let inbox = on(&disk, small()).unwrap();
+        let from = disk.calls() + call;
+        disk.fail(from, 1, ErrorKind::Other);
+        let begun = inbox.receive_batch(PEER, &ask());
+        let is_beyond = disk.calls() <= from;
+        disk.heal();
+        if let Ok(mut batch) = begun {
+            receive_one(&inbox, &mut batch, "two", false, &mut Vec::new()).unwrap();
+            assert_eq!(inbox.receive_batch(PEER, &ask()).err(), Some(Error::KnownInPart), "{call}");
+            assert_eq!(transfer(&inbox, &mut Vec::new()).as_deref(), Ok("b"), "{call}");
+        }
+        if is_beyond {
+            assert!(call > 5, "{call} calls only");
+            break;
+        }
+    }
+}
+
+#[test]
+fn a_folder_that_could_not_be_looked_for_is_not_forgotten_for_another() {
+    let disk = ShadowDisk::new();
+    let inbox = on(&disk, small()).unwrap();
+    assert_eq!(transfer(&inbox, &mut Vec::new()).as_deref(), Ok("b"));
+    disk.fail(disk.calls(), 1, ErrorKind::Other);
+    let mut batch = inbox.receive_batch(PEER, &ask()).unwrap();
+    assert_eq!(batch.path().as_str(), "b (1)");
+    receive_one(&inbox, &mut batch, "two", false, &mut Vec::new()).unwrap();
+    assert_eq!(transfer(&inbox, &mut Vec::new()).as_deref(), Ok("b"));
+}
+
 #[test]
 fn paths_that_are_too_long_or_that_differ_in_their_form_only_harm_no_other() {
     let to = tempfile::tempdir().unwrap();

@@ -95,6 +95,80 @@ fn s1_a_disk_that_fails_while_a_stored_file_is_looked_for_does_not_make_it_unkno
     }
 }
 
+/// What was stored, as the same offer of the same peer finds it.
+fn known(inbox: &duologue::fs::Inbox, name: &str, content: &bytes::Bytes) -> Result<String, Error> {
+    let known = inbox.receive(PEER, &offer(name, content))?;
+    assert_eq!(known.prefix(), Some((content.len() as u64, digest(content))));
+    let path = known.finish(content.len() as u64, Some(digest(content)))?;
+    Ok(path.as_str().to_owned())
+}
+
+#[test]
+fn a_note_that_the_disk_did_not_take_is_made_once_more() {
+    let content = content(1, LEN);
+    for collision in [Collision::Number, Collision::Refuse, Collision::Replace] {
+        for call in 0.. {
+            let disk = ShadowDisk::new();
+            let inbox = on(&disk, small().collision(collision)).unwrap();
+            let from = disk.calls() + call;
+            disk.fail(from, 1, ErrorKind::Other);
+            let stored = transfer(&inbox, "x", &content);
+            let is_beyond = disk.calls() <= from;
+            disk.heal();
+            if stored.is_ok() {
+                assert_eq!(known(&inbox, "x", &content).as_deref(), Ok("x"), "call {call}");
+                assert_eq!(names_on(&disk), ["x"]);
+            }
+            if is_beyond {
+                assert!(call > 10, "{call} calls only");
+                break;
+            }
+        }
+    }
+}
+
+/// Its sender has another file of that name, size and time, which is refused: the one that was stored
+/// is known all the same, though the disk did not let it be forgotten.
+#[test]
+fn what_is_noted_of_a_stored_file_stays_when_another_is_refused() {
+    let (one, other) = (content(1, LEN), content(2, LEN));
+    let disk = ShadowDisk::new();
+    let inbox = on(&disk, small().collision(Collision::Refuse)).unwrap();
+    transfer(&inbox, "x", &one).unwrap();
+    let mut receiver = inbox.receive(PEER, &offer("x", &other)).unwrap();
+    disk.fail(disk.calls(), 1, ErrorKind::Other);
+    receiver.restart().unwrap();
+    send(&mut receiver, &other, LEN).unwrap();
+    assert_eq!(receiver.finish(LEN as u64, Some(digest(&other))), Err(Error::Exists));
+    assert_eq!(known(&inbox, "x", &one).as_deref(), Ok("x"));
+}
+
+/// The system lets nobody write to it.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_stored_file_that_runs_as_a_program_is_known() {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = tempfile::tempdir().unwrap();
+    let inbox = small().open(folder.path()).unwrap();
+    let content = fs::read("/bin/cat").unwrap().into();
+    transfer(&inbox, "cat", &content).unwrap();
+    let path = folder.path().join("cat");
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o500)).unwrap();
+    let mut program = loop {
+        let piped = std::process::Stdio::piped();
+        match std::process::Command::new(&path).stdin(piped).spawn() {
+            Ok(program) => break program,
+            // Another thread was about to start a program when this one's file was open.
+            Err(error) => assert_eq!(error.kind(), ErrorKind::ExecutableFileBusy),
+        }
+    };
+    let found = known(&inbox, "cat", &content);
+    drop(program.stdin.take());
+    assert!(program.wait().unwrap().success());
+    assert_eq!(found.as_deref(), Ok("cat"));
+    assert_eq!(names(folder.path()), ["cat"]);
+}
+
 #[test]
 fn an_offer_without_a_size_is_of_one_more_file() {
     let content = content(1, LEN);

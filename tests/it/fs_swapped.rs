@@ -36,6 +36,10 @@ impl Store for Swapping {
         Ok(opened)
     }
 
+    fn open_to_read(&self, path: &str) -> io::Result<Box<dyn StoreFile>> {
+        self.disk.open_to_read(path)
+    }
+
     fn rename_no_replace(&self, from: &str, to: &str) -> io::Result<()> {
         self.disk.rename_no_replace(from, to)
     }

@@ -6,6 +6,7 @@ mod drop_at_every_poll;
 mod duplex;
 mod extension_traits;
 mod faulty;
+mod fs_again;
 mod fs_batches;
 mod fs_crash;
 mod fs_disk_rows;

@@ -14,6 +14,16 @@ const FOUND: &[u64] = &[
     2_108_558, 2_114_680,
     // A receiver had given up a file for good, and its sender was killed before it heard of that.
     2_107_391, 2_108_209, 2_200_765,
+    // A stream that was given up took the place of a conversation that went on.
+    3_000_313, 3_028_182, 3_064_308, 3_103_303, 3_110_997, 3_131_253,
+    // A member got its name while its folder was offered again.
+    3_100_715,
+    // A program that could not be started went on for a moment, and declined what had come.
+    4_008_804, 4_031_506, 4_058_721, 4_066_744,
+    // The note of a folder gave way to that of another offer.
+    4_102_126, 4_102_562,
+    // A stream that was held up brought what a program had said before it was killed.
+    4_043_792,
 ];
 
 fn run(seed: u64) -> Report {
@@ -52,15 +62,17 @@ fn a_seed_is_the_same_run_each_time() {
 /// It would be worth nothing if it saw nothing.
 #[test]
 fn disks_that_do_not_do_what_they_say_are_noticed() {
-    let defects: [(u64, fn() -> ShadowDisk); 2] = [
-        (10, || ShadowDisk::new().without(Barrier::SyncFolder)),
-        (45, || ShadowDisk::new().without(Barrier::Sync(".part"))),
+    let defects: [fn() -> ShadowDisk; 2] = [
+        || ShadowDisk::new().without(Barrier::SyncFolder),
+        || ShadowDisk::new().without(Barrier::Sync(".part")),
     ];
-    for (seed, disk) in defects {
-        let failure = simulate_on(seed, disk).expect_err("a file that was stored is lost");
-        let what = failure.what.join("; ");
-        assert!(what.contains("stored at side"), "{seed}: {what}");
+    for disk in defects {
+        let failures = (0..150).filter_map(|seed| simulate_on(seed, disk).err());
+        let is_lost = |what: &String| what.contains("stored at side");
+        let failure = { failures }.find(|failure| failure.what.iter().any(is_lost));
+        let failure = failure.expect("a file that was stored is lost in one of them");
+        let again = format!("DUOLOGUE_SEED={}", failure.seed);
         assert!(failure.profile.contains("the last events"), "{}", failure.profile);
-        assert!(failure.profile.contains(&format!("DUOLOGUE_SEED={seed}")), "{}", failure.profile);
+        assert!(failure.profile.contains(&again), "{}", failure.profile);
     }
 }

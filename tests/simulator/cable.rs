@@ -60,6 +60,8 @@ pub(crate) struct Cable {
     stalled_until: Time,
     /// Bytes until it breaks.
     left: Option<u64>,
+    /// It has broken by itself, or was cut.
+    pub(crate) was_cut: bool,
     pub(crate) carried: u64,
     /// Of all streams of the run.
     pieces: Rc<Cell<u64>>,
@@ -88,6 +90,7 @@ pub(crate) fn cable(
         is_silent: false,
         stalled_until: Time::ZERO,
         left,
+        was_cut: false,
         carried: 0,
         pieces: Rc::clone(pieces),
     }));
@@ -107,6 +110,7 @@ impl Cable {
     /// Both ends find it broken, and what was under way is lost.
     pub(crate) fn cut(&mut self) {
         self.is_broken = [true; 2];
+        self.was_cut = true;
         self.wake();
     }
 

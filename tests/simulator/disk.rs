@@ -45,6 +45,10 @@ impl Store for Disk {
         uncounted(|| self.0.open(path)).map(File::boxed)
     }
 
+    fn open_to_read(&self, path: &str) -> io::Result<Box<dyn StoreFile>> {
+        uncounted(|| self.0.open_to_read(path)).map(File::boxed)
+    }
+
     fn rename_no_replace(&self, from: &str, to: &str) -> io::Result<()> {
         uncounted(|| self.0.rename_no_replace(from, to))
     }

@@ -67,10 +67,11 @@ impl Program {
     async fn try_folder(&self, index: usize) -> Result<Option<Outcome>, TransferError> {
         let receiver = &self.world.profile.programs[1 - self.side];
         let (mut batch, has_digests) = match self.offer_folder(index).await {
-            Err(TransferError::NotStored(verdict))
-                if verdict.code() == TransferCode::EXISTS
-                    && receiver.collision == Collision::Refuse =>
-            {
+            Err(TransferError::NotStored(verdict)) if verdict.code() == TransferCode::EXISTS => {
+                if !self.may_be_taken(index) {
+                    let side = self.side;
+                    self.world.violation(|| format!("side {side}: folder {index} {verdict:?}"));
+                }
                 self.world.count(|report| report.refused += 1);
                 return Ok(Some(Outcome::Refused(TransferCode::EXISTS)));
             }
@@ -120,6 +121,21 @@ impl Program {
             let _ = batch.cancel(TransferCode::CANCELLED, "");
         }
         self.conclude(index, batch.verdict().await, work.cancel_after.is_some(), is_taken)
+    }
+
+    /// Whether something may have the name of a folder. It is the folder itself, of which the note was lost
+    /// with the power, or not taken by the disk, or never made by a program that was killed just then,
+    /// or gave way to another one: there are four places.
+    fn may_be_taken(&self, index: usize) -> bool {
+        let side = 1 - self.side;
+        let receiver = &self.world.profile.programs[side];
+        let is_lost = self.world.ledger(|ledger| ledger.has_forgotten[side]);
+        let from = &self.world.sides[side];
+        let has_others = self.work().files.len() + self.work().folders.len() > 1;
+        let name = Uncounted::new(|| format!("d{index}"));
+        receiver.collision == Collision::Refuse
+            && self.world.has_on_disk(side, &name)
+            && (is_lost || from.has_failing_disk.get() || from.has_fallen.get() || has_others)
     }
 
     /// What a verdict makes of a folder; nothing if it is to be tried again. It may have been given up,
@@ -213,7 +229,10 @@ impl Program {
             }
             Err(TransferError::NotStored(verdict)) => {
                 self.world.note(|| format!("side {}: member {number:?} {verdict:?}", self.side));
-                if part.refusal != Some(verdict.code()) && !self.may_fail(verdict.code()) {
+                let is_given_up = self.work().folders[number[0]].cancel_after.is_some();
+                if part.refusal != Some(verdict.code())
+                    && !self.may_fail(verdict.code(), is_given_up)
+                {
                     self.world.violation(|| format!("member {number:?}: {verdict:?}"));
                 }
                 return Err(TransferError::NotStored(verdict));
@@ -227,16 +246,20 @@ impl Program {
     }
 
     /// Whether any member may fail so: as its disk does, or as it or its batch came to an end.
-    fn may_fail(&self, code: TransferCode) -> bool {
+    fn may_fail(&self, code: TransferCode, is_given_up: bool) -> bool {
         use TransferCode as Code;
-        let receiver = &self.world.profile.programs[1 - self.side];
+        let side = 1 - self.side;
+        let receiver = &self.world.profile.programs[side];
+        let is_unsynced = receiver.durability == Durability::NoSync
+            && self.world.ledger(|ledger| ledger.has_forgotten[side]);
         match code {
-            Code::TOO_LARGE | Code::NAME_REFUSED => false,
-            Code::EXISTS => {
-                receiver.collision == Collision::Refuse && receiver.durability == Durability::NoSync
-            }
-            Code::DIGEST_DIFFERS | Code::SIZE_DIFFERS => receiver.durability == Durability::NoSync,
-            _ => true,
+            // What the power left of a file.
+            Code::EXISTS => receiver.collision == Collision::Refuse && is_unsynced,
+            Code::STORAGE_FAILED | Code::NO_SPACE => self.world.sides[side].has_failing_disk.get(),
+            Code::CANCELLED => is_given_up || self.world.has_been_harmed(),
+            Code::BUSY => self.world.has_been_harmed(),
+            Code::STALLED => self.world.may_have_stalled(),
+            _ => false,
         }
     }
 
@@ -340,7 +363,7 @@ impl Program {
         let published = match begun {
             Ok(fs::Member::File(mut receiver)) => {
                 match self.store(&mut incoming, &mut receiver, &Whims::default()).await {
-                    Ok(()) => self.publish(&incoming, receiver),
+                    Ok(()) => self.publish(&incoming, receiver, None),
                     Err(code) => Err(code),
                 }
             }

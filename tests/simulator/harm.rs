@@ -12,6 +12,14 @@ use super::profile::Fault;
 use super::talk::UNPLANNED;
 use super::world::World;
 
+/// When a program is killed in the middle of what it does, and whether its machine loses its power.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Fall {
+    /// The call of its disk that is not made any more.
+    call: u64,
+    has_power: bool,
+}
+
 /// After the last fault everything has to end within this.
 const CALM: Duration = Duration::from_secs(3600);
 
@@ -43,6 +51,9 @@ impl World {
         self.sleep(self.up_to(self.profile.pause)).await;
         self.is_calm.set(true);
         self.note(|| "calm".to_owned());
+        for (side, fall) in self.sides.iter().map(|side| side.falls.get()).enumerate() {
+            fall.into_iter().for_each(|fall| self.end_life(side, fall.has_power));
+        }
         for side in &self.sides {
             side.disk.borrow().heal();
         }
@@ -55,6 +66,8 @@ impl World {
     async fn harm(self: &Rc<Self>, fault: Fault) {
         let cable = self.cables.borrow().last().cloned();
         self.note(|| format!("{fault:?}"));
+        // A disk that fails is nothing to a stream.
+        self.is_harmed.set(self.is_harmed.get() || !matches!(fault, Fault::Disk(_)));
         match fault {
             Fault::Cut => {
                 self.count(|report| report.cuts += 1);
@@ -90,21 +103,54 @@ impl World {
             }
             Fault::Kill(side) => {
                 self.count(|report| report.kills += 1);
-                let after = self.disk(side).kill();
-                self.replace_disk(side, after);
-                self.restart(side);
+                self.strike(side, true);
             }
             Fault::PowerLoss(side) => {
                 self.count(|report| report.power_losses += 1);
-                let disk = self.disk(side);
-                let share = self.random.borrow_mut().below(101);
-                let after = disk.crash(|_| self.percent(share));
-                self.forget_what_was_not_promised(side, &after);
-                self.replace_disk(side, after);
-                self.restart(side);
+                self.strike(side, false);
             }
             Fault::Disk(side) => self.let_disk_fail(side),
         }
+    }
+
+    /// Kills a program: between two things that it does, or between two calls of its disk.
+    fn strike(self: &Rc<Self>, side: usize, has_power: bool) {
+        if self.percent(50) {
+            return self.end_life(side, has_power);
+        }
+        let disk = self.disk(side);
+        let call = disk.calls() + self.random.borrow_mut().below(30);
+        disk.power_off_at(call);
+        self.sides[side].falls.set(Some(Fall { call, has_power }));
+    }
+
+    /// Ends a program whose disk has just not done a call: nothing that it did in that moment has left it.
+    pub(crate) fn let_fall(self: &Rc<Self>) {
+        for side in [0, 1] {
+            let Some(fall) = self.sides[side].falls.get() else { continue };
+            if self.disk(side).calls() > fall.call {
+                self.note(|| format!("side {side} falls"));
+                self.sides[side].has_fallen.set(true);
+                self.end_life(side, fall.has_power);
+            }
+        }
+    }
+
+    /// What the program had handed to the system stays; with the power goes what the disk had not
+    /// written.
+    fn end_life(self: &Rc<Self>, side: usize, has_power: bool) {
+        self.sides[side].falls.set(None);
+        let disk = self.disk(side);
+        let after = if has_power {
+            disk.kill()
+        } else {
+            let share = self.random.borrow_mut().below(101);
+            let after = disk.crash(|_| self.percent(share));
+            self.forget_what_was_not_promised(side, &after);
+            after
+        };
+        self.replace_disk(side, after);
+        self.restart(side);
     }
 
     fn let_disk_fail(&self, side: usize) {

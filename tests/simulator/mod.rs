@@ -108,6 +108,7 @@ fn run_in(world: &Rc<World>) -> Result<Report, Vec<String>> {
         |side| {
             if let Some(side) = side {
                 world.check_memory(side);
+                world.let_fall();
             }
             world.is_finished.get() || world.ledger(|ledger| !ledger.violations.is_empty())
         },

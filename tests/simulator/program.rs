@@ -35,19 +35,20 @@ pub(crate) struct Program {
 }
 
 impl Program {
-    /// Begins to do what there is to do, in a conversation that has begun.
+    /// Begins to do what there is to do, in a conversation that has begun; not if its disk fails.
     pub(crate) fn start(
         world: &Rc<World>,
         owner: Owner,
         side: usize,
         session: Session,
         events: Events,
-    ) {
+    ) -> bool {
         let disk = Disk::new(|| world.disk(side));
         let inbox = world.profile.programs[side].inbox().open_on(Arc::new(disk));
         let Ok(inbox) = inbox else {
             // Its disk fails: somebody starts it again later.
-            return world.restart(side);
+            world.restart(side);
+            return false;
         };
         session.set_rate_limit(world.profile.programs[side].rate_limit);
         let (world, heard) = (Rc::clone(world), Rc::default());
@@ -63,6 +64,7 @@ impl Program {
         if !program.work().folders.is_empty() {
             program.spawn(Self::send_folders);
         }
+        true
     }
 
     pub(crate) fn work(&self) -> &Work {
@@ -140,6 +142,10 @@ impl Program {
                 Event::Offer(offer) => self.spawn(|program| program.receive(offer)),
                 Event::Batch(offer) => self.spawn(|program| program.receive_folder(offer)),
                 Event::Closed(reason) => ended = Some(reason),
+                Event::Detached(reason) if !self.world.has_been_harmed() => {
+                    let side = self.side;
+                    self.world.violation(|| format!("side {side} is detached: {reason:?}"));
+                }
                 other => self.world.note(|| format!("side {}: {other:?}", self.side)),
             }
             if self.world.percent(50) {

@@ -75,13 +75,8 @@ impl Program {
         self.world
             .note(|| format!("side {} ends its file {index}: {stored:?} {receiver:?}", self.side));
         match stored {
-            Ok(()) => match self.publish(&incoming, receiver) {
-                Ok(published) => {
-                    // From here on it is the file that stays: that it is known again is not promised
-                    // of every offer.
-                    self.its_file(index, |file| (file.is_published, file.durable) = (true, 0));
-                    let _ = incoming.stored(published.path().as_str());
-                }
+            Ok(()) => match self.publish(&incoming, receiver, Some(index)) {
+                Ok(published) => drop(incoming.stored(published.path().as_str())),
                 Err(code) => drop(incoming.failed(code, "")),
             },
             Err(code) => {
@@ -195,10 +190,16 @@ impl Program {
         &self,
         incoming: &Incoming,
         receiver: Receiver,
+        file: Option<usize>,
     ) -> Result<Published, TransferCode> {
         let finish = incoming.finish().ok_or(TransferCode::STORAGE_FAILED)?;
         let published = receiver.publish(finish.total, finish.digest);
         let settled = published.and_then(|published| {
+            // From here on it is the file that stays: that it is known again is not promised of every
+            // offer.
+            if let Some(index) = file {
+                self.its_file(index, |file| (file.is_published, file.durable) = (true, 0));
+            }
             self.inbox.settle(std::slice::from_ref(&published)).map(|()| published)
         });
         settled.map_err(|error| error.code())

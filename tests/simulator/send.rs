@@ -81,6 +81,8 @@ impl Program {
         let (code, receiver) = (verdict.code(), &self.world.profile.programs[1 - self.side]);
         let is_larger = receiver.max_file.is_some_and(|most| work.len as u64 > most);
         let has_failing_disk = self.world.sides[1 - self.side].has_failing_disk.get();
+        let is_unsynced = receiver.durability == Durability::NoSync
+            && self.world.ledger(|ledger| ledger.has_forgotten[1 - self.side]);
         let is_right = match code {
             Code::CANCELLED if (0..2).any(|by| work.cancelled_at(by).is_some()) => {
                 self.world.count(|report| report.cancelled += 1);
@@ -90,13 +92,17 @@ impl Program {
             Code::CANCELLED => verdict.ended_by() != EndedBy::Rejection,
             Code::DECLINED => self.file(index, |file| file.declined > 0),
             Code::NAME_REFUSED => work.refused.is_some(),
-            Code::EXISTS => receiver.collision == Collision::Refuse,
+            Code::EXISTS => {
+                let name = Uncounted::new(|| self.file(index, |file| file.name(index)));
+                receiver.collision == Collision::Refuse
+                    && self.world.has_on_disk(1 - self.side, &name)
+            }
             Code::TOO_LARGE => is_larger,
             Code::NO_SPACE => has_failing_disk,
-            Code::DIGEST_DIFFERS | Code::SIZE_DIFFERS => {
-                has_failing_disk || receiver.durability == Durability::NoSync
-            }
-            Code::STORAGE_FAILED | Code::STALLED | Code::BUSY => true,
+            // A part, or a file that was stored, is not what it was.
+            Code::STORAGE_FAILED => has_failing_disk || is_unsynced,
+            Code::STALLED => self.world.may_have_stalled(),
+            Code::BUSY => true,
             _ => false,
         };
         if !is_right {

@@ -48,7 +48,8 @@ impl Program {
                     debug_assert!(is_next);
                     self.world
                         .note(|| format!("side {} says line {number}, {len} bytes", self.side));
-                    self.world.ledger(|ledger| ledger.sent[self.side].lines.on_sent());
+                    let conversation = self.session.conversation();
+                    self.world.ledger(|ledger| ledger.sent[self.side].lines.on_sent(conversation));
                     self.wait_for(receipt, true, number);
                     return true;
                 }
@@ -57,7 +58,7 @@ impl Program {
                     let most = self.peer_item() - LINE;
                     let may = len > most && is_too_large(&error);
                     self.refuse(may, &error);
-                    self.world.ledger(|ledger| ledger.sent[self.side].lines.on_refused(number));
+                    self.world.ledger(|ledger| ledger.sent[self.side].lines.on_refused());
                     return true;
                 }
             }
@@ -84,14 +85,16 @@ impl Program {
                 Some(Ok(receipt)) => {
                     self.world
                         .note(|| format!("side {} sends message {number}, {len} bytes", self.side));
-                    self.world.ledger(|ledger| ledger.sent[self.side].messages.on_sent());
+                    let conversation = self.session.conversation();
+                    self.world
+                        .ledger(|ledger| ledger.sent[self.side].messages.on_sent(conversation));
                     self.wait_for(receipt, false, number);
                 }
                 Some(Err(error)) if is_over(&error) => return,
                 Some(Err(error)) => {
                     let may = *len > self.peer_item() - MESSAGE && is_too_large(&error);
                     self.refuse(may, &error);
-                    self.world.ledger(|ledger| ledger.sent[self.side].messages.on_refused(number));
+                    self.world.ledger(|ledger| ledger.sent[self.side].messages.on_refused());
                 }
             }
         }
@@ -167,7 +170,9 @@ impl Program {
                     let is_true = match receipt {
                         Receipt::Delivered => was_heard,
                         Receipt::NotSent => !was_heard,
-                        Receipt::Unknown => true,
+                        Receipt::Unknown => {
+                            program.world.has_been_harmed() || program.world.is_closing.get()
+                        }
                     };
                     if !is_true {
                         program.world.violation(|| format!("answer {number}: {receipt:?}"));
@@ -204,7 +209,10 @@ impl Waiting {
     fn end(mut self, receipt: Receipt) {
         let Some(Program { world, side, .. }) = self.program.take() else { return };
         world.note(|| format!("side {side}: line or message {} is {receipt:?}", self.number));
-        world.ledger(|ledger| ledger.on_receipt(side, self.is_line, self.number, receipt));
+        let has_occasion = world.has_been_harmed() || world.is_closing.get();
+        world.ledger(|ledger| {
+            ledger.on_receipt(side, self.is_line, self.number, receipt, has_occasion);
+        });
     }
 }
 

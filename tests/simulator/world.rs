@@ -10,16 +10,18 @@ use std::time::Duration;
 
 use duologue::io::TransportError;
 use duologue::proto::{CloseReason, Connection, Error, StreamParameters};
-use duologue::session::{Accepted, Backoff, Conversations, session, worst_case_memory};
+use duologue::session::{Accepted, Backoff, Conversations, Session, session, worst_case_memory};
 use duologue::testing::{ShadowDisk, SplitMix64};
 use duologue::time::{Time, Timer, VirtualClock};
+use futures::future::{Either, select};
 
 use super::cable::{self, Cable, Stream};
 use super::clock::Alarm;
 use super::executor::{Executor, Owner};
+use super::harm::Fall;
 use super::ledger::Ledger;
 use super::meter::uncounted;
-use super::profile::Profile;
+use super::profile::{Profile, Settings};
 use super::program::Program;
 use super::report::Report;
 
@@ -42,6 +44,8 @@ pub(crate) struct World {
     pub(crate) conversations: RefCell<Option<Conversations<Stream>>>,
     pub(crate) is_down: Cell<bool>,
     pub(crate) is_calm: Cell<bool>,
+    /// Something was done to a stream or a program, or a conversation was closed.
+    pub(crate) is_harmed: Cell<bool>,
     /// Files that are to be held up are sent, and are held up.
     pub(crate) sends_held_up: Cell<bool>,
     pub(crate) is_held_up: Cell<bool>,
@@ -64,6 +68,9 @@ struct Arrivals {
 pub(crate) struct Side {
     pub(crate) disk: RefCell<ShadowDisk>,
     pub(crate) has_failing_disk: Cell<bool>,
+    /// It is about to be killed, in the middle of what it does.
+    pub(crate) falls: Cell<Option<Fall>>,
+    pub(crate) has_fallen: Cell<bool>,
     pub(crate) life: Cell<u32>,
     conversations: Cell<u32>,
     /// Of one conversation.
@@ -84,6 +91,8 @@ impl World {
             Side {
                 disk: RefCell::new(disk),
                 has_failing_disk: Cell::new(false),
+                falls: Cell::new(None),
+                has_fallen: Cell::new(false),
                 life: Cell::new(0),
                 conversations: Cell::new(0),
                 worst_case: worst_case_memory(&profile.programs[side].config()),
@@ -104,6 +113,7 @@ impl World {
             conversations: RefCell::default(),
             is_down: Cell::new(false),
             is_calm: Cell::new(false),
+            is_harmed: Cell::new(false),
             sends_held_up: Cell::new(false),
             is_held_up: Cell::new(false),
             is_closing: Cell::new(false),
@@ -216,8 +226,27 @@ impl World {
         self.executor.discard(side, program);
     }
 
+    /// Whether there was an occasion to lose a stream, or a conversation.
+    pub(crate) fn has_been_harmed(&self) -> bool {
+        let has_broken = || self.cables.borrow().iter().any(|cable| cable.borrow().was_cut);
+        self.is_harmed.get() || has_broken()
+    }
+
+    /// Whether something has a name at a side, or may have lost it since.
+    pub(crate) fn has_on_disk(&self, side: usize, name: &str) -> bool {
+        self.is_harmed.get() || uncounted(|| self.disk(side).names().iter().any(|n| n == name))
+    }
+
+    /// Whether it is late enough that a transfer may have been given up for its slowness.
+    pub(crate) fn may_have_stalled(&self) -> bool {
+        let least = |of: &Settings| of.stall.min(of.whole);
+        let seconds = self.profile.programs.iter().map(least).min().unwrap_or(0);
+        self.clock.now() >= Time::ZERO.saturating_add(Duration::from_secs(seconds))
+    }
+
     /// Kills a program, and starts it again after a while.
     pub(crate) fn restart(self: &Rc<Self>, side: usize) {
+        self.is_harmed.set(true);
         self.note(|| format!("side {side} is killed"));
         let world = Rc::clone(self);
         self.forget_program(side);
@@ -291,7 +320,9 @@ impl World {
             let connection = Connection::client(config, world.parameters(), timer.now());
             let (session, events, driver) = session(io, connection, timer);
             let conversation = world.next_conversation(0);
-            Program::start(&world, conversation, 0, session, events);
+            if !Program::start(&world, conversation, 0, session, events) {
+                return;
+            }
             let waits = world.random.borrow_mut().next_u64().to_le_bytes()[0];
             let backoff = Backoff::new([waits; 32])
                 .first(Duration::from_millis(100))
@@ -327,10 +358,17 @@ impl World {
         let timer = Alarm::new(&self.clock);
         match all.accept(stream, self.parameters(), timer).await {
             Ok(Accepted::New(session, events, driver)) => {
-                let conversation = self.next_conversation(1);
-                Program::start(&self, conversation, 1, session, events);
                 let mut driver = std::pin::pin!(driver);
-                let ended = poll_fn(|cx| driver.as_mut().poll(cx)).await;
+                // A stream that was given up long ago may begin one, and is not to take the place of
+                // the one that goes on.
+                if let Some(ended) = open(&session, driver.as_mut()).await {
+                    return self.note(|| format!("ended before it was open: {}", ended.reason));
+                }
+                let conversation = self.next_conversation(1);
+                if !Program::start(&self, conversation, 1, session, events) {
+                    return;
+                }
+                let ended = driver.await;
                 self.on_end(conversation, 1, ended.reason).await;
             }
             Ok(Accepted::Resumed(_)) => {
@@ -375,4 +413,14 @@ impl World {
         self.forget_program(side);
         self.sides[side].ended.set(Some(reason));
     }
+}
+
+/// Drives a conversation until it is open; how it ended if it never was.
+async fn open<D: Future>(session: &Session, mut driver: Pin<&mut D>) -> Option<D::Output> {
+    match select(driver.as_mut(), std::pin::pin!(session.opened())).await {
+        Either::Left((ended, _)) => return Some(ended),
+        Either::Right((Ok(()), _)) => return None,
+        Either::Right((Err(_), _)) => {}
+    }
+    Some(driver.await)
 }

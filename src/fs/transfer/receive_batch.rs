@@ -56,7 +56,9 @@ struct Ended {
 ///
 /// A folder that [`send_tree`](crate::fs::send_tree) was sending before, when its conversation was
 /// lost, ends as [`Error::KnownInPart`](crate::fs::Error::KnownInPart) and is offered again at once.
-/// Its files that are stored are told as such without being sent again, the others are sent whole.
+/// Its files that are stored are told as such without being sent again, the others are sent whole. One
+/// whose receiver was stopped just when it had made the folder is [not
+/// known](crate::fs::Inbox::receive_batch), and begins anew.
 ///
 /// # Errors
 ///

@@ -143,7 +143,9 @@ impl ShadowDisk {
         Self { state: Arc::new(Mutex::new(after)), released: Arc::default() }
     }
 
-    /// What there is after the program alone was killed.
+    /// What there is after the program alone was killed: all that it had handed to the system stays, as
+    /// the system goes on to write it, but for what a failed synchronisation has lost. To kill it between
+    /// two calls, let the power fail [there](Self::power_off_at) before.
     pub fn kill(&self) -> Self {
         self.crash(|_| true)
     }

@@ -150,6 +150,14 @@ impl State {
         self.names.get(path).copied().ok_or_else(|| io::ErrorKind::NotFound.into())
     }
 
+    pub(super) fn find_file(&self, path: &str) -> io::Result<Number> {
+        let node = self.find(path)?;
+        if self.nodes.get(&node).is_some_and(|node| node.is_folder) {
+            return Err(io::ErrorKind::IsADirectory.into());
+        }
+        Ok(node)
+    }
+
     pub(super) fn check_parent(&self, path: &str) -> io::Result<()> {
         let parent = parent(path);
         let node = if parent.is_empty() { None } else { Some(self.find(parent)?) };

@@ -13,11 +13,16 @@ struct ShadowFile {
     disk: ShadowDisk,
     node: Number,
     handle: u64,
+    is_read_only: bool,
 }
 
 impl ShadowFile {
     fn boxed(disk: &ShadowDisk, state: &mut State, node: Number) -> Box<dyn StoreFile> {
-        Box::new(Self { disk: disk.clone(), node, handle: state.fresh() })
+        Box::new(Self { disk: disk.clone(), node, handle: state.fresh(), is_read_only: false })
+    }
+
+    fn check_writable(&self) -> io::Result<()> {
+        if self.is_read_only { Err(io::ErrorKind::PermissionDenied.into()) } else { Ok(()) }
     }
 }
 
@@ -44,11 +49,16 @@ impl Store for ShadowDisk {
     fn open(&self, path: &str) -> io::Result<Box<dyn StoreFile>> {
         let mut state = self.lock();
         state.call()?;
-        let node = state.find(path)?;
-        if state.nodes.get(&node).is_some_and(|node| node.is_folder) {
-            return Err(io::ErrorKind::IsADirectory.into());
-        }
+        let node = state.find_file(path)?;
         Ok(ShadowFile::boxed(self, &mut state, node))
+    }
+
+    fn open_to_read(&self, path: &str) -> io::Result<Box<dyn StoreFile>> {
+        let mut state = self.lock();
+        state.call()?;
+        let node = state.find_file(path)?;
+        let handle = state.fresh();
+        Ok(Box::new(ShadowFile { disk: self.clone(), node, handle, is_read_only: true }))
     }
 
     fn rename_no_replace(&self, from: &str, to: &str) -> io::Result<()> {
@@ -114,6 +124,7 @@ impl StoreFile for ShadowFile {
     fn write_at(&mut self, offset: u64, bytes: &[IoSlice<'_>]) -> io::Result<usize> {
         let mut state = self.disk.lock_released();
         state.call()?;
+        self.check_writable()?;
         let mut bytes: Vec<u8> = bytes.iter().flat_map(|slice| slice.iter().copied()).collect();
         bytes.truncate(state.longest_write);
         let offset = usize::try_from(offset).map_err(|_| io::ErrorKind::FileTooLarge)?;
@@ -137,6 +148,7 @@ impl StoreFile for ShadowFile {
     fn set_len(&mut self, len: u64) -> io::Result<()> {
         let mut state = self.disk.lock();
         state.call()?;
+        self.check_writable()?;
         state.set_len(self.node, usize::try_from(len).map_err(|_| io::ErrorKind::FileTooLarge)?);
         Ok(())
     }

@@ -128,11 +128,13 @@ impl Ledger {
         is_line: bool,
         number: usize,
         receipt: duologue::proto::Receipt,
+        has_occasion: bool,
     ) {
         let sent = &mut self.sent[side];
         let (series, what) =
             if is_line { (&mut sent.lines, "line") } else { (&mut sent.messages, "message") };
-        let ended = series.on_receipt(number, receipt).map_err(|found| format!("{what} {found}"));
+        let ended = series.on_receipt(number, receipt, has_occasion);
+        let ended = ended.map_err(|found| format!("{what} {found}"));
         self.check(ended, side);
     }
 

@@ -1,17 +1,18 @@
 //! Lines, or messages, of one side.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use duologue::proto::Receipt;
+use duologue::wire::ConversationId;
 
 #[derive(Default)]
 pub(crate) struct Series {
     /// How many were handed over, and which of them the other application was given.
     pub(crate) sent: usize,
     received: BTreeSet<usize>,
-    last: Option<usize>,
-    /// Those that the peer does not take, as they are too long.
-    refused: BTreeSet<usize>,
+    /// In which conversation each was handed over, and the last of each that was given to the other.
+    conversations: BTreeMap<usize, ConversationId>,
+    last: BTreeMap<ConversationId, usize>,
     /// Receipts that a program still waits for.
     pub(crate) open_receipts: usize,
     pub(crate) delivered: u64,
@@ -20,32 +21,46 @@ pub(crate) struct Series {
 }
 
 impl Series {
-    pub(crate) fn on_sent(&mut self) {
+    pub(crate) fn on_sent(&mut self, conversation: ConversationId) {
+        self.conversations.insert(self.sent, conversation);
         self.sent += 1;
         self.open_receipts += 1;
     }
 
-    pub(crate) fn on_refused(&mut self, number: usize) {
+    /// The peer does not take it, as it is too long.
+    pub(crate) fn on_refused(&mut self) {
         self.sent += 1;
-        self.refused.insert(number);
     }
 
     pub(crate) fn on_received(&mut self, number: usize) -> Result<(), String> {
-        if number >= self.sent || self.refused.contains(&number) {
+        // What is refused was in no conversation.
+        let Some(conversation) = self.conversations.get(&number) else {
             return Err(format!("{number} was never sent"));
+        };
+        if !self.received.insert(number) {
+            return Err(format!("{number} came twice"));
         }
-        if self.last.is_some_and(|last| number <= last) {
-            return Err(format!("{number} came after {:?}", self.last));
+        // A stream that was held up for long may bring what a program said before it was killed.
+        let last = self.last.insert(*conversation, number);
+        if last.is_some_and(|last| number <= last) {
+            return Err(format!("{number} came after {last:?}"));
         }
-        self.last = Some(number);
-        self.received.insert(number);
         Ok(())
     }
 
-    pub(crate) fn on_receipt(&mut self, number: usize, receipt: Receipt) -> Result<(), String> {
+    /// What became of one; it can only be that nobody knows if there was an occasion for that.
+    pub(crate) fn on_receipt(
+        &mut self,
+        number: usize,
+        receipt: Receipt,
+        has_occasion: bool,
+    ) -> Result<(), String> {
         self.open_receipts -= 1;
         let was_received = self.received.contains(&number);
         match receipt {
+            _ if receipt != Receipt::Delivered && !has_occasion => {
+                Err(format!("{number} is {receipt:?} for nothing"))
+            }
             Receipt::Delivered => {
                 self.delivered += 1;
                 if was_received { Ok(()) } else { Err(format!("{number} is lost")) }

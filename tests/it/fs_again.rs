@@ -1,0 +1,147 @@
+//! What is offered again while an earlier try is still on its way to the disk.
+
+use std::future::poll_fn;
+use std::task::Poll;
+
+use bytes::Bytes;
+use duologue::fs::{Collision, Error, Inbox, Member, Receiver, receive};
+use duologue::session::Event;
+use duologue::testing::ShadowDisk;
+use duologue::wire::{Batch, Offer, Side, TransferId};
+use futures::StreamExt;
+use futures::future::{Either, select};
+
+use super::fs_transfer::converse;
+use super::fs_util::{PEER, content, digest, names_on, offer, on, small, transfer};
+
+const LEN: usize = 3000;
+
+/// The only member of a folder, of which all has come.
+fn begin(inbox: &Inbox, content: &Bytes) -> Receiver {
+    let offered = |metadata: &'static str| {
+        let bytes = content.len() as u64;
+        Batch { name: "b".into(), count: 1, bytes, metadata: metadata.as_bytes().into() }
+    };
+    let (mut batch, has_digest) = match inbox.receive_batch(PEER, &offered("duologue folder 1")) {
+        Ok(batch) => (batch, false),
+        Err(Error::KnownInPart) => {
+            (inbox.receive_batch(PEER, &offered("duologue folder 1 digests")).unwrap(), true)
+        }
+        Err(error) => panic!("{error}"),
+    };
+    let id = TransferId::new(Side::Client, 1).unwrap();
+    let mut offer = Offer::new("m").size(content.len() as u64).batch(id);
+    offer.digest = has_digest.then(|| digest(content));
+    let Member::File(mut file) = batch.receive(&offer).unwrap() else { panic!("it is there") };
+    file.write(std::slice::from_ref(content)).unwrap();
+    file
+}
+
+fn finish(receiver: Receiver, content: &Bytes) -> Result<String, Error> {
+    let path = receiver.finish(content.len() as u64, Some(digest(content)))?;
+    Ok(path.as_str().to_owned())
+}
+
+#[test]
+fn a_member_that_was_on_its_way_when_its_folder_was_offered_again_is_stored_once() {
+    let content = content(1, LEN);
+    for collision in [Collision::Number, Collision::Refuse, Collision::Replace] {
+        for is_late in [false, true] {
+            let disk = ShadowDisk::new();
+            let inbox = on(&disk, small().collision(collision)).unwrap();
+            let (old, new) = (begin(&inbox, &content), begin(&inbox, &content));
+            for receiver in if is_late { [new, old] } else { [old, new] } {
+                let path = finish(receiver, &content);
+                assert_eq!(path.as_deref(), Ok("b/m"), "{collision:?} {is_late}");
+            }
+            assert_eq!(names_on(&disk), ["b", "b/m"]);
+            assert_eq!(disk.read("b/m").unwrap(), content);
+            if collision != Collision::Replace {
+                assert_eq!(inbox.used(), LEN as u64);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_member_is_not_taken_for_another_that_has_its_name() {
+    let (one, other) = (content(1, LEN), content(2, LEN));
+    let expected = [
+        (Collision::Number, Ok("b/m (1)".to_owned()), &one),
+        (Collision::Refuse, Err(Error::Exists), &one),
+        (Collision::Replace, Ok("b/m".to_owned()), &other),
+    ];
+    for (collision, path, content) in expected {
+        let disk = ShadowDisk::new();
+        let inbox = on(&disk, small().collision(collision)).unwrap();
+        let (old, new) = (begin(&inbox, &one), begin(&inbox, &other));
+        finish(old, &one).unwrap();
+        assert_eq!(finish(new, &other), path);
+        assert_eq!(&disk.read("b/m").unwrap(), content);
+    }
+}
+
+async fn until(is_so: impl Fn() -> bool) {
+    poll_fn(|cx| {
+        if is_so() {
+            return Poll::Ready(());
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
+}
+
+/// Waits for the disk, and for the other side, while a file is received, which comes to no end.
+async fn beside<R>(receiving: impl Future<Output = R> + Unpin, is_so: impl Fn() -> bool) {
+    let so = Box::pin(until(is_so));
+    assert!(matches!(select(receiving, so).await, Either::Right(_)), "it has ended");
+}
+
+/// Its last bytes are with the disk when nobody waits for it any more: the next try need not wonder
+/// whether it gets its name after all.
+#[test]
+fn a_file_that_is_dropped_while_its_end_is_written_gets_no_name() {
+    let content = content(1, LEN);
+    let disk = ShadowDisk::new();
+    let inbox = on(&disk, small()).unwrap();
+    let (sent, on_disk) = (content.clone(), disk.clone());
+    converse(
+        |session, _events| async move {
+            let mut outgoing = session.offer(&offer("x", &sent)).await.unwrap();
+            outgoing.accepted().await.unwrap();
+            outgoing.send(sent.slice(..1000)).await.unwrap();
+            until(|| on_disk.held() == 1).await;
+            outgoing.send(sent.slice(1000..)).await.unwrap();
+            assert!(outgoing.finish(Some(digest(&sent))).await.is_err());
+        },
+        |session, mut events| async move {
+            let proposed = loop {
+                match events.next().await {
+                    Some(Event::Offer(proposed)) => break proposed,
+                    other => assert!(other.is_some(), "no offer came"),
+                }
+            };
+            let items = || session.statistics().received.messages.frames;
+            let before = items();
+            disk.hold();
+            let mut receiving = Box::pin(receive(proposed, &inbox, PEER, |_| ()));
+            // The first bytes are held up, and meanwhile the rest comes with the end.
+            beside(&mut receiving, || disk.held() == 1 && items() > before).await;
+            disk.release();
+            while disk.held() > 0 {
+                std::thread::yield_now();
+            }
+            disk.hold();
+            beside(&mut receiving, || disk.held() == 1).await;
+            drop(receiving);
+            disk.release();
+            while inbox.receive(PEER, &offer("x", &content)).err() == Some(Error::Busy) {
+                std::thread::yield_now();
+            }
+            assert!(disk.read("x").is_none(), "{:?}", disk.names());
+            assert_eq!(transfer(&inbox, "x", &content).unwrap().as_str(), "x");
+            assert_eq!(disk.read("x").unwrap(), content);
+        },
+    );
+}
