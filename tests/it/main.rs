@@ -135,6 +135,7 @@ mod support;
 mod tidy;
 mod time;
 mod tracing_events;
+mod wire_bounds;
 mod wire_cases;
 mod wire_vectors;
 mod write_all;
