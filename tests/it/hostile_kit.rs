@@ -10,10 +10,14 @@ mod attacks;
 use std::collections::BTreeSet;
 
 use attacks::{Beside, attack, befall};
+use duologue::proto::{Config, StreamParameters};
+use duologue::session::accept;
 use duologue::testing::duplex;
-use duologue::testing::hostile::{Culprit, HostilePeer, Misbehaviour, Outcome};
+use duologue::testing::hostile::{Culprit, Expected, HostilePeer, Misbehaviour, Outcome, Report};
 use duologue::time::VirtualClock;
 use duologue::wire::Side;
+use futures::StreamExt;
+use futures::future::join;
 
 /// Rows that are nobody's misbehaviour, and why.
 const ELSEWHERE: &[(&str, &str)] = &[
@@ -41,12 +45,73 @@ fn every_peer_that_misbehaves_is_answered_as_it_should_be() {
             // An honest conversation beside each, and one more after it.
             match attack(misbehaviour, side, 1, Beside::Others) {
                 Ok(attack) if one.is_some() => println!("{attack:#?}"),
-                Ok(_) => {}
+                Ok(attack) => assert_eq!(attack.others, 2, "{misbehaviour} as {side:?}"),
                 Err(error) => wrong.push(format!("{misbehaviour} as {side:?}: {error}")),
             }
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn h41_over_several_streams_a_peer_is_believed_only_what_it_proves() {
+    let mut tried = 0;
+    for side in [Side::Client, Side::Server] {
+        for misbehaviour in Misbehaviour::of_peer(side).filter(|m| m.streams() > 1) {
+            assert!(misbehaviour.rows().any(|row| row == "H41"), "{misbehaviour}");
+            for seed in 0..8 {
+                // Between two streams on which the conversation is its own peer's, mostly.
+                let attack = attack(misbehaviour, side, seed, Beside::Nobody);
+                let outcome = attack.unwrap_or_else(|error| panic!("{misbehaviour}: {error}"));
+                let is_refused = matches!(outcome.report.outcome, Outcome::Closed(_));
+                assert!(is_refused, "{misbehaviour}: {outcome:?}");
+                tried += 1;
+            }
+        }
+    }
+    assert_eq!(tried, 8 * (7 + 4));
+}
+
+/// What comes of it at a listener that talks to nobody, over one stream to which nothing happens.
+fn over_a_quiet_stream(misbehaviour: &'static Misbehaviour) -> Report {
+    let (clock, (near, far)) = (VirtualClock::new(), duplex(4096));
+    let peer = HostilePeer::new(misbehaviour, Side::Client, 1).run(near, clock.timer());
+    let serving = async {
+        let parameters = StreamParameters::new([1; 32]);
+        let accepted = accept(far, Config::default(), parameters, clock.timer()).await;
+        let (session, mut events, driver) = accepted.unwrap();
+        let application = async { while events.next().await.is_some() {} };
+        join(async { drop(driver.await) }, application).await;
+        drop(session);
+    };
+    clock.block_on(join(peer, serving)).unwrap().0
+}
+
+#[test]
+fn a_peer_of_several_streams_that_gets_no_other_has_had_no_occasion() {
+    for misbehaviour in Misbehaviour::of_peer(Side::Client).filter(|m| m.streams() > 1) {
+        let report = over_a_quiet_stream(misbehaviour);
+        assert_eq!(report.outcome, Outcome::NoOccasion, "{misbehaviour}");
+        assert!(report.check().is_err(), "{misbehaviour}");
+    }
+}
+
+#[test]
+fn a_listener_that_offers_no_file_gives_no_occasion_to_who_would_take_it() {
+    let report = over_a_quiet_stream(Misbehaviour::by_name("accept-twice").unwrap());
+    assert_eq!(report.outcome, Outcome::NoOccasion);
+    assert!(report.check().is_err());
+}
+
+#[test]
+fn a_stream_that_was_to_break_and_did_not_is_found_out() {
+    let streams = Misbehaviour::all().filter(|m| m.culprit() == Culprit::Transport);
+    for misbehaviour in streams {
+        let report = over_a_quiet_stream(misbehaviour);
+        assert_eq!(report.outcome, Outcome::Tolerated, "{misbehaviour}");
+        let is_to_break = misbehaviour.expected() == Expected::Broken;
+        assert_eq!(report.check().is_err(), is_to_break, "{misbehaviour}");
+    }
 }
 
 #[test]

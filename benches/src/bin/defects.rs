@@ -2,6 +2,8 @@
 //! tests which are named for it fail:
 //! `cargo run --release --manifest-path benches/Cargo.toml --bin defects -- [--jobs N] [NAME]...`.
 //!
+//! Without names it is all of them, or with `--some N --seed S` so many that are drawn by the seed.
+//!
 //! All of them are compiled in at once, each behind a switch that the environment turns, so that there is
 //! one build and not one a defect. With no switch on, all tests that are named have to pass. A test that
 //! hangs has failed, and is shown as such. It fails if a defect survives one of its tests.
@@ -16,6 +18,7 @@ use std::process::{Command, ExitCode, Stdio};
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
+use duologue::testing::SplitMix64;
 use list::Defect;
 use rustix::process::{Resource, Rlimit, setrlimit};
 
@@ -57,11 +60,23 @@ struct Ran {
 }
 
 fn main() -> Result<ExitCode> {
-    let (jobs, names) = arguments()?;
+    let Arguments { jobs, some, seed, mut names } = arguments()?;
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().ok_or("the package has no parent")?;
     let defects = list::all(root)?;
     if let Some(name) = names.iter().find(|name| defects.iter().all(|d| d.name != **name)) {
         return Err(format!("there is no defect named {name}").into());
+    }
+    if let Some(some) = some {
+        if !names.is_empty() {
+            return Err("it is some, or those of these names".into());
+        }
+        names = draw(&defects, some, seed);
+        println!(
+            "{} of {} defects, by seed {seed}: {}",
+            names.len(),
+            defects.len(),
+            names.join(" ")
+        );
     }
     let executable = std::env::current_exe()?;
     let place = executable.parent().and_then(Path::parent).ok_or("no target directory")?;
@@ -89,18 +104,43 @@ fn main() -> Result<ExitCode> {
     Ok(print(&defects, &ran, started.elapsed()))
 }
 
-fn arguments() -> Result<(usize, Vec<String>)> {
-    let mut jobs = std::thread::available_parallelism().map_or(1, usize::from);
-    let mut names = Vec::new();
+#[derive(Default)]
+struct Arguments {
+    jobs: usize,
+    /// How many are drawn.
+    some: Option<usize>,
+    seed: u64,
+    names: Vec<String>,
+}
+
+fn arguments() -> Result<Arguments> {
+    let jobs = std::thread::available_parallelism().map_or(1, usize::from);
+    let mut arguments = Arguments { jobs, ..Arguments::default() };
     let mut words = std::env::args().skip(1);
     while let Some(word) = words.next() {
+        let mut next = || words.next().ok_or("a number is missing");
         match &*word {
-            "--jobs" => jobs = words.next().ok_or("a number is missing")?.parse()?,
+            "--jobs" => arguments.jobs = next()?.parse::<usize>()?.max(1),
+            "--some" => arguments.some = Some(next()?.parse()?),
+            "--seed" => arguments.seed = next()?.parse()?,
             option if option.starts_with('-') => return Err(format!("no option {option}").into()),
-            _ => names.push(word),
+            _ => arguments.names.push(word),
         }
     }
-    Ok((jobs.max(1), names))
+    Ok(arguments)
+}
+
+/// So many names, each at most once.
+fn draw(defects: &[Defect], some: usize, seed: u64) -> Vec<String> {
+    let mut random = SplitMix64::new(seed);
+    let mut names: Vec<String> = defects.iter().map(|defect| defect.name.clone()).collect();
+    let some = some.min(names.len());
+    for place in 0..some {
+        let left = (names.len() - place) as u64;
+        names.swap(place, place + random.below(left) as usize);
+    }
+    names.truncate(some);
+    names
 }
 
 /// Copies what belongs to the repository, with all defects; what is the same already is left alone, so

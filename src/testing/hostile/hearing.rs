@@ -18,6 +18,10 @@ pub(super) struct Hearing {
     /// All bytes of the stream.
     pub(super) bytes: u64,
     pub(super) hello: Option<Hello>,
+    /// The same with the preface, as it came.
+    pub(super) hello_bytes: Vec<u8>,
+    /// What a RESUME gave us.
+    pub(super) secret: Option<[u8; 32]>,
     /// It has accepted us.
     pub(super) has_resumed: bool,
     /// Items of it that ended, in each lane.
@@ -64,6 +68,8 @@ impl Hearing {
             payload: Vec::new(),
             bytes: 0,
             hello: None,
+            hello_bytes: Vec::new(),
+            secret: None,
             has_resumed: false,
             next: [0, 0],
             is_ack_owed: false,
@@ -120,6 +126,9 @@ impl Hearing {
             transfer.received = transfer.received.saturating_add(header.length.into());
             return;
         }
+        if header.kind == Kind::HELLO {
+            self.hello_bytes = [&PREFACE[..], &header.encode(), &payload].concat();
+        }
         // A victim that says what cannot be read is not our business.
         if let Ok(frame) = Frame::decode(header, &payload) {
             self.note(header.id, frame);
@@ -130,7 +139,10 @@ impl Hearing {
         let is_ours = TransferId::from_wire(id).is_some_and(|id| id.side() == self.side);
         match frame {
             Frame::Hello(hello) => self.hello = Some(hello),
-            Frame::Resume(_) => self.has_resumed = true,
+            Frame::Resume(resume) => {
+                self.has_resumed = true;
+                self.secret = resume.secret;
+            }
             Frame::Ping(ping) => self.ping = Some(ping.token),
             Frame::Pong(pong) => self.pong = Some(pong.token),
             Frame::Goodbye(goodbye) => self.goodbye = Some(goodbye.code),

@@ -1,6 +1,7 @@
 use core::fmt;
 
 use super::catalogue;
+use super::past::Leg;
 use super::speaker::{Fields, Said, Speaker};
 use crate::testing::{Script, SplitMix64};
 use crate::wire::{CloseCode, Side};
@@ -75,6 +76,8 @@ pub(super) enum Act {
     Greeted(fn(&mut Speaker) -> Said),
     /// When the conversation is open.
     Open(fn(&mut Speaker) -> Said),
+    /// Over several streams, one after the other.
+    Streams(&'static [Leg]),
     /// By the transport.
     Transport(fn(&mut SplitMix64) -> Script),
     /// By the disk, on which a file of that name is received.
@@ -133,6 +136,15 @@ impl Misbehaviour {
     /// The only side of a conversation whose peer can do it; `None` if either can.
     pub const fn side(&self) -> Option<Side> {
         self.side
+    }
+
+    /// How many streams it takes, one after the other: 1 but for what a peer does to a conversation that
+    /// goes on over another one, which wants [`run_over`](super::HostilePeer::run_over).
+    pub const fn streams(&self) -> usize {
+        match self.act {
+            Act::Streams(legs) => legs.len(),
+            _ => 1,
+        }
     }
 
     /// What a transport does to a stream: for [`Faulty`](crate::testing::Faulty). The same seed gives the

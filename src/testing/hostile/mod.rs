@@ -43,10 +43,12 @@
 mod catalogue;
 mod hearing;
 mod misbehaviour;
+mod past;
 mod peer;
 mod report;
 mod run;
 mod speaker;
+mod streams;
 
 pub use self::misbehaviour::{Culprit, Expected, Misbehaviour};
 pub use self::peer::HostilePeer;

@@ -2,14 +2,16 @@ use core::time::Duration;
 use std::vec::Vec;
 
 use super::misbehaviour::Act;
+use super::past::{Claim, Leg, Past};
 use super::report::{Outcome, Report};
 use super::speaker::{Fields, Next, NotYet, Said, Speaker};
+use super::streams::{SECRET, linger};
 use super::{Expected, Misbehaviour};
 use crate::testing::SplitMix64;
 use crate::time::Time;
 use crate::wire::{
-    Ack, CloseCode, ConversationId, Frame, Goodbye, Hello, Kind, Limits, PREFACE, Ping, Resume,
-    Side,
+    Ack, Chat, CloseCode, ConversationId, Frame, Goodbye, Hello, Kind, Limits, PREFACE, Ping,
+    Resume, Side,
 };
 
 /// A peer that keeps to the protocol but for one [`Misbehaviour`].
@@ -50,28 +52,41 @@ use crate::wire::{
 /// ```
 #[derive(Debug)]
 pub struct HostilePeer {
-    misbehaviour: &'static Misbehaviour,
-    speaker: Speaker,
-    stage: Stage,
-    patience: Duration,
+    pub(super) misbehaviour: &'static Misbehaviour,
+    pub(super) speaker: Speaker,
+    pub(super) stage: Stage,
+    pub(super) patience: Duration,
     /// When it asks itself again what to say.
-    again_at: Option<Time>,
+    pub(super) again_at: Option<Time>,
     /// It waits for something to be said, until then.
-    hears_until: Option<Time>,
+    pub(super) hears_until: Option<Time>,
     /// When the next piece may leave.
-    piece_at: Option<Time>,
+    pub(super) piece_at: Option<Time>,
     /// Something is to leave, and is waited for until then.
-    leaves_until: Option<Time>,
-    /// Bytes that have left.
-    said: u64,
-    heard_before_open: u64,
-    is_ended: bool,
-    outcome: Option<Outcome>,
-    is_over: bool,
+    pub(super) leaves_until: Option<Time>,
+    /// Bytes that have left, over all streams, and those of earlier streams that were heard.
+    pub(super) said: u64,
+    pub(super) heard_earlier: u64,
+    /// The most of any stream.
+    pub(super) heard_before_open: u64,
+    pub(super) is_ended: bool,
+    pub(super) outcome: Option<Outcome>,
+    pub(super) is_over: bool,
+    /// The conversations that were begun, and which stream of those that it takes this is.
+    pub(super) pasts: Vec<Past>,
+    pub(super) stream: usize,
+    /// The one that this stream is about.
+    pub(super) conversation: Option<ConversationId>,
+    /// What came of the stream on which something was not true.
+    pub(super) verdict: Option<Outcome>,
+    /// What it says of the conversation that it goes on with.
+    pub(super) claim: Option<Claim>,
+    /// What was said over this stream, if that may be said again.
+    pub(super) words: Vec<u8>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Stage {
+pub(super) enum Stage {
     Hello,
     Greeted,
     Resume,
@@ -99,10 +114,17 @@ impl HostilePeer {
             piece_at: None,
             leaves_until: None,
             said: 0,
+            heard_earlier: 0,
             heard_before_open: 0,
             is_ended: false,
             outcome: None,
             is_over: false,
+            pasts: Vec::new(),
+            stream: 0,
+            conversation: None,
+            verdict: None,
+            claim: None,
+            words: Vec::new(),
         }
     }
 
@@ -123,7 +145,7 @@ impl HostilePeer {
     pub fn handle_input(&mut self, now: Time, bytes: &[u8]) {
         self.speaker.heard.hear(bytes);
         if !self.speaker.heard.has_resumed {
-            self.heard_before_open = self.speaker.heard.bytes;
+            self.heard_before_open = self.heard_before_open.max(self.speaker.heard.bytes);
         }
         if let Some(code) = self.speaker.heard.goodbye {
             self.leave(Outcome::Closed(code), now);
@@ -196,7 +218,10 @@ impl HostilePeer {
     pub fn advance_transmit(&mut self, now: Time, len: usize) {
         let len = len.min(self.speaker.out.len());
         self.said = self.said.saturating_add(len as u64);
-        drop(self.speaker.out.drain(..len));
+        let words = self.speaker.out.drain(..len);
+        if self.misbehaviour.streams() > 1 {
+            self.words.extend(words);
+        }
         self.leaves_until = None;
         if let Some((_, pace)) = self.speaker.piece.filter(|(_, pace)| !pace.is_zero()) {
             self.piece_at = Some(now.saturating_add(pace));
@@ -226,11 +251,13 @@ impl HostilePeer {
 
     /// What it has seen so far.
     pub fn report(&self) -> Report {
+        let has_no_stream = self.stream > 0 && self.words.is_empty();
+        let otherwise = if has_no_stream { Outcome::NoOccasion } else { Outcome::Nothing };
         Report {
             misbehaviour: self.misbehaviour,
-            outcome: self.outcome.unwrap_or(Outcome::Nothing),
+            outcome: self.outcome.unwrap_or(otherwise),
             said: self.said,
-            heard: self.speaker.heard.bytes,
+            heard: self.heard_earlier.saturating_add(self.speaker.heard.bytes),
             heard_before_open: self.heard_before_open,
         }
     }
@@ -268,14 +295,18 @@ impl HostilePeer {
     fn say(&mut self, now: Time) -> bool {
         match (self.stage, &self.misbehaviour.act) {
             (Stage::Hello, Act::Instead(act)) => self.ask(*act, now),
+            (Stage::Hello, Act::Streams(_)) if matches!(self.leg(), Some(Leg::Again)) => {
+                self.say_again()
+            }
             (Stage::Hello, _) => self.say_hello(now),
             (Stage::Greeted, Act::Greeted(act)) => self.ask(*act, now),
             (Stage::Greeted, _) => {
                 self.stage = Stage::Resume;
                 true
             }
+            (Stage::Resume, _) if self.claim.is_some() => self.claim(now),
             (Stage::Resume, _) => {
-                let secret = (self.speaker.side == Side::Server).then_some([9; 32]);
+                let secret = (self.speaker.side == Side::Server).then_some(SECRET);
                 self.speaker.frame(0, &Frame::Resume(Resume { secret, ..Resume::default() }));
                 self.stage = Stage::Opening;
                 false
@@ -285,6 +316,9 @@ impl HostilePeer {
                 true
             }
             (Stage::Acting, Act::Open(act)) => self.ask(*act, now),
+            // What the stream does happens in the middle of something.
+            (Stage::Acting, Act::Transport(_)) => self.ask(chatter, now),
+            (Stage::Acting, Act::Streams(_)) => self.ask(linger, now),
             (Stage::Acting, _) => {
                 self.stage = Stage::Asking;
                 true
@@ -310,21 +344,26 @@ impl HostilePeer {
 
     fn say_hello(&mut self, now: Time) -> bool {
         let theirs = self.speaker.heard.hello.as_ref();
-        let conversation = match (self.speaker.side, theirs) {
+        let theirs = match (self.speaker.side, theirs) {
             (Side::Server, None) => {
                 self.hears_until = Some(now.saturating_add(self.patience));
                 return false;
             }
-            (Side::Server, Some(hello)) => hello.conversation,
-            (Side::Client, _) => ConversationId::new(self.draw()),
+            (Side::Server, Some(hello)) => Some((hello.conversation, hello.attach)),
+            (Side::Client, _) => None,
         };
+        let nonce = self.draw();
+        let (conversation, attach) = self.subject(theirs);
+        if self.is_over {
+            return false;
+        }
         let hello = Hello {
             lowest_version: 1,
             highest_version: 1,
             side: self.speaker.side,
-            nonce: self.draw(),
+            nonce,
             conversation,
-            attach: 0,
+            attach,
             stream: 0,
             features: 0,
             limits: Limits::default(),
@@ -344,7 +383,7 @@ impl HostilePeer {
         self.say(now)
     }
 
-    fn draw<const N: usize>(&mut self) -> [u8; N] {
+    pub(super) fn draw<const N: usize>(&mut self) -> [u8; N] {
         let random: &mut SplitMix64 = &mut self.speaker.random;
         core::array::from_fn(|_| random.next_u64().to_be_bytes()[0])
     }
@@ -387,6 +426,9 @@ impl HostilePeer {
 
     /// All is well: ends as one should.
     fn part(&mut self, now: Time) {
+        if self.has_next_leg() {
+            return self.break_off();
+        }
         let refused = self.speaker.heard.refused;
         let outcome = refused.map_or(Outcome::Tolerated, Outcome::Refused);
         self.outcome.get_or_insert(outcome);
@@ -413,6 +455,20 @@ impl HostilePeer {
         }
     }
 }
+
+/// Says some lines, one after the other.
+fn chatter(s: &mut Speaker) -> Said {
+    if s.step >= LINES {
+        return Ok(Next::Done);
+    }
+    s.step = s.step.saturating_add(1);
+    s.frame(0, &Frame::Chat(Chat::new("a line")));
+    Ok(Next::Wait(PAUSE))
+}
+
+/// Lines of one who has nothing else to do, and the time between them.
+const LINES: u64 = 20;
+const PAUSE: Duration = Duration::from_millis(50);
 
 /// What asks whether the victim still answers.
 const TEST: Ping = Ping { token: *b"hostile?" };

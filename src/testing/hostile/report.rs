@@ -15,7 +15,7 @@ pub struct Report {
     pub said: u64,
     /// Bytes that it read.
     pub heard: u64,
-    /// Those that it read before the victim accepted it.
+    /// Those that it read before the victim accepted it; of several streams the most on one.
     pub heard_before_open: u64,
 }
 
@@ -32,8 +32,11 @@ pub enum Outcome {
     Refused(TransferCode),
     /// The conversation went on: a PING was answered.
     Tolerated,
-    /// There was no occasion: the victim took no file, or offered none.
+    /// There was no occasion: the victim took no file, or offered none, or there was no other stream.
     NoOccasion,
+    /// The conversation did not go on for its own peer, which had the right to, before or after what
+    /// was done.
+    Lost,
     /// The victim did nothing within the peer's patience, and the stream is still there.
     Nothing,
 }
@@ -47,15 +50,16 @@ pub struct Unexpected {
 }
 
 impl Report {
-    /// Whether it came as expected; that there was no occasion is right as well.
+    /// Whether it came as expected.
     ///
     /// # Errors
     ///
-    /// [`Unexpected`] if not.
+    /// [`Unexpected`] if not. That there was [no occasion](Outcome::NoOccasion) is an error as well, as
+    /// nothing was tried then: an application that takes no files, or offers none, gives none to some
+    /// of them.
     pub fn check(&self) -> Result<(), Unexpected> {
         let (expected, outcome) = (self.misbehaviour.expected(), self.outcome);
         let is_right = match (expected, outcome) {
-            (_, Outcome::NoOccasion) => true,
             (Expected::Closed(code), Outcome::Closed(said)) => code == said,
             (Expected::Dropped | Expected::TimedOut, Outcome::Dropped)
             | (Expected::TimedOut, Outcome::Closed(CloseCode::TIMEOUT))

@@ -1,4 +1,4 @@
-use core::future::poll_fn;
+use core::future::{Future, poll_fn};
 use core::pin::Pin;
 use core::task::{Context, Poll};
 
@@ -41,7 +41,73 @@ impl HostilePeer {
     ///     report.check().unwrap();
     /// }
     /// ```
-    pub async fn run<IO, T>(mut self, mut io: IO, mut timer: T) -> Report
+    pub async fn run<IO, T>(mut self, io: IO, mut timer: T) -> Report
+    where
+        IO: AsyncRead + AsyncWrite + Unpin,
+        T: Timer + Unpin,
+    {
+        self.talk(io, &mut timer).await;
+        self.report()
+    }
+
+    /// The same over as many streams as it [takes](super::Misbehaviour::streams), one after the other:
+    /// each is dropped before the next one is asked for. It ends early if there is none.
+    ///
+    /// # Cancel safety
+    ///
+    /// When the future is dropped the stream is, and there is no report.
+    ///
+    /// # Examples
+    ///
+    /// A listener, and a client that comes back with a secret that it guessed:
+    ///
+    /// ```
+    /// use duologue::proto::{Config, StreamParameters};
+    /// use duologue::session::{Accepted, Conversations};
+    /// use duologue::testing::{HostilePeer, Misbehaviour, duplex};
+    /// use duologue::time::VirtualClock;
+    /// use duologue::wire::Side;
+    /// use futures::StreamExt;
+    /// use futures::channel::mpsc;
+    /// use futures::future::{join, ready};
+    ///
+    /// let clock = VirtualClock::new();
+    /// let misbehaviour = Misbehaviour::by_name("secret-that-is-guessed").unwrap();
+    /// let (sender, arrivals) = mpsc::unbounded();
+    /// let dial = move || {
+    ///     let (near, far) = duplex(1024);
+    ///     ready(sender.unbounded_send(far).ok().map(|()| near))
+    /// };
+    /// let peer = HostilePeer::new(misbehaviour, Side::Client, 7).run_over(dial, clock.timer());
+    /// let (clock, conversations) = (&clock, &Conversations::new(Config::default()));
+    /// let listening = arrivals.enumerate().for_each_concurrent(None, |(n, stream)| async move {
+    ///     let parameters = StreamParameters::new([n as u8; 32]);
+    ///     let accepted = conversations.accept(stream, parameters, clock.timer()).await;
+    ///     if let Ok(Accepted::New(session, mut events, driver)) = accepted {
+    ///         let application = async { while events.next().await.is_some() {} };
+    ///         join(driver, application).await;
+    ///         drop(session);
+    ///     }
+    /// });
+    /// let (report, ()) = clock.block_on(join(peer, listening)).unwrap();
+    /// report.check().unwrap();
+    /// ```
+    pub async fn run_over<IO, T, D>(mut self, mut dial: impl FnMut() -> D, mut timer: T) -> Report
+    where
+        IO: AsyncRead + AsyncWrite + Unpin,
+        T: Timer + Unpin,
+        D: Future<Output = Option<IO>>,
+    {
+        while let Some(io) = dial().await {
+            self.talk(io, &mut timer).await;
+            if !self.next_stream() {
+                break;
+            }
+        }
+        self.report()
+    }
+
+    async fn talk<IO, T>(&mut self, mut io: IO, timer: &mut T)
     where
         IO: AsyncRead + AsyncWrite + Unpin,
         T: Timer + Unpin,
@@ -56,7 +122,7 @@ impl HostilePeer {
                     return Poll::Ready(());
                 }
                 if !moved {
-                    match self.wait(cx, &mut timer, &mut armed) {
+                    match self.wait(cx, timer, &mut armed) {
                         Poll::Ready(()) => continue,
                         Poll::Pending => return Poll::Pending,
                     }
@@ -66,7 +132,6 @@ impl HostilePeer {
             Poll::Pending
         })
         .await;
-        self.report()
     }
 
     fn read<IO>(&mut self, cx: &mut Context<'_>, io: &mut IO, now: Time) -> bool

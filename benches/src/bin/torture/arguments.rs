@@ -7,6 +7,8 @@ pub(crate) struct Arguments {
     pub(crate) seed: u64,
     pub(crate) seeds: Option<u64>,
     pub(crate) only: Option<String>,
+    /// What attacks cost is written down as what they may.
+    pub(crate) writes_limits: bool,
     pub(crate) mode: Mode,
 }
 
@@ -16,7 +18,7 @@ pub(crate) enum Mode {
     One(u64),
     /// One attack.
     Attack(String),
-    /// The same, so many times, for its instructions.
+    /// The same, or some, with commas between them, so many times, for their instructions.
     Counted {
         name: String,
         times: u64,
@@ -30,8 +32,14 @@ pub(crate) enum Mode {
 }
 
 pub(crate) fn read() -> Result<Arguments> {
-    let mut arguments =
-        Arguments { seconds: 60, seed: 0, seeds: None, only: None, mode: Mode::Sections };
+    let mut arguments = Arguments {
+        seconds: 60,
+        seed: 0,
+        seeds: None,
+        only: None,
+        writes_limits: false,
+        mode: Mode::Sections,
+    };
     let mut words = std::env::args().skip(1);
     while let Some(word) = words.next() {
         let mut next = || words.next().ok_or("a word is missing");
@@ -40,6 +48,7 @@ pub(crate) fn read() -> Result<Arguments> {
             "--seed" => arguments.seed = next()?.parse()?,
             "--seeds" => arguments.seeds = Some(next()?.parse()?),
             "--only" => arguments.only = Some(next()?),
+            "--write-limits" => arguments.writes_limits = true,
             "--one" => arguments.mode = Mode::One(next()?.parse()?),
             "--attack" => arguments.mode = Mode::Attack(next()?),
             "--counted" => {

@@ -8,12 +8,15 @@ use crate::Result;
 use crate::arguments::Arguments;
 use crate::attacks::{Attack, Beside, attack};
 use crate::callgrind;
+use crate::limits::{self, Cost};
 use crate::table::{Table, on_all_cores};
 
 /// Seeds of each.
 const SEEDS: u64 = 10;
 /// Of what says less, the beginning and the end are all that is counted.
 const WORTH_COUNTING: u64 = 8_000;
+/// The seed of the run that is counted, whichever others are run.
+const COUNTED: u64 = 1;
 
 /// A misbehaviour on one side of a conversation.
 type Attacker = (&'static Misbehaviour, Side);
@@ -47,21 +50,37 @@ pub(crate) fn one(name: &str, seed: u64) -> Result<ExitCode> {
     Ok(code)
 }
 
-/// The same, for callgrind: against a listener, with nobody beside it.
-pub(crate) fn counted(name: &str, times: u64) -> Result<ExitCode> {
+/// All that say less than is worth counting alone.
+const REST: &str = "the-rest";
+
+/// Whom an attack is counted from: a client, if it can be one.
+fn counted_one(name: &str) -> Result<Attacker, String> {
     let attacker = attackers().into_iter().find(|(m, _)| m.name() == name);
-    let attacker = attacker.ok_or("there is no such misbehaviour")?;
+    attacker.ok_or_else(|| format!("there is no misbehaviour {name}"))
+}
+
+/// The same, for callgrind: with nobody beside it.
+pub(crate) fn counted(names: &str, times: u64) -> Result<ExitCode> {
     for seed in 0..times {
-        run_one(attacker, seed, Beside::Nobody)?;
+        for name in names.split(',') {
+            run_one(counted_one(name)?, seed, Beside::Nobody)?;
+        }
     }
     Ok(ExitCode::SUCCESS)
 }
 
-/// Instructions of all that is run for a byte that the peer says, peer included; `None` without
+/// Bytes that are said in the run that is counted.
+fn said(name: &str) -> Result<u64, String> {
+    Ok(run_one(counted_one(name)?, COUNTED, Beside::Nobody)?.report.said)
+}
+
+/// Instructions of all that is run for a byte that the peers say, peers included; `None` without
 /// valgrind.
-fn instructions(name: &str, said: u64) -> Result<Option<f64>> {
-    let run = |times: &str| callgrind::instructions(&["--counted", name, times]);
-    let (Some(once), Some(twice)) = (run("1")?, run("2")?) else { return Ok(None) };
+fn instructions(names: &str) -> Result<Option<f64>> {
+    let said: u64 = names.split(',').map(said).sum::<Result<u64, String>>()?;
+    let run = |times: u64| callgrind::instructions(&["--counted", names, &times.to_string()]);
+    // What is in the second and not in the first is the run with this seed.
+    let (Some(once), Some(twice)) = (run(COUNTED)?, run(COUNTED + 1)?) else { return Ok(None) };
     Ok(Some(twice.saturating_sub(once) as f64 / said as f64))
 }
 
@@ -76,6 +95,12 @@ struct Worst {
     instructions: Option<f64>,
 }
 
+impl Worst {
+    fn cost(&self) -> Cost {
+        Cost { peak: self.peak, instructions: self.instructions }
+    }
+}
+
 pub(crate) fn run(arguments: &Arguments, table: &mut Table) -> Result<()> {
     let attackers = attackers();
     let seeds = arguments.seed..arguments.seed + SEEDS;
@@ -84,11 +109,12 @@ pub(crate) fn run(arguments: &Arguments, table: &mut Table) -> Result<()> {
         .flat_map(|attacker| seeds.clone().map(move |seed| (*attacker, seed)))
         .collect();
     let results = on_all_cores(&work, |(attacker, seed)| run_one(*attacker, *seed, Beside::Others));
-    let (mut worst, mut bound) = (BTreeMap::<&str, Worst>::new(), 0);
+    let (mut worst, mut bound, mut others) = (BTreeMap::<&str, Worst>::new(), 0, 0);
     for (((misbehaviour, side), seed), result) in work.into_iter().zip(results) {
         match result {
             Ok(attack) => {
                 bound = attack.bound;
+                others += attack.others;
                 note(worst.entry(misbehaviour.name()).or_default(), &attack, side);
             }
             Err(error) => {
@@ -97,12 +123,27 @@ pub(crate) fn run(arguments: &Arguments, table: &mut Table) -> Result<()> {
             }
         }
     }
-    count(&mut worst)?;
+    let rest = count(&mut worst)?;
+    let limits = limits::read()?;
     if arguments.only.is_some() {
-        print_each(&worst);
+        print_each(&worst, &limits);
+    }
+    let rest = Cost { peak: 0, instructions: rest };
+    let costs = || worst.iter().map(|(name, worst)| (*name, worst.cost())).chain([(REST, rest)]);
+    for (name, cost) in costs() {
+        if let Some(what) = cost.beyond(limits.get(name).copied()) {
+            if !arguments.writes_limits {
+                table.fail(format!("{name}: {what}"), "--only attacks");
+            }
+        }
+    }
+    if arguments.writes_limits {
+        limits::write(costs())?;
     }
     summarise(&worst, bound, table);
+    summarise_limits(&worst, &limits, rest, table);
     table.row("runs", attackers.len() as u64 * SEEDS);
+    table.row("honest conversations beside and after them", others);
     Ok(())
 }
 
@@ -120,28 +161,44 @@ fn note(worst: &mut Worst, attack: &Attack, side: Side) {
     }
 }
 
-fn count(worst: &mut BTreeMap<&str, Worst>) -> Result<()> {
-    let worth: Vec<(String, u64)> = worst
-        .iter()
-        .filter(|(_, worst)| worst.said > WORTH_COUNTING)
-        .map(|(name, worst)| ((*name).to_owned(), worst.said))
-        .collect();
-    let counted =
-        on_all_cores(&worth, |(name, said)| instructions(name, *said).map_err(|e| e.to_string()));
-    for ((name, _), counted) in worth.iter().zip(counted) {
+/// Counts each of those that say enough, and returns what the others cost together.
+fn count(worst: &mut BTreeMap<&str, Worst>) -> Result<Option<f64>> {
+    let (mut work, mut rest) = (Vec::new(), Vec::new());
+    for name in worst.keys() {
+        if said(name)? > WORTH_COUNTING {
+            work.push((*name).to_owned());
+        } else {
+            rest.push(*name);
+        }
+    }
+    work.push(rest.join(","));
+    let mut counted =
+        on_all_cores(&work, |names| instructions(names).map_err(|error| error.to_string()));
+    let rest = counted.pop().ok_or("nothing was counted")??;
+    for (name, counted) in work.iter().zip(counted) {
         if let Some(worst) = worst.get_mut(&**name) {
             worst.instructions = counted?;
         }
     }
-    Ok(())
+    Ok(rest)
 }
 
-fn print_each(worst: &BTreeMap<&str, Worst>) {
-    println!("  {:<40}{:>12}{:>12}{:>12}  outcome", "", "peak", "bytes in", "instr/byte");
+fn print_each(worst: &BTreeMap<&str, Worst>, limits: &BTreeMap<String, Cost>) {
+    let head = ["peak", "its limit", "bytes in", "instr/byte", "its limit"];
+    print!("  {:<44}", "");
+    println!("{}  outcome", head.map(|word| format!("{word:>12}")).concat());
     for (name, worst) in worst {
-        let instructions = worst.instructions.map_or("-".to_owned(), |n| format!("{n:.0}"));
+        let limit = limits.get(*name);
+        let shown = |count: Option<f64>| count.map_or("-".to_owned(), |n| format!("{n:.0}"));
+        let cells = [
+            worst.peak.to_string(),
+            limit.map_or("-".to_owned(), |limit| limit.peak.to_string()),
+            worst.said.to_string(),
+            shown(worst.instructions),
+            shown(limit.and_then(|limit| limit.instructions)),
+        ];
         let outcome = worst.outcome.map_or(String::new(), |outcome| format!("{outcome:?}"));
-        println!("  {name:<40}{:>12}{:>12}{instructions:>12}  {outcome}", worst.peak, worst.said);
+        println!("  {name:<44}{}  {outcome}", cells.map(|cell| format!("{cell:>12}")).concat());
     }
 }
 
@@ -164,5 +221,31 @@ fn summarise(worst: &BTreeMap<&str, Worst>, bound: u64, table: &mut Table) {
     if let Some((name, (said, heard))) = most {
         let what = format!("most said to who was not accepted: {name}");
         table.row(&what, format!("{heard} to {said}"));
+    }
+}
+
+/// How near each kind of limit is.
+fn summarise_limits(
+    worst: &BTreeMap<&str, Worst>,
+    limits: &BTreeMap<String, Cost>,
+    rest: Cost,
+    table: &mut Table,
+) {
+    let hundredths = |part: f64, whole: f64| (100.0 * part / whole).round() as u64;
+    let of_peak = |(name, worst): (&&str, &Worst)| {
+        Some((hundredths(worst.peak as f64, limits.get(*name)?.peak as f64), name.to_string()))
+    };
+    let of_count = |(name, worst): (&&str, &Worst)| {
+        let most = limits.get(*name)?.instructions?;
+        Some((hundredths(worst.instructions?, most), name.to_string()))
+    };
+    if let Some((share, name)) = worst.iter().filter_map(of_peak).max() {
+        table.row(&format!("nearest to its bytes: {name}"), format!("{share} %"));
+    }
+    if let Some((share, name)) = worst.iter().filter_map(of_count).max() {
+        table.row(&format!("nearest to its instructions: {name}"), format!("{share} %"));
+    }
+    if let Some(count) = rest.instructions {
+        table.row("instructions a byte of those that say little", format!("{count:.0}"));
     }
 }

@@ -1,56 +1,91 @@
+//! Ten thousand hostile connections at once to one listener, beside a hundred honest ones.
+
 use std::cell::Cell;
-use std::io::{BufRead, Read, Write};
 use std::net::SocketAddr;
-use std::process::{Child, Command, ExitCode, Stdio};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use duologue::io::TokioIo;
-use duologue::proto::{Config, Connection, Receipt as Fate, StreamParameters};
+use duologue::proto::{Config, StreamParameters};
 use duologue::session::{
-    Accepted, Conversations, Event, Events, IncomingOffer, Session, session, worst_case_memory,
+    Accepted, Conversations, Event, Events, IncomingOffer, Session, worst_case_memory,
 };
 use duologue::testing::SplitMix64;
-use duologue::testing::hostile::{HostilePeer, Misbehaviour, Outcome};
-use duologue::time::{Timer, TokioTimer};
-use duologue::wire::{Chat, CloseCode, Digest, Offer, Side, TransferCode};
+use duologue::time::TokioTimer;
+use duologue::wire::Offer;
 use futures::StreamExt;
 use futures::future::{Either, LocalBoxFuture, join, select};
 use futures::stream::FuturesUnordered;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::net::{TcpSocket, TcpStream};
+use tokio::sync::watch;
 use tokio::task::{LocalSet, spawn_local};
 use tokio::time::sleep;
 
 use crate::Result;
 use crate::arguments::Arguments;
+use crate::attacks::talk::take;
+use crate::programs::{Program, START};
 use crate::table::Table;
 
+/// Hostile connections, where there may be so many descriptors.
 const HOSTILE: usize = 10_000;
 const HONEST: usize = 100;
-/// Programs that the hostile ones are in.
+/// Programs that the hostile ones are in, so that no program has both ends.
 const PROGRAMS: usize = 2;
-/// Descriptors that a program needs beside its connections.
-const SPARE: u64 = 400;
-/// The honest ones have to be done within this.
-const PATIENCE: Duration = Duration::from_secs(240);
-const FILE: usize = 100_000;
-const LINES: usize = 10;
+/// Descriptors that a program needs beside its connections: also for those that have ended at one side.
+const SPARE: u64 = 1_000;
+/// The hostile ones have to be there, and later all be gone, within this.
+const GATHERING: Duration = Duration::from_secs(180);
+/// How long they are left alone once they are there.
+const SETTLING: Duration = Duration::from_secs(5);
+/// What a stream holds beside what its limits let a peer make it hold: the conversation itself (some
+/// 3 KB when it is idle), its queues and its plan, what is read at a time, the application's tasks.
+const FIXED: u64 = 48 << 10;
+/// The share of the sum of bounds that has to be reached: else it is no attack on memory.
+const REACHED: f64 = 0.4;
+/// What may be left of it when all have gone.
+const LEFT: u64 = 64 << 10;
 
 type Io = TokioIo<TcpStream>;
 
-/// Time-outs short enough to see all of them.
+/// As little as there may be, so that all of it can be reached; and time-outs that do not end those
+/// who are alive.
 fn config() -> Result<Config> {
     let second = Duration::from_secs(1);
     let config = Config::builder()
-        .handshake_timeout(second * 8)
-        .keep_alive_interval(second * 3)
-        .idle_timeout(second * 10)
-        .stall_timeout(second * 10)
+        .max_item(16 << 10)
+        .max_untaken(16)
+        .max_untaken_bytes(16 << 10)
+        .max_transfers(2)
+        .max_undecided(2)
+        .member_credit(0)
+        .receive_window(64 << 10)
+        .reserved_window(4 << 10)
+        .outgoing_transfers(1)
+        .send_buffer(32 << 10)
+        .queued_items(16)
+        .queued_bytes(16 << 10)
+        .handshake_timeout(second * 60)
+        .stall_timeout(second * 600)
         .close_timeout(second * 2)
         .detached_timeout(second * 2);
     Ok(config.build()?)
+}
+
+/// What a stream may hold, of the limits that `Config` documents, each as `worst_case_memory` counts it;
+/// without what that adds for a machine of any configuration, which no peer can reach with this one.
+fn bound(config: &Config) -> u64 {
+    let limits = config.limits();
+    let parts = 4 * u64::from(limits.item);
+    let untaken = 2 * u64::from(limits.item_bytes);
+    // In the machine; and as much of what it was read into.
+    let files = 2 * config.receive_window() as u64
+        + u64::from(limits.transfers) * u64::from(limits.member_credit.max(4 << 10));
+    let queued = 2 * (16 << 10);
+    let sent = 32 << 10;
+    parts + untaken + files + queued + sent + FIXED
 }
 
 fn parameters(random: &mut SplitMix64) -> StreamParameters<'static> {
@@ -61,12 +96,8 @@ fn parameters(random: &mut SplitMix64) -> StreamParameters<'static> {
     StreamParameters::new(seed)
 }
 
-fn runtime() -> Result<tokio::runtime::Runtime> {
-    Ok(tokio::runtime::Builder::new_current_thread().enable_all().build()?)
-}
-
 /// As many descriptors as there may be.
-fn raise_limit() -> u64 {
+pub(crate) fn raise_limit() -> u64 {
     let limit = getrlimit(Resource::Nofile);
     let most = limit.maximum.unwrap_or(1 << 20);
     // What is not granted is not there.
@@ -84,11 +115,18 @@ struct Count {
     streams: Cell<u64>,
     now: Cell<usize>,
     most: Cell<usize>,
+    /// Files that were begun by those who are to hold what they can.
+    begun: Cell<usize>,
 }
 
 /// What came of it.
+#[derive(Default)]
 struct Outcomes {
-    honest: bool,
+    /// Streams when the honest ones began, and the fewest until they had finished.
+    at_once: usize,
+    least: usize,
+    /// Why the honest ones have not all finished.
+    failure: Option<String>,
     longest: String,
     attacks: u64,
     otherwise: u64,
@@ -96,8 +134,15 @@ struct Outcomes {
 }
 
 pub(crate) fn run(arguments: &Arguments, table: &mut Table) -> Result<()> {
-    let most = usize::try_from(raise_limit().saturating_sub(SPARE))?;
-    let hostile = HOSTILE.min(most - HONEST);
+    let limit = raise_limit();
+    let hostile = HOSTILE.min(usize::try_from(limit.saturating_sub(SPARE))?.saturating_sub(HONEST));
+    if hostile < HOSTILE {
+        println!(
+            "  ONLY {hostile} OF {HOSTILE} HOSTILE CONNECTIONS: a program may have {limit} descriptors \
+             here (ulimit -Hn), and it takes {}",
+            HOSTILE as u64 + HONEST as u64 + SPARE
+        );
+    }
     let config = config()?;
     let before = descriptors();
     let count = Rc::new(Count::default());
@@ -107,51 +152,73 @@ pub(crate) fn run(arguments: &Arguments, table: &mut Table) -> Result<()> {
     });
     let outcomes = outcomes?;
     let after = descriptors();
-    let again = format!("--only crowd --seed {}", arguments.seed);
-    if !outcomes.honest {
-        table.fail("crowd: the honest have not all finished", again.clone());
-    }
-    if outcomes.left > 0 {
-        table.fail(format!("crowd: {} streams are left", outcomes.left), again.clone());
+    let bound = (hostile + HONEST) as u64 * bound(&config);
+    let share = counted.bytes_max as f64 / bound as f64;
+    for what in failures(&outcomes, hostile, &counted, bound) {
+        table.fail(format!("crowd: {what}"), format!("--only crowd --seed {}", arguments.seed));
     }
     if before != after {
-        table.fail(format!("crowd: {before:?} descriptors before, {after:?} after"), again.clone());
+        let what = format!("crowd: {before:?} descriptors before, {after:?} after");
+        table.fail(what, format!("--only crowd --seed {}", arguments.seed));
     }
-    let bound = count.most.get() as u64 * worst_case_memory(&config) as u64;
-    if counted.bytes_max > bound {
-        table.fail(format!("crowd: {} of {bound} bytes", counted.bytes_max), again.clone());
-    }
-    if counted.bytes_current > 8 << 20 {
-        table.fail(format!("crowd: {} bytes are left", counted.bytes_current), again);
-    }
-    table.row("hostile clients", hostile);
+    table.row("hostile connections at once", format!("{} of {HOSTILE}", outcomes.at_once));
+    table.row("at least, while the honest ones talked", outcomes.least);
     table.row("streams at a time, at most", count.most.get());
     table.row("streams accepted", count.streams.get());
     table.row("attacks that ended", outcomes.attacks);
     table.row("of these not as over a quiet stream", outcomes.otherwise);
-    let finished = if outcomes.honest { "all" } else { "NOT ALL" };
+    let finished = if outcomes.failure.is_none() { "all" } else { "NOT ALL" };
     table.row("honest clients, and how many finished", format!("{HONEST}, {finished}"));
     table.row("longest of these", &outcomes.longest);
     table.row("memory at most, bytes", counted.bytes_max);
     table.row("a stream", counted.bytes_max / count.most.get().max(1) as u64);
     table.row("sum of bounds, bytes", bound);
+    table.row("of the sum of bounds", format!("{:.1} %", 100.0 * share));
+    table.row("worst case of a conversation like these", worst_case_memory(&config));
     table.row("bytes left", counted.bytes_current);
     let shown = |count: Option<usize>| count.map_or("-".to_owned(), |count| count.to_string());
     table.row("descriptors before, and after", format!("{}, {}", shown(before), shown(after)));
     Ok(())
 }
 
+/// What did not hold.
+fn failures(
+    outcomes: &Outcomes,
+    hostile: usize,
+    counted: &allocation_counter::AllocationInfo,
+    bound: u64,
+) -> Vec<String> {
+    let mut failures = Vec::from_iter(outcomes.failure.clone());
+    let Outcomes { at_once, left, .. } = outcomes;
+    if *at_once < hostile {
+        failures.push(format!("{at_once} hostile connections at once, and not {hostile}"));
+    }
+    if *left > 0 {
+        failures.push(format!("{left} streams are left"));
+    }
+    let (peak, current) = (counted.bytes_max, counted.bytes_current);
+    if peak > bound {
+        failures.push(format!("{peak} bytes, and {bound} are the sum of bounds"));
+    }
+    if (peak as f64) < REACHED * bound as f64 {
+        failures.push(format!("{peak} bytes are too little of {bound} to say that a bound holds"));
+    }
+    if current > LEFT as i64 {
+        failures.push(format!("{current} bytes are left"));
+    }
+    failures
+}
+
 fn listen(seed: u64, hostile: usize, config: &Config, count: &Rc<Count>) -> Result<Outcomes> {
-    let runtime = runtime()?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let local = LocalSet::new();
+    let (calm, is_calm) = watch::channel(false);
     let outcomes = local.block_on(&runtime, async {
         let socket = TcpSocket::new_v4()?;
         socket.bind("127.0.0.1:0".parse()?)?;
         let listener = socket.listen(8192)?;
         let address = listener.local_addr()?;
-        let conversations = Conversations::new(config.clone())
-            .max_conversations(4 * HOSTILE)
-            .max_memory(usize::MAX);
+        let conversations = Conversations::new(config.clone()).max_conversations(4 * HOSTILE);
         let (inner, counter) = (conversations.clone(), Rc::clone(count));
         let accepting = spawn_local(async move {
             let mut random = SplitMix64::new(seed);
@@ -161,20 +228,21 @@ fn listen(seed: u64, hostile: usize, config: &Config, count: &Rc<Count>) -> Resu
                     continue;
                 };
                 let (conversations, count) = (inner.clone(), Rc::clone(&counter));
-                let parameters = parameters(&mut random);
+                let (parameters, is_calm) = (parameters(&mut random), is_calm.clone());
                 spawn_local(async move {
                     count.streams.set(count.streams.get() + 1);
                     count.now.set(count.now.get() + 1);
                     count.most.set(count.most.get().max(count.now.get()));
-                    serve(&conversations, TokioIo::new(stream), parameters).await;
+                    let stream = TokioIo::new(stream);
+                    serve(&conversations, stream, parameters, &count, is_calm).await;
                     count.now.set(count.now.get() - 1);
                 });
             }
         });
-        let outcomes = attack(address, hostile, seed, count).await;
+        let outcomes = attack(address, hostile, seed, count, calm).await;
         accepting.abort();
         let began = Instant::now();
-        while (count.now.get() > 0 || !conversations.is_empty()) && began.elapsed() < PATIENCE / 4 {
+        while (count.now.get() > 0 || !conversations.is_empty()) && began.elapsed() < GATHERING {
             sleep(Duration::from_millis(50)).await;
         }
         outcomes.map(|outcomes| Outcomes { left: count.now.get(), ..outcomes })
@@ -183,58 +251,84 @@ fn listen(seed: u64, hostile: usize, config: &Config, count: &Rc<Count>) -> Resu
     outcomes
 }
 
-fn program(what: &str, address: SocketAddr, count: usize, seed: u64) -> Result<Child> {
-    let mut command = Command::new(std::env::current_exe()?);
-    command.args(["--crowd", what, &address.to_string(), &count.to_string()]);
-    command.args(["--seed", &seed.to_string()]);
-    Ok(command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?)
-}
-
-/// The last words of a program, which it says when its input ends.
-async fn ended(mut child: Child, lets_go: bool) -> Result<(bool, String)> {
-    let (sender, receiver) = tokio::sync::oneshot::channel();
-    std::thread::spawn(move || {
-        if lets_go {
-            drop(child.stdin.take());
-        }
-        let mut words = String::new();
-        let read = child.stdout.take().map(|mut out| out.read_to_string(&mut words));
-        let status = child.wait();
-        let is_well = matches!(read, Some(Ok(_))) && status.is_ok_and(|status| status.success());
-        let _ = sender.send((is_well, words));
-    });
-    Ok(receiver.await?)
-}
-
-async fn attack(address: SocketAddr, hostile: usize, seed: u64, count: &Count) -> Result<Outcomes> {
-    let programs: Vec<Child> = (0..PROGRAMS)
-        .map(|n| program("hostile", address, hostile / PROGRAMS, seed + n as u64))
-        .collect::<Result<_>>()?;
+/// All are there at first and hold what they can; then the honest ones come, and of the others some let
+/// go and do everything else that can be done.
+async fn attack(
+    address: SocketAddr,
+    hostile: usize,
+    seed: u64,
+    count: &Count,
+    calm: watch::Sender<bool>,
+) -> Result<Outcomes> {
+    let mut programs: Vec<Program> = Vec::new();
+    for n in 0..PROGRAMS {
+        let many = hostile / PROGRAMS + usize::from(n < hostile % PROGRAMS);
+        programs.push(Program::begin("hostile", address, many, seed + n as u64)?);
+    }
+    let mut outcomes = Outcomes::default();
     let began = Instant::now();
-    while count.streams.get() < hostile as u64 && began.elapsed() < PATIENCE / 4 {
+    let are_there = || count.now.get() >= hostile && count.begun.get() >= hostile;
+    while !are_there() && began.elapsed() < GATHERING {
         sleep(Duration::from_millis(50)).await;
     }
-    let (honest, longest) = ended(program("honest", address, HONEST, seed)?, false).await?;
-    let (mut attacks, mut otherwise) = (0, 0);
-    for program in programs {
-        let (_, words) = ended(program, true).await?;
-        let mut words = words.split_whitespace().map(str::parse::<u64>);
-        attacks += words.next().transpose()?.unwrap_or(0);
-        otherwise += words.next().transpose()?.unwrap_or(0);
+    outcomes.at_once = count.now.get();
+    sleep(SETTLING).await;
+    calm.send(true)?;
+    for program in &mut programs {
+        program.say(START)?;
     }
-    let longest = longest.trim().to_owned();
-    Ok(Outcomes { honest, longest, attacks, otherwise, left: 0 })
+    let honest = Program::begin("honest", address, HONEST, seed)?;
+    let mut least = usize::MAX;
+    let watching = async {
+        loop {
+            // The honest ones are not among them.
+            least = least.min(count.now.get());
+            sleep(Duration::from_millis(50)).await;
+        }
+    };
+    let words = match select(Box::pin(honest.words()), Box::pin(watching)).await {
+        Either::Left((words, _)) => words?,
+        Either::Right(((), _)) => return Err("it was watched for ever".into()),
+    };
+    outcomes.least = least;
+    match words {
+        Ok(words) => outcomes.longest = words.trim().to_owned(),
+        Err(failure) => outcomes.failure = Some(failure),
+    }
+    for mut program in programs {
+        program.let_go();
+        match program.words().await? {
+            Ok(words) => {
+                let mut words = words.split_whitespace().map(str::parse::<u64>);
+                outcomes.attacks += words.next().transpose()?.unwrap_or(0);
+                outcomes.otherwise += words.next().transpose()?.unwrap_or(0);
+            }
+            Err(failure) => outcomes.failure = Some(failure),
+        }
+    }
+    Ok(outcomes)
 }
 
-async fn serve(conversations: &Conversations<Io>, stream: Io, parameters: StreamParameters<'_>) {
+async fn serve(
+    conversations: &Conversations<Io>,
+    stream: Io,
+    parameters: StreamParameters<'_>,
+    count: &Count,
+    is_calm: watch::Receiver<bool>,
+) {
     let accepted = conversations.accept(stream, parameters, TokioTimer::new()).await;
     if let Ok(Accepted::New(session, events, driver)) = accepted {
-        join(driver, application(session, events)).await;
+        join(driver, application(session, events, count, is_calm)).await;
     }
 }
 
-/// Offers a file, and takes whatever comes.
-async fn application(session: Session, mut events: Events) {
+/// Offers a file, and takes whatever comes; files only once there is time for them.
+async fn application(
+    session: Session,
+    mut events: Events,
+    count: &Count,
+    is_calm: watch::Receiver<bool>,
+) {
     let mut tasks: FuturesUnordered<LocalBoxFuture<'_, ()>> = FuturesUnordered::new();
     tasks.push(Box::pin(give(&session)));
     loop {
@@ -245,7 +339,10 @@ async fn application(session: Session, mut events: Events) {
         };
         match event {
             None => return,
-            Some(Event::Offer(offer)) => tasks.push(Box::pin(take(offer))),
+            Some(Event::Offer(offer)) => {
+                count.begun.set(count.begun.get() + 1);
+                tasks.push(Box::pin(keep(offer, is_calm.clone())));
+            }
             Some(_) => {}
         }
     }
@@ -257,141 +354,13 @@ async fn give(session: &Session) {
     }
     let Ok(mut outgoing) = session.offer(&Offer::new("gift").size(1 << 30)).await else { return };
     if outgoing.accepted().await.is_ok() {
-        while outgoing.send(Bytes::from_static(&[7; 4096])).await.is_ok() {}
+        while outgoing.send(Bytes::from(vec![7; 4096])).await.is_ok() {}
     }
 }
 
-async fn take(offer: IncomingOffer) {
-    let Ok(mut incoming) = offer.accept() else { return };
-    let mut hasher = blake3::Hasher::new();
-    while let Ok(Some(chunk)) = incoming.next().await {
-        hasher.update(&chunk.data);
-    }
-    let digest = Digest::Blake3(*hasher.finalize().as_bytes());
-    let _ = match incoming.finish() {
-        Some(finish) if finish.digest == Some(digest) => incoming.stored("file"),
-        Some(_) => incoming.failed(TransferCode::DIGEST_DIFFERS, ""),
-        None => incoming.failed(TransferCode::CANCELLED, ""),
-    };
-}
-
-/// One of the programs that connect.
-pub(crate) fn child(what: &str, address: SocketAddr, count: usize, seed: u64) -> Result<ExitCode> {
-    raise_limit();
-    let (runtime, local) = (runtime()?, LocalSet::new());
-    match what {
-        "hostile" => local.block_on(&runtime, be_hostile(address, count, seed)),
-        _ => local.block_on(&runtime, be_honest(address, count, seed)),
-    }
-}
-
-async fn be_hostile(address: SocketAddr, count: usize, seed: u64) -> Result<ExitCode> {
-    let counts = Rc::new((Cell::new(0_u64), Cell::new(0_u64)));
-    let known: Rc<[&'static Misbehaviour]> = Misbehaviour::of_peer(Side::Client).collect();
-    for n in 0..count as u64 {
-        let mut random = SplitMix64::new(seed ^ (n << 20));
-        let (counts, known) = (Rc::clone(&counts), Rc::clone(&known));
-        spawn_local(async move {
-            // All at first, and each again when it has been sent away and some time has passed.
-            let mut pause = 5_000;
-            loop {
-                sleep(Duration::from_millis(random.below(pause))).await;
-                pause = 60_000;
-                let Ok(stream) = TcpStream::connect(address).await else { continue };
-                let misbehaviour = known[random.below(known.len() as u64) as usize];
-                let peer = HostilePeer::new(misbehaviour, Side::Client, random.next_u64());
-                let peer = peer.patience(Duration::from_secs(30));
-                let report = peer.run(TokioIo::new(stream), TokioTimer::new()).await;
-                let (attacks, otherwise) = &*counts;
-                attacks.set(attacks.get() + 1);
-                let is_other = report.check().is_err() && report.outcome != Outcome::Dropped;
-                otherwise.set(otherwise.get() + u64::from(is_other));
-            }
-        });
-    }
-    // Until whoever began it lets go.
-    let (sender, receiver) = tokio::sync::oneshot::channel();
-    std::thread::spawn(move || {
-        let _ = std::io::stdin().lock().read_line(&mut String::new());
-        let _ = sender.send(());
-    });
-    receiver.await?;
-    writeln!(std::io::stdout(), "{} {}", counts.0.get(), counts.1.get())?;
-    Ok(ExitCode::SUCCESS)
-}
-
-async fn be_honest(address: SocketAddr, count: usize, seed: u64) -> Result<ExitCode> {
-    let mut random = SplitMix64::new(!seed);
-    let all: Vec<_> = (0..count)
-        .map(|_| {
-            let mut random = SplitMix64::new(random.next_u64());
-            spawn_local(async move {
-                let (began, mut attempts) = (Instant::now(), 0_u64);
-                loop {
-                    attempts += 1;
-                    match talk(address, parameters(&mut random)).await {
-                        Ok(()) => return Ok((began.elapsed(), attempts)),
-                        // A listener that is too busy for a handshake is dialled again.
-                        Err(Refusal::Handshake(_)) if began.elapsed() < PATIENCE => {}
-                        Err(Refusal::Handshake(error) | Refusal::Broken(error)) => {
-                            return Err(error);
-                        }
-                    }
-                }
-            })
-        })
-        .collect();
-    let (mut longest, mut again, mut code) = (Duration::ZERO, 0, ExitCode::SUCCESS);
-    for task in all {
-        match task.await? {
-            Ok((took, attempts)) => {
-                longest = longest.max(took);
-                again += attempts - 1;
-            }
-            Err(error) => {
-                eprintln!("honest: {error}");
-                code = ExitCode::FAILURE;
-            }
-        }
-    }
-    println!("{:.1} s, {again} redialled", longest.as_secs_f64());
-    Ok(code)
-}
-
-/// Why an honest client was not served.
-enum Refusal {
-    Handshake(String),
-    Broken(String),
-}
-
-async fn talk(
-    address: SocketAddr,
-    parameters: StreamParameters<'static>,
-) -> std::result::Result<(), Refusal> {
-    let fail = |error: &dyn std::fmt::Display| Refusal::Broken(error.to_string());
-    let early = |error: &dyn std::fmt::Display| Refusal::Handshake(error.to_string());
-    let stream = TcpStream::connect(address).await.map_err(|error| early(&error))?;
-    let timer = TokioTimer::new();
-    let connection = Connection::client(Config::default(), parameters, timer.now());
-    let (session, mut events, driver) = session(TokioIo::new(stream), connection, timer);
-    let hearing = async { while events.next().await.is_some() {} };
-    let talking = async {
-        session.opened().await.map_err(|error| early(&error))?;
-        let file = Bytes::from(vec![9; FILE]);
-        let offer = Offer::new("file").size(FILE as u64);
-        let mut outgoing = session.offer(&offer).await.map_err(|error| fail(&error))?;
-        outgoing.accepted().await.map_err(|error| fail(&error))?;
-        outgoing.send(file.clone()).await.map_err(|error| fail(&error))?;
-        for n in 0..LINES {
-            let receipt = session.send_chat(&Chat::new(n.to_string())).await;
-            if receipt.map_err(|error| fail(&error))?.await != Fate::Delivered {
-                return Err(Refusal::Broken("a line was lost".to_owned()));
-            }
-        }
-        let digest = Digest::Blake3(*blake3::hash(&file).as_bytes());
-        outgoing.finish(Some(digest)).await.map_err(|error| fail(&error))?;
-        session.close(CloseCode::DONE, "").map_err(|error| fail(&error))
-    };
-    let (said, _) = join(talking, join(driver, hearing)).await;
-    said
+async fn keep(offer: IncomingOffer, mut is_calm: watch::Receiver<bool>) {
+    let Ok(incoming) = offer.accept() else { return };
+    // Who leaves meanwhile is not waited for.
+    let _ = is_calm.wait_for(|is_calm| *is_calm).await;
+    let _ = take(incoming).await;
 }

@@ -1,15 +1,14 @@
 use std::cell::Cell;
 use std::io::ErrorKind;
+use std::rc::Rc;
+use std::time::Duration;
 
-use bytes::Bytes;
-use duologue::proto::{Config, Connection, Receipt as Fate, StreamParameters};
-use duologue::session::{
-    Accepted, Conversations, Driver, Event, Events, Outcome, Session, TransferError, session,
-};
+use duologue::proto::{Config, Connection, StreamParameters};
+use duologue::session::{Accepted, Conversations, Driver, Events, Outcome, Session, session};
 use duologue::testing::hostile::{Culprit, Misbehaviour};
 use duologue::testing::{Duplex, Fault, Faulty, Script, duplex};
 use duologue::time::{VirtualClock, VirtualTimer};
-use duologue::wire::{Chat, CloseCode, Digest, Offer};
+use duologue::wire::CloseCode;
 use futures::StreamExt;
 use futures::channel::mpsc;
 use futures::future::{join, join3};
@@ -18,27 +17,36 @@ use futures::stream::FuturesUnordered;
 use crate::Result;
 use crate::arguments::Arguments;
 use crate::attacks::befall;
+use crate::attacks::talk::{Heard, Talk, hear};
+use crate::counted::{Calls, Counted};
 use crate::table::{Table, on_all_cores};
 
 /// How often each thing befalls a disk.
 const DISK_SEEDS: u64 = 400;
-const LINES: usize = 12;
-const FILE: usize = 60_000;
+const TALK: Talk = Talk { lines: 12, file: 60_000 };
 
-/// What happens to a call; it breaks the stream, or does not matter.
-const KINDS: [(&str, Fault); 9] = [
-    ("cut", Fault::Cut),
-    ("reset", Fault::Fail(ErrorKind::ConnectionReset)),
-    ("would-block", Fault::Fail(ErrorKind::WouldBlock)),
-    ("claims-too-much", Fault::Overrun),
-    ("nothing", Fault::Zero),
-    ("stalls", Fault::Stall),
-    ("interrupted", Fault::Fail(ErrorKind::Interrupted)),
-    ("wakes-for-nothing", Fault::SpuriousWake),
-    ("a-byte", Fault::Split(1)),
+/// What happens to a call; whether that breaks the stream, or may not.
+const KINDS: [(&str, Fault, Then); 10] = [
+    ("cut", Fault::Cut, Then::Breaks),
+    ("reset", Fault::Fail(ErrorKind::ConnectionReset), Then::Breaks),
+    // As an error it is a fault of whoever adapted the stream: one that is to wait says so otherwise.
+    ("would-block", Fault::Fail(ErrorKind::WouldBlock), Then::Breaks),
+    ("claims-too-much", Fault::Overrun, Then::Breaks),
+    ("nothing", Fault::Zero, Then::Breaks),
+    ("stalls", Fault::Stall, Then::Breaks),
+    ("interrupted", Fault::Fail(ErrorKind::Interrupted), Then::GoesOn),
+    ("waits", Fault::Delay(Duration::from_millis(20)), Then::GoesOn),
+    ("wakes-for-nothing", Fault::SpuriousWake, Then::GoesOn),
+    ("a-byte", Fault::Split(1), Then::GoesOn),
 ];
 
-type Io = Faulty<Duplex>;
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Then {
+    Breaks,
+    GoesOn,
+}
+
+type Io = Counted<Faulty<Duplex>>;
 
 /// Where it happens: at the client's stream or the listener's, to reads or to writes, and to which.
 #[derive(Debug, Clone, Copy)]
@@ -55,24 +63,38 @@ pub(crate) fn run(arguments: &Arguments, table: &mut Table) -> Result<()> {
         .flat_map(|kind| sides.map(|(is_client, is_read)| (kind, is_client, is_read)))
         .collect();
     let results = on_all_cores(&work, |(kind, is_client, is_read)| {
-        let most = calls(*is_client, *is_read);
         let case = |call| Case { kind: *kind, is_client: *is_client, is_read: *is_read, call };
-        let runs: Vec<_> = (0..most).map(|call| (case(call), survive(case(call)))).collect();
-        runs
+        match calls(*is_client, *is_read) {
+            Ok(most) => (0..most).map(|call| (case(call), survive(case(call)))).collect(),
+            Err(error) => vec![(case(0), Err(error))],
+        }
     });
-    let (mut faults, mut breaks) = (0_u64, 0_u64);
+    let mut tally = [Tally::default(); KINDS.len()];
     for (case, result) in results.into_iter().flatten() {
-        faults += 1;
-        match result {
-            Ok(broken) => breaks += broken,
-            Err(error) => {
-                let what = format!("{} {case:?}: {error}", KINDS[case.kind].0);
-                table.fail(what, "--only faults");
-            }
+        if let Err(error) = result.and_then(|survived| tally[case.kind].add(case, survived)) {
+            let what = format!("{} {case:?}: {error}", KINDS[case.kind].0);
+            table.fail(what, "--only faults");
         }
     }
-    table.row("faults of a call of a stream", faults);
-    table.row("streams broken by them", breaks);
+    for ((name, _, then), tally) in KINDS.iter().zip(&tally) {
+        if let Err(error) = tally.check(*then) {
+            table.fail(format!("{name}: {error}"), "--only faults");
+        }
+        if arguments.only.is_some() {
+            let Tally { happened, broke, early } = tally;
+            table.row(
+                &format!("{name}: happened, broke, in the handshake"),
+                format!("{happened}, {broke}, {early}"),
+            );
+        }
+    }
+    let sum = |of: fn(&Tally) -> u64| tally.iter().map(of).sum::<u64>();
+    table.row("faults of a call of a stream", sum(|tally| tally.happened));
+    let least = KINDS.iter().zip(&tally).min_by_key(|(_, tally)| tally.happened);
+    if let Some(((name, ..), tally)) = least {
+        table.row(&format!("least of a kind: {name}"), tally.happened);
+    }
+    table.row("streams broken by them", sum(|tally| tally.broke));
     let disks: Vec<&'static Misbehaviour> =
         Misbehaviour::all().filter(|m| m.culprit() == Culprit::Storage).collect();
     let seeds = arguments.seed..arguments.seed + DISK_SEEDS;
@@ -90,11 +112,61 @@ pub(crate) fn run(arguments: &Arguments, table: &mut Table) -> Result<()> {
     Ok(())
 }
 
-/// How many calls there are until a cut is none any more.
-fn calls(is_client: bool, is_read: bool) -> usize {
-    let breaks = |call| survive(Case { kind: 0, is_client, is_read, call }).unwrap_or(1) > 0;
-    // In the handshake it ends the conversation, and nothing is broken.
-    (0..).find(|call| *call > 20 && !breaks(*call)).unwrap_or(0)
+/// What became of a conversation.
+#[derive(Debug, Clone, Copy)]
+struct Survived {
+    /// Streams that broke.
+    breaks: u64,
+    /// The call that was to fail was made.
+    has_happened: bool,
+    /// It ended before the listener had anything of it.
+    is_early: bool,
+}
+
+/// What became of all those of one kind.
+#[derive(Debug, Clone, Copy, Default)]
+struct Tally {
+    happened: u64,
+    broke: u64,
+    early: u64,
+}
+
+impl Tally {
+    fn add(&mut self, case: Case, survived: Survived) -> Result<(), String> {
+        let Survived { breaks, has_happened, is_early } = survived;
+        self.happened += u64::from(has_happened);
+        self.broke += breaks;
+        self.early += u64::from(is_early);
+        match KINDS[case.kind].2 {
+            Then::GoesOn if breaks > 0 || is_early => {
+                Err("what does not matter broke it".to_owned())
+            }
+            _ if !has_happened && (breaks > 0 || is_early) => {
+                Err("it broke, and nothing had happened".to_owned())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn check(&self, then: Then) -> Result<(), String> {
+        if self.happened < LEAST {
+            return Err(format!("it happened {} times, and not {LEAST}", self.happened));
+        }
+        if then == Then::Breaks && self.broke < self.happened / 4 {
+            return Err(format!("{} of {} broke a stream", self.broke, self.happened));
+        }
+        Ok(())
+    }
+}
+
+/// How often each kind has to happen: a conversation makes some 70 calls on each side, each way.
+const LEAST: u64 = 150;
+
+/// How many calls a conversation makes to which nothing happens.
+fn calls(is_client: bool, is_read: bool) -> Result<usize, String> {
+    let never = Case { kind: 0, is_client, is_read, call: usize::MAX };
+    let (made, _) = converse(never, Script::new())?;
+    Ok(made)
 }
 
 struct World {
@@ -109,25 +181,34 @@ impl World {
     }
 
     fn clean(&self, stream: Duplex) -> Io {
-        Faulty::new(stream, Script::new(), &self.clock)
+        Counted::new(Faulty::new(stream, Script::new(), &self.clock), Rc::default())
     }
 }
 
-/// A conversation of which that call fails; returns how many streams broke.
-fn survive(case: Case) -> Result<u64, String> {
-    let world = World { clock: VirtualClock::new(), streams: Cell::new(0) };
-    let script = |is_client: bool| {
-        let faults =
-            std::iter::repeat_n(Fault::Pass, case.call).chain([KINDS[case.kind].1.clone()]);
-        match (is_client == case.is_client, case.is_read) {
-            (false, _) => Script::new(),
-            (true, true) => Script::new().reads(faults),
-            (true, false) => Script::new().writes(faults),
-        }
+/// A conversation of which that call fails.
+fn survive(case: Case) -> Result<Survived, String> {
+    let faults = std::iter::repeat_n(Fault::Pass, case.call).chain([KINDS[case.kind].1.clone()]);
+    let script = match case.is_read {
+        true => Script::new().reads(faults),
+        false => Script::new().writes(faults),
     };
+    let (made, breaks) = converse(case, script)?;
+    let has_happened = made > case.call;
+    Ok(Survived { breaks: breaks.unwrap_or(0), has_happened, is_early: breaks.is_none() })
+}
+
+/// A conversation over a first stream to which that happens; how many calls of that kind it made of it,
+/// and how many streams broke: `None` if it ended before there was anything to lose.
+fn converse(case: Case, script: Script) -> Result<(usize, Option<u64>), String> {
+    let world = World { clock: VirtualClock::new(), streams: Cell::new(0) };
     let (near, far) = duplex(4096);
-    let near = Faulty::new(near, script(true), &world.clock);
-    let far = Faulty::new(far, script(false), &world.clock);
+    let (of_client, of_listener) = match case.is_client {
+        true => (script, Script::new()),
+        false => (Script::new(), script),
+    };
+    let calls = [Rc::new(Calls::default()), Rc::new(Calls::default())];
+    let near = Counted::new(Faulty::new(near, of_client, &world.clock), Rc::clone(&calls[0]));
+    let far = Counted::new(Faulty::new(far, of_listener, &world.clock), Rc::clone(&calls[1]));
     let connection = Connection::client(Config::default(), world.parameters(), world.clock.now());
     let (session, events, driver) = session(near, connection, world.clock.timer());
     let (dial, arrivals) = mpsc::unbounded();
@@ -136,10 +217,12 @@ fn survive(case: Case) -> Result<u64, String> {
     let all = join(client, listen(&world, arrivals));
     let ((said, (), breaks), heard) =
         world.clock.block_on(all).map_err(|stuck| stuck.to_string())?;
+    let calls = &calls[usize::from(!case.is_client)];
+    let made = if case.is_read { calls.reads.get() } else { calls.writes.get() };
     match (said, heard?) {
         // It broke before the listener had anything of it: there was nothing to lose.
-        (Ok(false) | Err(_), false) => Ok(0),
-        (Ok(true), true) => breaks,
+        (Ok(false) | Err(_), false) => Ok((made, None)),
+        (Ok(true), true) => Ok((made, Some(breaks?))),
         (Ok(_), _) => Err("nobody listened, or to nobody".to_owned()),
         (Err(error), true) => Err(error),
     }
@@ -174,39 +257,9 @@ async fn speak(session: Session) -> Result<bool, String> {
     if session.opened().await.is_err() {
         return Ok(false);
     }
-    let file = Bytes::from_iter((0..FILE).map(|n| (n * 7 / 3) as u8));
-    let sending = async {
-        let offer = Offer::new("file").size(FILE as u64).seekable();
-        let mut outgoing = session.offer(&offer).await.map_err(|error| error.to_string())?;
-        loop {
-            let at = usize::try_from(outgoing.position()).unwrap_or(FILE);
-            let sent = match at < FILE {
-                true => outgoing.send(file.slice(at..FILE.min(at + 10_000))).await,
-                false => {
-                    let digest = Digest::Blake3(*blake3::hash(&file).as_bytes());
-                    outgoing.finish(Some(digest)).await.map(drop)
-                }
-            };
-            match sent {
-                Ok(()) if at >= FILE => return Ok(()),
-                Ok(()) | Err(TransferError::Rewind { .. }) => {}
-                Err(error) => return Err(format!("the file: {error}")),
-            }
-        }
-    };
-    let talking = async {
-        for n in 0..LINES {
-            let receipt = session.send_chat(&Chat::new(n.to_string())).await;
-            let fate = receipt.map_err(|error| error.to_string())?.await;
-            if fate != Fate::Delivered {
-                return Err(format!("line {n} was {fate:?}"));
-            }
-        }
-        Ok(())
-    };
-    let (sent, said) = join(sending, talking).await;
+    let said = TALK.say(&session).await;
     let _ = session.close(CloseCode::DONE, "");
-    sent.and(said).map(|()| true)
+    said.map(|()| true)
 }
 
 /// Takes streams; whether anything was heard, and then all of it came once and in order.
@@ -237,45 +290,14 @@ async fn serve(
     let timer = world.clock.timer();
     let accepted = conversations.accept(stream, world.parameters(), timer).await;
     let Ok(Accepted::New(session, events, driver)) = accepted else { return Ok(()) };
-    let (received, _) = join(receive(session, events, begun), driver).await;
-    received
-}
-
-async fn receive(session: Session, mut events: Events, begun: &Cell<bool>) -> Result<(), String> {
-    let (mut lines, mut hasher, mut is_stored) = (0, blake3::Hasher::new(), false);
-    let mut offers = Vec::new();
-    while let Some(event) = events.next().await {
-        match event {
-            Event::Chat(chat) if chat.text == lines.to_string() => lines += 1,
-            Event::Chat(chat) => return Err(format!("line {} after {lines}", chat.text)),
-            Event::Offer(offer) => offers.push(offer),
-            _ => {}
+    let hearing = async {
+        let heard = hear(events).await?;
+        drop(session);
+        if heard == Heard::default() {
+            return Ok(());
         }
-        if let Some(offer) = offers.pop() {
-            let mut incoming = offer.accept().map_err(|error| error.to_string())?;
-            let mut at = 0;
-            while let Some(chunk) = incoming.next().await.map_err(|error| error.to_string())? {
-                if chunk.offset != at {
-                    return Err(format!("a chunk at {} after {at}", chunk.offset));
-                }
-                at += chunk.data.len() as u64;
-                hasher.update(&chunk.data);
-            }
-            let finish = incoming.finish().ok_or("it has not finished")?;
-            let digest = Digest::Blake3(*hasher.finalize().as_bytes());
-            if finish.digest != Some(digest) || at != FILE as u64 {
-                return Err("the file is another".to_owned());
-            }
-            incoming.stored("file").map_err(|error| error.to_string())?;
-            is_stored = true;
-        }
-    }
-    drop(session);
-    if lines == 0 && !is_stored {
-        return Ok(());
-    }
-    if begun.replace(true) || lines != LINES || !is_stored {
-        return Err(format!("{lines} lines, stored: {is_stored}"));
-    }
-    Ok(())
+        if begun.replace(true) { Err("it was said twice".to_owned()) } else { TALK.check(heard) }
+    };
+    let (heard, _) = join(hearing, driver).await;
+    heard
 }

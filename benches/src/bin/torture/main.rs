@@ -4,20 +4,25 @@
 //! - *simulator*: whole programs on virtual time, of `tests/simulator`; seeds from S (by default 0) on,
 //!   for N seconds (60) or, with `--seeds N`, so many; `--one S` runs that one alone.
 //! - *attacks*: every `testing::Misbehaviour` of a peer and of a transport against a victim with
-//!   others beside it, of `tests/attacks`, with the most memory that it made the victim hold.
+//!   others beside it, of `tests/attacks`, with the most memory that it made the victim hold and the
+//!   instructions that it cost, which have limits in `benches/torture.limits`.
 //! - *crashes*: a receiver's power fails at every call, of `tests/crashes`.
 //! - *faults*: every call of a stream fails in every way, and the conversation goes on over another;
 //!   everything that befalls disks does.
-//! - *crowd*: ten thousand hostile connections to a listener on loopback, beside a hundred honest ones.
+//! - *crowd*: ten thousand hostile connections at once to a listener on loopback, beside a hundred honest
+//!   ones; fewer, and it says so, where there may not be 11,100 descriptors.
 //!
 //! `--only SECTION` runs that section alone, and prints more of it; `--attack NAME`, with `--seed`,
-//! that attack. It fails if anything did not hold, and says how to run that alone.
+//! that attack; `--write-limits` writes the limits of attacks anew. It fails if anything did not hold, and says how to run that alone.
 
 mod arguments;
 mod attacking;
+mod counted;
 mod crashing;
 mod crowd;
 mod faults;
+mod limits;
+mod programs;
 mod simulation;
 mod table;
 
@@ -62,7 +67,7 @@ fn main() -> Result<ExitCode> {
         Mode::Attack(name) => return attacking::one(name, arguments.seed),
         Mode::Counted { name, times } => return attacking::counted(name, *times),
         Mode::Crowd { what, address, count } => {
-            return crowd::child(what, *address, *count, arguments.seed);
+            return programs::run(what, *address, *count, arguments.seed);
         }
     }
     if let Some(only) = &arguments.only {

@@ -5,6 +5,7 @@ mod framing;
 mod handshake;
 mod items;
 mod receiving;
+mod resuming;
 mod sending;
 #[cfg(feature = "fs")]
 mod storage;
@@ -24,6 +25,7 @@ pub(super) static ALL: &[&[Misbehaviour]] = &[
     receiving::LIST,
     floods::LIST,
     time::LIST,
+    resuming::LIST,
     transport::LIST,
     #[cfg(feature = "fs")]
     storage::LIST,

@@ -5,7 +5,8 @@ use core::time::Duration;
 use super::{Expected, Misbehaviour, open};
 use crate::testing::hostile::speaker::{Next, NotYet};
 use crate::wire::{
-    Accept, CloseCode, Credit, Digest, Frame, MAX_INTEGER, Reject, TransferCode, Verdict,
+    Accept, CloseCode, Credit, Digest, Frame, Kind, MAX_INTEGER, Offer, Reject, TransferCode,
+    Verdict,
 };
 
 const PROTOCOL: Expected = Expected::Closed(CloseCode::PROTOCOL);
@@ -57,6 +58,31 @@ pub(super) static LIST: &[Misbehaviour] = &[
             s.step = s.step.saturating_add(1);
             s.frame(0, &Frame::Ping(crate::wire::Ping { token: [1; 8] }));
             Ok(if s.step > 20 { Next::Done } else { Next::Wait(Duration::from_secs(10)) })
+        },
+    ),
+    open(
+        "hoarder",
+        "H13 H40 A6 A8 A16",
+        "makes the victim hold as much as it may for a quarter of an hour, and is alive otherwise",
+        Expected::Tolerated,
+        |s| {
+            if s.step == 0 {
+                s.taken(0)?;
+                let id = s.started(&Offer::new("hoard"), 1)?;
+                // An item of each lane that lacks its end, and of a file all that may be sent at once.
+                let (item, granted) = (s.heard.limits().item, s.granted(id).min(256 << 10));
+                for lane in [0, 1] {
+                    for _ in 1..item / 1024 {
+                        s.raw(Kind::PART, lane, &[b'x'; 1024]);
+                    }
+                }
+                for _ in 0..granted / 1024 {
+                    s.data(id, 1024);
+                }
+            }
+            s.step = s.step.saturating_add(1);
+            s.frame(0, &Frame::Ping(crate::wire::Ping { token: [1; 8] }));
+            Ok(if s.step > 50 { Next::Done } else { Next::Wait(Duration::from_secs(20)) })
         },
     ),
     open("accept-twice", "A4 A17", "accepts a file twice", PROTOCOL, |s| {
