@@ -60,6 +60,7 @@ mod part_file;
 mod programs;
 mod programs_chat;
 mod programs_files;
+mod proto_acceptor;
 mod proto_acknowledge;
 mod proto_attach;
 mod proto_batches;

@@ -2,6 +2,7 @@
 
 use duologue::wire::{
     Batch, Chat, ConversationId, DecodeReason, EncodeReason, Frame, Header, Kind, Message, Offer,
+    Side, TransferId,
 };
 
 /// Section 3: an item has at most 16 MiB.
@@ -96,6 +97,8 @@ fn what_a_peer_wrote_is_printed_as_its_length() {
         "Offer { name: 7 bytes, size: None, modified: Some(5), media_type: Some(1 bytes), \
          metadata: 3 bytes, is_seekable: true, digest: None, batch: None, is_directory: false }"
     );
+    let id = TransferId::new(Side::Server, 7).unwrap();
+    assert_eq!((format!("{id:?}"), format!("{id}")), ("server#7".into(), "server#7".into()));
     let id = ConversationId::new([0xAB; 16]);
     assert_eq!((format!("{id:?}"), format!("{id}")), ("ab".repeat(16), "ab".repeat(16)));
 }
