@@ -1,3 +1,13 @@
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|data: &[u8]| duologue_fuzz::legacy_codec::run(data));
+use libfuzzer_sys::{fuzz_mutator, fuzz_target, fuzzer_mutate};
+
+fuzz_target!(|data: &[u8]| duologue_fuzz::legacy_codec::run(data));
+
+fuzz_mutator!(|data: &mut [u8], size: usize, max_size: usize, seed: u32| {
+    let most = max_size.min(data.len());
+    duologue_fuzz::mutate::sized(&mut data[..most], size, 2, seed, &mut |bytes, size| {
+        let most = bytes.len();
+        fuzzer_mutate(bytes, size, most)
+    })
+});

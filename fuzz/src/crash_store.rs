@@ -116,8 +116,25 @@ impl World {
                         self.durable = self.durable.max(active.durable());
                     }
                 }
-                112..=127 => self.finish(receiver.take()),
-                128..=143 => {
+                112..=125 => self.finish(receiver.take()),
+                126 | 127 => {
+                    // It is wanted no more.
+                    if let Some(active) = receiver.take() {
+                        assert!(!format!("{active:?}").is_empty());
+                        active.discard();
+                        self.durable = 0;
+                    }
+                }
+                140..=143 => {
+                    if let Some(active) = &mut receiver {
+                        let _ = active.detach();
+                        self.durable = self.durable.max(active.durable());
+                        if active.reattach().is_err() {
+                            self.give_up(&mut receiver);
+                        }
+                    }
+                }
+                128..=139 => {
                     if let Some(active) = &mut receiver {
                         let _ = active.detach();
                         self.durable = self.durable.max(active.durable());

@@ -2,12 +2,14 @@
 //! was written from PROTOCOL.md. They accept and refuse the same, with the same code, and read the
 //! same out of what they accept; and the machine, which knows more, refuses what the page refuses.
 
+mod named;
 mod ours;
 mod page;
 mod server;
 
 use duologue::wire::HEADER_LEN;
 
+use self::named::Named;
 use self::page::Page;
 use self::server::Server;
 use super::spec::{self, Code, Stage};
@@ -72,6 +74,7 @@ fn alone(header: [u8; HEADER_LEN], payload: Option<&[u8]>, stage: Stage) {
 fn machine(server: &mut Server, page: &mut Page, header: [u8; HEADER_LEN], payload: Option<&[u8]>) {
     let mut verdict = page.header(header);
     let has_payload = header[..3] != [0; 3];
+    let named = page.named(header, payload);
     // What is wrong with the payload is told by the header alone if it is short; and that stands here
     // for all that the page has of a frame without payload.
     let form = match (verdict, payload) {
@@ -82,34 +85,49 @@ fn machine(server: &mut Server, page: &mut Page, header: [u8; HEADER_LEN], paylo
         verdict = form;
     }
     let said = server.feed(&header);
-    judge(header, verdict, said, has_payload.then_some(form));
+    judge(header, verdict, said, has_payload.then_some(form), named);
+    if !has_payload {
+        must_be_refused(header, named, verdict, said);
+    }
     let (Ok(()), Ok(()), Some(payload), true) = (verdict, said, payload, has_payload) else {
         return;
     };
     let said = server.feed(payload);
-    judge(header, form, said, None);
+    judge(header, form, said, None, named);
+    must_be_refused(header, named, form, said);
 }
 
-/// What the machine said, beside what the page says of the form: right form may be at a wrong time.
+/// What the machine said, beside what the page says: of right form, a frame is refused with the code
+/// that the page names for it, and never with another.
 fn judge(
     header: [u8; HEADER_LEN],
     page: Result<(), Code>,
     machine: Result<(), Code>,
     later: Option<Result<(), Code>>,
+    named: Named,
 ) {
-    let of_state =
-        matches!(machine, Err(Code::State | Code::Protocol | Code::TooLarge | Code::Limit));
     let is_right = match (page, machine) {
         (Ok(()), Ok(())) => true,
-        (Ok(()), Err(code)) => {
-            // Only the server gives a secret: of a client's RESUME that is malformed.
-            let is_secret = header[3] == 3 && code == Code::Malformed;
-            of_state || is_secret || later == Some(Err(code))
-        }
+        (Ok(()), Err(code)) => named.has(code) || later == Some(Err(code)),
         // A HELLO's role is judged before what is not supported, and is not the decoder's to judge.
-        (Err(Code::Unsupported), Err(Code::State)) if header[3] == 1 => true,
+        (Err(Code::Unsupported), Err(Code::Role)) if header[3] == 1 => true,
         (Err(page), Err(machine)) => page == machine,
         (Err(_), Ok(())) => false,
     };
-    assert!(is_right, "{header:02x?}: the page says {page:?}, the machine {machine:?}");
+    let said = "the page says";
+    assert!(is_right, "{header:02x?}: {said} {page:?} and {named:?}, the machine {machine:?}");
+}
+
+/// A whole frame that the page forbids here is not accepted.
+fn must_be_refused(
+    header: [u8; HEADER_LEN],
+    named: Named,
+    form: Result<(), Code>,
+    machine: Result<(), Code>,
+) {
+    let is_accepted = form.is_ok() && machine.is_ok();
+    assert!(
+        !(is_accepted && named.must.is_some()),
+        "{header:02x?}: accepted in spite of {named:?}"
+    );
 }

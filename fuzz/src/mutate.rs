@@ -1,6 +1,11 @@
-//! A mutator for targets that read a stream of frames: it takes the stream apart, changes whole
-//! frames or fields in them, and puts it together with its lengths right. One input in ten is left
-//! broken, as what is refused at once has to be tried too.
+//! Mutators that know how an input is put together. [`frames`] is for targets that read a stream of
+//! frames: it takes the stream apart, changes whole frames or fields in them, and puts it together with
+//! its lengths right. [`sized`] is for a file with its size before it, [`records`] for a list of changes
+//! of the same length each. One input in ten or twenty is left broken, as what is refused at once has to
+//! be tried too.
+//!
+//! The scripts of the other targets have no lengths in them: any byte is an operation, and what it
+//! takes comes behind it. They have dictionaries instead.
 
 /// Bytes of a header.
 const HEADER: usize = 8;
@@ -95,6 +100,83 @@ pub fn frames(data: &mut [u8], size: usize, own: usize, seed: u32, bytes: Bytes<
     let put = put_together(head, &parts, broken, data.len(), &mut random);
     data[..put.len()].copy_from_slice(&put);
     put.len()
+}
+
+/// Mutates the chapter's file after the first `own` bytes: four bytes of size, and as many of content.
+pub fn sized(data: &mut [u8], size: usize, own: usize, seed: u32, bytes: Bytes<'_>) -> usize {
+    let mut random = Random(seed.into());
+    let start = own + 4;
+    if size < start || random.one_in(20) {
+        return bytes(data, size);
+    }
+    if random.one_in(8) {
+        let at = random.below(own);
+        data[at] = random.next() as u8;
+    }
+    let len = bytes(&mut data[start..], size - start);
+    let said = match random.below(12) {
+        0 => len + 1,
+        1 => len.saturating_sub(1),
+        2 => random.below(2 * len + 2),
+        _ => len,
+    };
+    if let Ok(encoder) = duologue::legacy::FileEncoder::new(said as u64) {
+        data[own..start].copy_from_slice(&encoder.header());
+    }
+    start + len
+}
+
+/// Mutates a list of records of `width` bytes after the first `own` bytes, each on its own: none of
+/// them moves into another's place by less than its length.
+pub fn records(
+    data: &mut [u8],
+    size: usize,
+    own: usize,
+    width: usize,
+    seed: u32,
+    bytes: Bytes<'_>,
+) -> usize {
+    let mut random = Random(seed.into());
+    if size < own || random.one_in(20) {
+        return bytes(data, size);
+    }
+    let most = data.len();
+    let mut head = data[..own].to_vec();
+    if !head.is_empty() && random.one_in(8) {
+        let at = random.below(head.len());
+        head[at] = random.next() as u8;
+    }
+    let mut list: Vec<Vec<u8>> = data[own..size].chunks_exact(width).map(<[u8]>::to_vec).collect();
+    for _ in 0..=random.below(3) {
+        let (at, other) = (random.below(list.len()), random.below(list.len()));
+        match random.below(if list.is_empty() { 1 } else { 6 }) {
+            0 => {
+                let place = random.below(list.len() + 1);
+                list.insert(place, (0..width).map(|_| random.next() as u8).collect());
+            }
+            1 => _ = list.remove(at),
+            2 => list.swap(at, other),
+            3 => list.insert(at, list[other].clone()),
+            4 => {
+                // A little beside another one.
+                let mut record = list[other].clone();
+                let place = random.below(width);
+                record[place] = record[place].wrapping_add(1 << random.below(7));
+                list.insert(at, record);
+            }
+            _ => {
+                bytes(&mut list[at], width);
+            }
+        }
+    }
+    let mut out = head;
+    for record in &list {
+        if out.len() + width <= most {
+            out.extend_from_slice(record);
+        }
+    }
+    data[..out.len()].copy_from_slice(&out);
+    out.len()
 }
 
 /// What is left over at the end becomes a frame as well.
@@ -364,5 +446,37 @@ mod tests {
             }
         }
         assert!(changed > 1000, "{changed}");
+    }
+
+    #[test]
+    fn a_file_mostly_has_the_size_that_is_said() {
+        let (mut right, mut size) = (0, 6);
+        let mut data = vec![0; 300];
+        for seed in 0..2000 {
+            size = sized(&mut data, size, 2, seed, &mut |bytes, size| {
+                plain(bytes, size.max(1).min(bytes.len()))
+            });
+            assert!(size <= data.len());
+            let said = duologue::legacy::FileEncoder::new((size as u64).saturating_sub(6));
+            right += u32::from(size >= 6 && data[2..6] == said.expect("it is short").header());
+        }
+        assert!((1000..1900).contains(&right), "{right} of 2000 are right");
+    }
+
+    #[test]
+    fn records_stay_where_they_begin() {
+        let before: Vec<u8> = [7].into_iter().chain((0..40).map(|n| n / 4)).collect();
+        let mut kept = 0;
+        for seed in 0..2000 {
+            let mut data = before.clone();
+            data.resize(60, 0);
+            let size = records(&mut data, before.len(), 1, 4, seed, &mut plain);
+            assert!(size <= data.len());
+            let is_whole = size % 4 == 1;
+            let same = |record: &[u8]| record.iter().all(|byte| *byte == record[0]);
+            let count = data[1..size.max(1)].chunks_exact(4).filter(|record| same(record)).count();
+            kept += u32::from(is_whole && count >= 5);
+        }
+        assert!(kept > 1800, "{kept} of 2000 kept most of theirs");
     }
 }

@@ -98,3 +98,13 @@ fn resume_journal() {
 fn driver_script() {
     replay("driver_script", bodies::driver_script::run);
 }
+
+#[test]
+fn receive_script() {
+    replay("receive_script", bodies::receive_script::run);
+}
+
+#[test]
+fn hostile_application() {
+    replay("hostile_application", bodies::hostile_application::run);
+}

@@ -2,6 +2,7 @@
 //! table of section 4, and items put together of their parts (section 5).
 
 use super::super::spec::{self, Code, Stage};
+use super::named::{self, Named};
 
 /// Rows of section 4.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -16,12 +17,14 @@ pub struct Page {
     state: State,
     authentications: usize,
     begun: [Vec<u8>; 2],
+    /// Transfers that the peer has offered.
+    offered: u32,
 }
 
 impl Page {
     pub fn new(stage: Stage) -> Self {
         let state = State::ExpectingHello;
-        Self { stage, state, authentications: 0, begun: [const { Vec::new() }; 2] }
+        Self { stage, state, authentications: 0, begun: [const { Vec::new() }; 2], offered: 0 }
     }
 
     pub fn open(&mut self) {
@@ -46,6 +49,22 @@ impl Page {
         }
     }
 
+    /// What is said of the frame beside its form. Before [`payload`](Self::payload).
+    pub fn named(&self, header: [u8; 8], payload: Option<&[u8]>) -> Named {
+        let begun = Self::lane(header).map_or(&[][..], |lane| &self.begun[lane]);
+        let item = payload.map(|payload| [begun, payload].concat());
+        named::of(header, item.as_deref(), begun.len(), self.offered)
+    }
+
+    fn lane(header: [u8; 8]) -> Option<usize> {
+        match header[3] {
+            0x0B => Some(usize::from(header[7] & 1)),
+            0x40 => Some(0),
+            kind if kind & spec::table::ITEM != 0 => Some(1),
+            _ => None,
+        }
+    }
+
     /// Once the header has been found right.
     pub fn payload(&mut self, header: [u8; 8], payload: &[u8]) -> Result<(), Code> {
         let kind = header[3];
@@ -53,13 +72,11 @@ impl Page {
             0x01 => self.state = State::Authenticating,
             0x02 => self.authentications += 1,
             0x03 => self.state = State::Open,
+            0x42 | 0x43 => self.offered += 1,
             _ => {}
         }
-        let lane = match kind {
-            0x0B => usize::from(header[7]),
-            0x40 => 0,
-            _ if kind & spec::table::ITEM != 0 => 1,
-            _ => return spec::payload(kind, payload).map(|_| ()),
+        let Some(lane) = Self::lane(header) else {
+            return spec::payload(kind, payload).map(|_| ());
         };
         if kind == 0x0B {
             spec::payload(kind, payload)?;

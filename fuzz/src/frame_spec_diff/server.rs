@@ -115,13 +115,9 @@ impl Server {
             Some(CloseCode::PROTOCOL) => Code::Protocol,
             Some(CloseCode::TOO_LARGE) => Code::TooLarge,
             Some(CloseCode::LIMIT) => Code::Limit,
-            Some(
-                CloseCode::ROLE
-                | CloseCode::CREDIT
-                | CloseCode::STALE
-                | CloseCode::PROOF
-                | CloseCode::FLOOD,
-            ) => Code::State,
+            Some(CloseCode::ROLE) => Code::Role,
+            Some(CloseCode::CREDIT) => Code::Credit,
+            Some(CloseCode::STALE | CloseCode::PROOF | CloseCode::FLOOD) => Code::State,
             other => panic!("no violation has the code {other:?}"),
         })
     }

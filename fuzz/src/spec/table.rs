@@ -9,7 +9,10 @@ pub enum Code {
     Protocol,
     TooLarge,
     Limit,
-    /// Any that no frame is refused with for its form: `role`, `credit`, `stale`, `proof`, `flood`.
+    /// No frame is refused with it, nor with those that follow, for its form.
+    Role,
+    Credit,
+    /// `stale`, `proof` and `flood`: there is nothing here to attach to, and there are too few frames.
     State,
 }
 
