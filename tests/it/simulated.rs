@@ -67,7 +67,8 @@ fn disks_that_do_not_do_what_they_say_are_noticed() {
         || ShadowDisk::new().without(Barrier::Sync(".part")),
     ];
     for disk in defects {
-        let failures = (0..150).filter_map(|seed| simulate_on(seed, disk).err());
+        // Some two in a hundred of them notice, so a thousand always do.
+        let failures = (0..1000).filter_map(|seed| simulate_on(seed, disk).err());
         let is_lost = |what: &String| what.contains("stored at side");
         let failure = { failures }.find(|failure| failure.what.iter().any(is_lost));
         let failure = failure.expect("a file that was stored is lost in one of them");
