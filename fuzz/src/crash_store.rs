@@ -239,28 +239,36 @@ impl World {
         }
     }
 
-    /// The disk is well again: the file arrives.
+    /// The disk is well again: the file arrives. A journal that was removed, and came back with a loss of
+    /// power, speaks of a part that is gone; this is found out by reading, and the next try begins at 0.
     fn end(&mut self) {
         self.disk = self.disk.kill();
         self.durable = 0;
         let inbox = self.inbox().unwrap();
-        let mut receiver = match self.begin(&inbox) {
-            Err(Error::Exists) => return,
-            receiver => receiver.unwrap(),
+        let outcome = match self.arrive(&inbox) {
+            Err(Error::PartDiffers) => self.arrive(&inbox),
+            outcome => outcome,
         };
-        let start = receiver.position() as usize;
-        receiver.write(&[self.content.slice(start..)]).unwrap();
         let is_taken = self.disk.read(NAME).is_some();
-        match receiver.finish(LEN as u64, Some(digest(&self.content))) {
-            // Somebody took the name while the part was waiting, or a disk that failed hid that the file
-            // was stored already.
+        match outcome {
+            // Somebody took the name, perhaps while the part was waiting, or a disk that failed hid that
+            // the file was stored already.
             Err(Error::Exists) if is_taken && self.collision == Collision::Refuse => {
                 self.check();
                 return;
             }
-            path => self.stored.push(path.unwrap().as_str().to_owned()),
+            path => self.stored.push(path.unwrap()),
         }
         self.check();
         assert!(!self.disk.names().iter().any(|name| name.ends_with(".part")));
+    }
+
+    /// All of the file that is missing comes, and it gets its name.
+    fn arrive(&mut self, inbox: &Inbox) -> Result<String, Error> {
+        let mut receiver = self.begin(inbox)?;
+        let start = receiver.position() as usize;
+        receiver.write(&[self.content.slice(start..)])?;
+        let path = receiver.finish(LEN as u64, Some(digest(&self.content)))?;
+        Ok(path.as_str().to_owned())
     }
 }

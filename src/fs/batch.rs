@@ -210,8 +210,9 @@ impl BatchReceiver {
         if self.is_unclear {
             match known_folders::find(&self.inbox, key) {
                 // What is noted of another one stays.
-                Ok(Some(_)) => self.unnoted = None,
-                Ok(None) => self.is_unclear = false,
+                Ok(Some(found)) if found != self.folder => self.unnoted = None,
+                // What is noted of this one may not have reached the disk.
+                Ok(_) => self.is_unclear = false,
                 Err(_) => {}
             }
         }
@@ -227,7 +228,7 @@ impl BatchReceiver {
         let (Some(size), Some(Digest::Blake3(digest))) = (offer.size, offer.digest) else {
             return Ok(false);
         };
-        self.inbox.shared().holds(path.as_str(), size, &digest)
+        self.inbox.shared().holds(path.as_str(), (size, &digest), &mut 1)
     }
 
     fn create_parents(&mut self, path: &RelativePath) -> Result<(), Error> {

@@ -17,6 +17,10 @@ use super::stored_files::{self, Key};
 use super::{Action, Error, PartFile};
 use crate::wire::{Digest, Offer};
 
+/// How many files of a member's name and size are read before it gets its own number: the one that was
+/// on its way is among the first, and what a peer makes us read is to stay in proportion to what it sends.
+const READS: u32 = 4;
+
 /// One file that is being received: [`Inbox::receive`](super::Inbox::receive) makes it.
 ///
 /// Its calls block, and are for a thread that may; the order of a transfer's life is
@@ -359,23 +363,24 @@ impl Receiver {
             }
             Collision::Refuse => {
                 // What is noted of a file that was stored before is to stay.
-                let is_noted = match self.is_noted(target) {
+                let (is_noted, unclear) = match self.is_noted(target) {
                     Ok(true) => return Err(Error::Exists),
-                    Ok(false) => self.note(part, target),
-                    Err(_) => false,
+                    Ok(false) => (self.note(part, target), None),
+                    Err(error) => (false, Some(Error::storage(Action::Inspect)(error))),
                 };
                 match store.rename_no_replace(part.name(), target.as_str()) {
                     Ok(()) => name_it(target, is_noted),
                     Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                        if self.is_there(part, target)? {
+                        if self.is_there(part, target, &mut 1)? {
                             return Ok(Placed::Before(target.clone()));
                         }
-                        Err(Error::Exists)
+                        Err(Error::Exists.or_unclear(unclear))
                     }
                     Err(error) => Err(publish(error)),
                 }
             }
             Collision::Number => {
+                let mut reads = READS;
                 for number in 0..=PartFile::MAX_NUMBER {
                     let Some(name) = numbered_name(target.file_name(), number) else { break };
                     let path = RelativePath::beneath(target.parent(), &name);
@@ -388,7 +393,7 @@ impl Receiver {
                     match store.rename_no_replace(part.name(), path.as_str()) {
                         Ok(()) => return name_it(&path, is_noted),
                         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                            if self.is_there(part, &path)? {
+                            if self.is_there(part, &path, &mut reads)? {
                                 return Ok(Placed::Before(path));
                             }
                         }
@@ -413,10 +418,10 @@ impl Receiver {
 
     /// Whether the same content has the name by now: a member of a folder that was given up may still
     /// have been on its way to the disk when it was offered again.
-    fn is_there(&self, part: &Part, path: &RelativePath) -> Result<bool, Error> {
+    fn is_there(&self, part: &Part, path: &RelativePath, reads: &mut u32) -> Result<bool, Error> {
         let Digest::Blake3(digest) = part.digest() else { return Ok(false) };
         let is_member = self.budget.is_some();
-        Ok(is_member && self.shared.holds(path.as_str(), part.position(), &digest)?)
+        Ok(is_member && self.shared.holds(path.as_str(), (part.position(), &digest), reads)?)
     }
 
     /// Notes the name that the file is about to get, or has: if its sender never hears of it and offers

@@ -65,8 +65,17 @@ impl Shared {
         }
     }
 
-    /// Whether a file of this size and digest has the name: its content is read.
-    pub(super) fn holds(&self, path: &str, size: u64, digest: &[u8; 32]) -> Result<bool, Error> {
+    /// Whether a file of this size and digest has the name: its content is read, if as many files as
+    /// that may be read.
+    pub(super) fn holds(
+        &self,
+        path: &str,
+        (size, digest): (u64, &[u8; 32]),
+        reads: &mut u32,
+    ) -> Result<bool, Error> {
+        if *reads == 0 {
+            return Ok(false);
+        }
         let inspect = Error::storage(Action::Inspect);
         let is_whole = |status: &Status| status.kind == StatusKind::File && status.len == size;
         let named = self.store.status_if_there(path).map_err(&inspect)?;
@@ -79,6 +88,7 @@ impl Shared {
         if !is_whole(&file.status().map_err(&inspect)?) {
             return Ok(false);
         }
+        *reads = reads.saturating_sub(1);
         let mut found = RunningDigest::claimed(1 << 20, (size, *digest));
         match found.catch_up(&mut *file, size, u64::MAX) {
             Ok(()) => Ok(found.digest() == Digest::Blake3(*digest)),

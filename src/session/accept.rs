@@ -374,13 +374,23 @@ where
         }
     }
 
+    fn poll_close(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        for _ in 0..TransportError::MAX_INTERRUPTIONS {
+            match Pin::new(&mut self.io).poll_close(cx) {
+                Poll::Ready(Err(error)) if error.kind() == ErrorKind::Interrupted => {}
+                closed => return closed.map(drop),
+            }
+        }
+        Poll::Ready(())
+    }
+
     /// Tells the client why not, as far as its stream takes that within [`LAST_WORDS`].
     pub(super) async fn say_last_words(&mut self) {
         let deadline = self.timer.now().saturating_add(LAST_WORDS);
         Pin::new(&mut self.timer).reset(deadline);
         poll_fn(|cx| {
             let said = match self.poll_write_all(cx) {
-                Poll::Ready(Ok(())) => Pin::new(&mut self.io).poll_close(cx).map(drop),
+                Poll::Ready(Ok(())) => self.poll_close(cx),
                 said => said.map(drop),
             };
             if said.is_ready() {

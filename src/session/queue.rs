@@ -152,8 +152,12 @@ impl Queue {
         }
     }
 
-    /// The next event, which is no plain line.
+    /// The next event; `None` if it is a plain line. The oldest signal may have been dropped since
+    /// [`poll_line`](Self::poll_line) saw it, and a line be next by now.
     pub(super) fn pop(&mut self) -> Option<(u32, Told)> {
+        if matches!(self.events.front(), Some((_, Told::Chats(_)))) {
+            return None;
+        }
         let (generation, told) = self.events.pop_front()?;
         if told.is_signal() {
             self.signals = self.signals.saturating_sub(1);
@@ -221,5 +225,31 @@ impl Told {
                 | Event::PeerHello { .. }
                 | Event::Authentication(_)
         )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::Signal;
+
+    #[test]
+    fn a_line_stays_though_the_signal_before_it_is_dropped_between_two_looks() {
+        let mut queue = Queue::default();
+        let signal =
+            || Told::Event(Event::Signal(Signal { signal_type: 1, payload: [][..].into() }));
+        drop(queue.push(signal()));
+        queue.push_chat(1, "hello");
+        for _ in 1..SIGNALS {
+            drop(queue.push(signal()));
+        }
+        let cx = Context::from_waker(Waker::noop());
+        let mut wake = WakeList::default();
+        assert!(matches!(queue.poll_line(&cx, &mut wake), Poll::Ready(None)));
+        // What the driver does meanwhile, on another thread.
+        drop(queue.push(signal()));
+        assert!(queue.pop().is_none());
+        let line = queue.poll_line(&cx, &mut wake);
+        assert!(matches!(line, Poll::Ready(Some((_, 1, text))) if text == "hello"));
     }
 }

@@ -344,6 +344,11 @@ fn a_folder_that_could_not_be_noted_is_noted_with_its_first_member() {
         if let Ok(mut batch) = begun {
             receive_one(&inbox, &mut batch, "two", false, &mut Vec::new()).unwrap();
             assert_eq!(inbox.receive_batch(PEER, &ask()).err(), Some(Error::KnownInPart), "{call}");
+            batch.finish().unwrap();
+            drop(batch);
+            // Nor is it the note alone that a loss of power would take.
+            let after = on(&disk.crash(|_| false), small()).unwrap();
+            assert_eq!(after.receive_batch(PEER, &ask()).err(), Some(Error::KnownInPart), "{call}");
             assert_eq!(transfer(&inbox, &mut Vec::new()).as_deref(), Ok("b"), "{call}");
         }
         if is_beyond {

@@ -183,6 +183,30 @@ fn h44_many_equal_members_cost_no_more_each_than_the_second() {
 }
 
 #[test]
+fn h44_a_member_reads_few_of_the_files_that_have_its_name() {
+    const LEN: usize = 100_000;
+    let disk = ShadowDisk::new();
+    let inbox = on(&disk, small().collision(Collision::Number)).unwrap();
+    let id = TransferId::new(Side::Client, 1).unwrap();
+    let batch = Batch { name: "b".into(), count: 1, bytes: LEN as u64, metadata: [][..].into() };
+    let mut receiver = inbox.receive_batch(PEER, &batch).unwrap();
+    let offer = Offer::new("m").size(LEN as u64).batch(id);
+    let Ok(Member::File(mut file)) = receiver.receive(&offer) else { panic!("it is a file") };
+    let content = vec![1; LEN];
+    file.write(&[content.clone().into()]).unwrap();
+    // As long as it, and not it.
+    disk.write("b/m", &[2; LEN]);
+    for n in 1..=900 {
+        disk.write(&format!("b/m ({n})"), &[2; LEN]);
+    }
+    let before = disk.calls();
+    let path = file.publish(LEN as u64, Some(digest(&content))).unwrap();
+    let calls = disk.calls() - before;
+    assert_eq!(format!("{path:?}").matches("m (901)").count(), 1, "{path:?}");
+    assert!((901..980).contains(&calls), "{calls} calls for 901 names and four files");
+}
+
+#[test]
 fn h44_many_equal_offers_cost_a_bounded_number_of_tries_each() {
     let disk = ShadowDisk::new();
     // So many were there before.
