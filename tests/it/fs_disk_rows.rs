@@ -173,6 +173,10 @@ fn beside_a_failing_disk(call: u64, count: u64, kind: ErrorKind, polls: usize) -
             assert!(good_disk.read("good").unwrap() == other);
             assert!(good_disk.names().iter().all(|name| name == "good" || name.starts_with('.')));
             let calls = disk.calls() - before;
+            if first.is_ok() {
+                let after = disk.crash(|_| false);
+                assert!(after.read("bad").unwrap() == sent, "stored, and lost with the power");
+            }
             // Once the disk is well the same file is stored, over the same conversation.
             disk.heal();
             let mut is_stored = first.is_ok();
