@@ -53,7 +53,7 @@ mod unix {
         while let Some(event) = events.next().await {
             match event {
                 // Here a program would ask the system who is at the other end (SO_PEERCRED).
-                Event::PeerHello { .. } => session.accept_peer()?,
+                Event::PeerHello { handshake_hash, .. } => session.accept_peer(&handshake_hash)?,
                 Event::Message(message) => {
                     let body = String::from_utf8_lossy(&message.body).to_uppercase();
                     let reply =

@@ -361,12 +361,9 @@ impl Plan {
         if self.frames.is_empty() {
             self.staging.clear();
             self.head = 0;
-            if self.staging.capacity() > KEPT {
-                self.staging.shrink_to(KEPT);
-            }
-            if self.frames.capacity() > KEPT_FRAMES {
-                self.frames.shrink_to(KEPT_FRAMES);
-            }
+            // It does nothing to what is no larger.
+            self.staging.shrink_to(KEPT);
+            self.frames.shrink_to(KEPT_FRAMES);
         } else if self.head >= STAGED / 4 && self.head >= self.staging.len() / 2 {
             self.staging.drain(..self.head);
             self.head = 0;

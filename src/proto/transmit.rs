@@ -102,7 +102,8 @@ impl Connection {
 
     /// The transport took `len` of the bytes of the last [`poll_transmit`](Self::poll_transmit).
     ///
-    /// More than there were counts as all of them.
+    /// More than there were counts as all of them. After a write that failed report all that was offered,
+    /// unless none of it can have left: what the peer may have is not to be told as not sent.
     pub fn advance_transmit(&mut self, len: usize) {
         let mut left = len;
         while left > 0 {

@@ -192,6 +192,11 @@ where
             state.is_write_blocked = false;
             let driver = state.driver.take();
             state.wake.forget(driver);
+            // It may have been closed since the last turn, while there seemed to be a driver.
+            if state.requests.close.is_some() {
+                state.apply_requests(state.now);
+            }
+            state.route_all();
             state.shrink_to_fit();
             state.ended()
         });

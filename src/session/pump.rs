@@ -385,6 +385,10 @@ where
         }
         state.let_rates_fall(now);
         state.ring(now);
+        // What came may have been taken by the routing itself.
+        if state.has_requests() {
+            state.apply_requests(now);
+        }
         let mut has_more = false;
         state.is_write_blocked = false;
         if !self.is_write_closed {
@@ -406,7 +410,7 @@ where
             self.fail(state, now, error);
         }
         // What they caused may have to be written.
-        has_more |= state.route_all() || self.write_error.is_some();
+        has_more |= state.route_all() || state.has_requests() || self.write_error.is_some();
         let is_over = self.is_over(state, now);
         if !state.driver.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
             let replaced = state.driver.replace(cx.waker().clone());

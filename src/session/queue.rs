@@ -14,7 +14,7 @@ use crate::wire::Limits;
 
 /// Signals that wait at most; of more the oldest are dropped, as they may get lost anyway.
 const SIGNALS: usize = 16;
-/// Breaks, openings and attempts that wait at most; of more the oldest are dropped.
+/// Breaks, openings, goodbyes and attempts that wait at most; of more the oldest are dropped.
 const TURNS: usize = 64;
 /// The memory of an event that waits, and of its number, beside its bytes.
 const EVENT: usize = 192;
@@ -224,6 +224,7 @@ impl Told {
                 | Event::Detached(_)
                 | Event::PeerHello { .. }
                 | Event::Authentication(_)
+                | Event::Goodbye { .. }
         )
     }
 }

@@ -295,14 +295,25 @@ impl Session {
         offered.map_ok(|key| OutgoingBatch::new(Arc::clone(&self.handle), key))
     }
 
-    /// Accepts the peer, when the driver [asks](Driver::ask_for_peer). Once more does nothing.
+    /// Accepts the peer, when the driver [asks](Driver::ask_for_peer): whoever said what has this
+    /// [`handshake_hash`](super::Event::PeerHello), and nobody who is on another stream by now. Once more
+    /// does nothing.
     ///
     /// # Errors
     ///
-    /// [`SessionError::Refused`] before the peer's HELLO has come; [`Ended`](SessionError::Ended).
-    pub fn accept_peer(&self) -> Result<(), SessionError> {
+    /// [`SessionError::Refused`] before the peer's HELLO has come, and when the hash is that of a stream
+    /// that is broken: another [`Event::PeerHello`](super::Event::PeerHello) follows;
+    /// [`Ended`](SessionError::Ended).
+    pub fn accept_peer(&self, handshake_hash: &[u8; 32]) -> Result<(), SessionError> {
         self.handle.with(|state| {
-            let accepted = state.connection.accept_peer(state.now);
+            let present = state.connection.handshake_hash();
+            let accepted = if present.is_some_and(|present| present != *handshake_hash) {
+                Err(ActionError::NotOpen)
+            } else {
+                state.connection.accept_peer(state.now)
+            };
+            // A conversation that begins anew has other numbers from now on.
+            state.route_all();
             state.acted(accepted)
         })
     }

@@ -208,11 +208,15 @@ impl State {
         }
     }
 
-    /// An action was done: the driver has something to send.
+    /// An action was done: the driver has something to send. Without one there is only something to tell.
     pub(super) fn acted<T>(&mut self, result: Result<T, ActionError>) -> Result<T, SessionError> {
         match result {
             Ok(value) => {
-                self.wake_driver();
+                if self.has_driver {
+                    self.wake_driver();
+                } else {
+                    self.route_all();
+                }
                 Ok(value)
             }
             Err(error) => Err(self.error(error)),
@@ -284,6 +288,11 @@ impl State {
     /// Why nothing more is taken, if so.
     pub(super) fn check_taking(&self) -> Result<(), SessionError> {
         if self.requests.close.is_some() { Err(self.error(ActionError::Closed)) } else { Ok(()) }
+    }
+
+    /// Whether anything was taken or given back since the last turn.
+    pub(super) fn has_requests(&self) -> bool {
+        self.requests.take.iter().any(Option::is_some) || !self.requests.release.is_empty()
     }
 
     /// Does what was asked for since the last turn.

@@ -70,9 +70,10 @@ impl Writer {
                 self.poll_flush(cx, io)?;
                 return Ok(Written { bytes, is_done: true, is_blocked: false });
             }
-            match self.poll_write_some(cx, io, transmit) {
-                Poll::Ready(Ok((0, _))) => return Err(TransportError::WriteZero),
-                Poll::Ready(Ok((len, offered))) => {
+            let (offered, written) = self.poll_write_some(cx, io, transmit);
+            match written {
+                Poll::Ready(Ok(0)) => return Err(TransportError::WriteZero),
+                Poll::Ready(Ok(len)) => {
                     connection.advance_transmit(len);
                     is_full = len < offered;
                     bytes = bytes.saturating_add(len);
@@ -82,10 +83,16 @@ impl Writer {
                 Poll::Ready(Err(error)) if error.kind() == ErrorKind::Interrupted => {
                     interruptions = interruptions.saturating_add(1);
                     if interruptions >= TransportError::MAX_INTERRUPTIONS {
+                        connection.advance_transmit(offered);
                         return Err(TransportError::Interrupted);
                     }
                 }
-                Poll::Ready(Err(error)) => return Err(error),
+                Poll::Ready(Err(error)) => {
+                    // A part may have left before it failed, as of a TLS stream that writes record by
+                    // record: the peer may have all of it.
+                    connection.advance_transmit(offered);
+                    return Err(error);
+                }
                 Poll::Pending => {
                     return Ok(Written { bytes, is_done: true, is_blocked: true });
                 }
@@ -94,12 +101,13 @@ impl Writer {
         Ok(Written { bytes, is_done: false, is_blocked: false })
     }
 
+    /// Offers bytes to the transport; returns how many, and what came of it.
     fn poll_write_some<W: AsyncWrite + Unpin>(
         &mut self,
         cx: &mut Context<'_>,
         io: &mut W,
         transmit: Transmit<'_>,
-    ) -> Poll<Result<(usize, usize), TransportError>> {
+    ) -> (usize, Poll<Result<usize, TransportError>>) {
         let first = transmit.first().unwrap_or_default();
         let (offered, written) = if first.len() == transmit.len() {
             (first.len(), Pin::new(io).poll_write(cx, first))
@@ -109,7 +117,7 @@ impl Writer {
         } else {
             poll_write_vectored(cx, io, transmit, self.worthwhile)
         };
-        match written {
+        let written = match written {
             Poll::Ready(Ok(claimed)) if claimed > offered => {
                 Poll::Ready(Err(TransportError::Overrun { claimed, offered }))
             }
@@ -122,11 +130,12 @@ impl Writer {
                 };
                 // A header alone is what no transport with vectors ever stops after.
                 self.gathers |= len == first.len() && offered > len;
-                Poll::Ready(Ok((len, offered)))
+                Poll::Ready(Ok(len))
             }
             Poll::Ready(Err(error)) => Poll::Ready(Err(error.into())),
             Poll::Pending => Poll::Pending,
-        }
+        };
+        (offered, written)
     }
 
     fn gather(&mut self, transmit: Transmit<'_>) {

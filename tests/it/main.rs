@@ -96,6 +96,7 @@ mod rows;
 mod runtimes;
 mod scenario;
 mod session_batches;
+mod session_between;
 mod session_bounded;
 mod session_breaks;
 mod session_chat;

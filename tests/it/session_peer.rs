@@ -40,13 +40,13 @@ fn each_side_accepts_the_other_after_authentication() {
         server.session.authenticate(b"and it is me").unwrap();
         let event = client.event().await;
         assert!(matches!(&event, Event::Authentication(bytes) if bytes == b"and it is me"));
-        client.session.accept_peer().unwrap();
+        client.session.accept_peer(&hash).unwrap();
         world.settle().await;
         assert!(!client.session.is_open(), "not before both have");
-        server.session.accept_peer().unwrap();
+        server.session.accept_peer(&hash).unwrap();
         assert!(matches!(client.event().await, Event::Open(Opening::New)));
         assert!(matches!(server.event().await, Event::Open(Opening::New)));
-        client.session.accept_peer().unwrap(); // once more does nothing
+        client.session.accept_peer(&hash).unwrap(); // once more does nothing
         assert!(client.session.authenticate(b"late").is_err());
         assert!(client.session.peer_limits().is_some());
     });
@@ -56,9 +56,9 @@ fn each_side_accepts_the_other_after_authentication() {
 fn a_refused_peer_is_told_why() {
     World::run(async |world| {
         let (mut client, mut server) = meet(world).await;
-        hello(&mut client).await;
+        let hash = hello(&mut client).await;
         hello(&mut server).await;
-        client.session.accept_peer().unwrap();
+        client.session.accept_peer(&hash).unwrap();
         assert!(server.session.refuse_peer(CloseCode::REFUSED, &"x".repeat(300)).is_err());
         server.session.refuse_peer(CloseCode::REFUSED, "not on the list").unwrap();
         let (events, reason, _) = client.into_the_end().await;
@@ -75,13 +75,13 @@ fn a_refused_peer_is_told_why() {
 fn nobody_decides_within_the_time_for_it() {
     World::run(async |world| {
         let (mut client, mut server) = meet(world).await;
-        hello(&mut client).await;
+        let hash = hello(&mut client).await;
         hello(&mut server).await;
         while client.events.next().await.is_some() {}
         assert!(world.clock.now().as_micros() <= 11_000_000);
         let reason = client.session.closed().await;
         assert!(matches!(reason, CloseReason::Failed(_) | CloseReason::Peer(_)), "{reason}");
-        let error = client.session.accept_peer().unwrap_err();
+        let error = client.session.accept_peer(&hash).unwrap_err();
         assert_eq!(error, SessionError::Ended(reason));
         server.session.closed().await;
     });
@@ -92,7 +92,7 @@ fn before_its_hello_there_is_no_peer() {
     World::run(async |world| {
         let (near, _far) = duplex(64);
         let (session, _events, _driver) = world.client(near, Config::default());
-        let error = session.accept_peer().unwrap_err();
+        let error = session.accept_peer(&[0; 32]).unwrap_err();
         assert!(matches!(error, SessionError::Refused(ActionError::NotOpen)), "{error:?}");
         assert_eq!((session.handshake_hash(), session.peer_limits()), (None, None));
     });

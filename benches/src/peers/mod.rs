@@ -3,6 +3,7 @@
 //! All functions run on a tokio runtime, both ends in this process, each in a task of its own, and
 //! measure from the moment that both ends are ready to the moment that all has arrived.
 
+pub mod by_task;
 pub mod codec;
 pub mod h2;
 pub mod ours;

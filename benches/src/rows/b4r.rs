@@ -3,7 +3,7 @@
 use crate::Result;
 use crate::arguments::Arguments;
 use crate::measure::{Case, rounds};
-use crate::peers::{codec, h2, ours, raw, yamux};
+use crate::peers::{by_task, codec, h2, ours, raw, yamux};
 use crate::report::{Bar, Figure, Limit, Report, Table};
 use crate::streams::{RENO, memory, tcp};
 
@@ -11,6 +11,7 @@ macro_rules! subjects {
     ($streams:expr, $count:expr) => {
         over! { $streams;
             "raw" => raw::ping_pong, $count;
+            "by a task" => by_task::ping_pong, $count;
             "ours" => ours::ping_pong, $count;
             "LengthDelimited" => codec::ping_pong, $count;
             "yamux" => yamux::ping_pong, $count;
@@ -42,6 +43,9 @@ fn table(title: String, cases: Vec<Case>, limit: f64, goal: f64) -> Table {
         bars: vec![
             Bar::new("ours", Figure::Ratio("raw"), Limit::AtMost(limit)).goal(Limit::AtMost(goal)),
         ],
-        notes: Vec::new(),
+        notes: vec![
+            "by a task: raw, each end by a task that has the stream, with channels to the application"
+                .into(),
+        ],
     }
 }

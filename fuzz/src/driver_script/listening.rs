@@ -80,7 +80,7 @@ impl Talk {
                 opened.take().map(|opened| opened.send(()));
             }
             Event::Closed(_) => drop(opened.take()),
-            Event::PeerHello { .. } => self.meet(handle),
+            Event::PeerHello { handshake_hash, .. } => self.meet(handle, &handshake_hash),
             Event::Authentication(words) => assert_eq!(words, b"it is me"),
             Event::Offer(offer) => tasks.push(receiving::decide(self, offer).boxed()),
             Event::Batch(batch) => tasks.push(receiving::batch(self, batch).boxed()),
@@ -89,7 +89,7 @@ impl Talk {
     }
 
     /// Somebody wants to be accepted.
-    fn meet(&self, handle: &Session) {
+    fn meet(&self, handle: &Session, handshake_hash: &[u8; 32]) {
         let habit = self.world.habits.peers[self.side];
         if habit & 2 != 0 {
             let _ = handle.authenticate(b"it is me");
@@ -98,7 +98,7 @@ impl Talk {
             0x04 => handle.refuse_peer(CloseCode::new(habit.into()), "no"),
             // Nobody answers: a time-out ends it.
             0x08 => Ok(()),
-            _ => handle.accept_peer(),
+            _ => handle.accept_peer(handshake_hash),
         };
     }
 }
