@@ -423,3 +423,21 @@ fn a_transfer_whose_time_is_over_while_closing_makes_no_busy_loop() {
         assert_eq!(peer.events.last(), Some(&closed));
     }
 }
+
+/// A PONG that repeats another token than the PING that waits is none that was asked for.
+#[test]
+fn a_pong_with_another_token_measures_nothing() {
+    for victim in ROLES {
+        let mut peer = RawPeer::open(victim);
+        // The first PING, which goes when the conversation is open.
+        let ping = Ping { token: 1_u64.to_be_bytes() };
+        let before = peer.victim().round_trip();
+        peer.wait(Duration::from_millis(100));
+        peer.send(0, Frame::Pong(Ping { token: 3_u64.to_be_bytes() })).unwrap();
+        assert_eq!(peer.victim().round_trip(), before);
+        peer.wait(Duration::from_millis(100));
+        peer.send(0, Frame::Pong(ping)).unwrap();
+        let after = peer.victim().round_trip();
+        assert!(after.unwrap_or_default() > before.unwrap_or_default(), "{before:?}, {after:?}");
+    }
+}
