@@ -11,7 +11,7 @@ use duologue::wire::{
 };
 
 use crate::raw_peer::{ROLES, RawPeer};
-use crate::state_transfers::{accept, cancel, data, offer, start, transfer};
+use crate::state_transfers::{accept, cancel, data, finish, offer, start, transfer};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -280,6 +280,28 @@ fn h24_a_peer_that_is_alive_but_sends_nothing_of_its_file_stalls() {
         assert!(matches!(&verdicts[..], [Frame::Verdict(v)]
             if v.code == TransferCode::STALLED && v.total == 2000));
         assert!(peer.victim().is_open() && !peer.victim().is_detached());
+    }
+}
+
+/// After FINISH the sender owes what is missing, and when nothing is, the application may take its time.
+#[test]
+fn what_is_missing_after_finish_stalls_and_what_is_whole_does_not() {
+    for victim in ROLES {
+        for (sent, stalls) in [(1500, true), (2000, false)] {
+            let mut peer = RawPeer::open(victim);
+            offer(&mut peer, 1, &Offer::new("file")).unwrap();
+            accept(&mut peer, 1);
+            start(&mut peer, 1, 0).unwrap();
+            data(&mut peer, 1, sent).unwrap();
+            finish(&mut peer, 1, 2000).unwrap();
+            for step in 0..13_u8 {
+                peer.wait(Duration::from_secs(10));
+                peer.send(0, Frame::Ping(Ping { token: [step; 8] })).unwrap();
+                peer.converse();
+            }
+            let expired = Event::Expired { transfer: transfer(peer.ours(1)) };
+            assert_eq!(peer.events.contains(&expired), stalls, "{sent} bytes of 2000");
+        }
     }
 }
 

@@ -335,3 +335,34 @@ fn what_a_resume_lists() {
         assert_eq!(listed, [transfer(peer.ours(1))]);
     }
 }
+
+/// Before an attach is refused the client's acknowledgements count, though they bring nothing themselves.
+#[test]
+fn what_was_acknowledged_makes_the_ninth_attach_welcome() {
+    for what in ["nothing", "lines", "messages", "data"] {
+        let mut duo = Duo::open(Config::default(), Config::default());
+        let now = duo.now;
+        let file = duo.server.offer(&Offer::new("file").size(1 << 20), now).unwrap();
+        duo.settle();
+        duo.client.accept(file, Acceptance::default(), now).unwrap();
+        duo.settle();
+        for _ in 0..9 {
+            duo.cut();
+            duo.attach();
+        }
+        match what {
+            "nothing" => {}
+            "lines" => assert!(duo.server.send_chat(&Chat::new("x")).is_ok()),
+            "messages" => {
+                let (message_type, is_reply, correlation) = (1, false, 2);
+                let body = b"x"[..].into();
+                let message = Message { message_type, is_reply, correlation, body };
+                assert!(duo.server.send_message(&message).is_ok());
+            }
+            _ => duo.server.send_data(file, 0, vec![7; 1000].into()).unwrap(),
+        }
+        duo.run_for(Duration::from_millis(50));
+        duo.cut();
+        assert_eq!(duo.try_attach().is_ok(), what != "nothing", "{what}");
+    }
+}
