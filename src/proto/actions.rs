@@ -161,6 +161,11 @@ impl Connection {
         Some((lane, core::mem::replace(self.delivered.get_mut(lane), 0..0)))
     }
 
+    /// Whether there are such.
+    pub(super) fn has_delivered(&self) -> bool {
+        !self.delivered.chat.is_empty() || !self.delivered.control.is_empty()
+    }
+
     /// A transfer of ours has events to poll.
     pub(super) fn queue_news(&mut self, transfer: TransferId) {
         if let Some(t) = self.outgoing.get_mut(&transfer) {

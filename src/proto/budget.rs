@@ -125,6 +125,16 @@ mod tests {
     }
 
     #[test]
+    fn bytes_beyond_a_whole_kibibyte_count_with_the_next() {
+        let mut budget = Budget::new(2, Time::ZERO);
+        assert!((0..2).all(|_| budget.spend(Time::ZERO)));
+        budget.earn(1500);
+        budget.earn(548);
+        assert!((0..2).all(|_| budget.spend(Time::ZERO)));
+        assert!(!budget.spend(Time::ZERO));
+    }
+
+    #[test]
     fn it_never_holds_more_than_its_size() {
         let mut budget = Budget::new(2, Time::ZERO);
         budget.earn(1 << 30);

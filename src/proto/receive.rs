@@ -13,9 +13,7 @@ use crate::wire::{
 };
 
 /// Bytes of an ACK's payload, and of all of it.
-#[cfg(feature = "std")]
 const ACK_PAYLOAD: u32 = 24;
-#[cfg(feature = "std")]
 const ACK_LEN: usize = HEADER_LEN + 24;
 
 impl Connection {
@@ -69,10 +67,34 @@ impl Connection {
     }
 
     /// Takes an ACK that the input begins with, if all of it is there and it is as it should be;
-    /// returns how many bytes that was. Any other is left to [`handle_input`](Self::handle_input), as
-    /// is what one ends the conversation with. Where both sides talk every other frame is one.
-    #[cfg(feature = "std")]
-    pub(crate) fn handle_acknowledgement(&mut self, now: Time, input: &[u8]) -> usize {
+    /// returns how many bytes that was, or 0.
+    ///
+    /// It does what [`handle_input`](Self::handle_input) does with it, for less: where both sides talk
+    /// every other frame is one. All other input is left to that, and with it the error of an ACK that
+    /// is a violation.
+    ///
+    /// # Examples
+    ///
+    /// Input is offered here first, and the rest there:
+    ///
+    /// ```
+    /// use duologue::proto::{Connection, Error};
+    /// use duologue::time::Time;
+    ///
+    /// fn input(machine: &mut Connection, now: Time, mut input: &[u8]) -> Result<(), Error> {
+    ///     while !input.is_empty() {
+    ///         let mut taken = machine.handle_acknowledgement(now, input);
+    ///         if taken == 0 {
+    ///             let (used, _event) = machine.handle_input(now, input)?;
+    ///             taken = used;
+    ///         }
+    ///         input = &input[taken..];
+    ///         while let Some(_event) = machine.poll_event() { /* receipts, above all */ }
+    ///     }
+    ///     Ok(())
+    /// }
+    /// ```
+    pub fn handle_acknowledgement(&mut self, now: Time, input: &[u8]) -> usize {
         const HEADER: [u8; HEADER_LEN] =
             Header { length: ACK_PAYLOAD, kind: Kind::ACK, id: 0 }.encode();
         let frame = input.first_chunk::<ACK_LEN>().and_then(|frame| frame.split_first_chunk());
@@ -127,6 +149,8 @@ impl Connection {
         input: &'a [u8],
     ) -> Result<(usize, Option<Event<'a>>), Error> {
         let mut used: usize = 0;
+        // Receipts that nobody polled for wait for more of them.
+        let had_delivered = self.has_delivered();
         while let Some(rest) = input.get(used..).filter(|rest| !rest.is_empty()) {
             let Some(link) = &mut self.link else { break };
             let (taken, piece) = link.decoder.decode(rest);
@@ -147,8 +171,10 @@ impl Connection {
                 }
                 Some(Piece::Payload { data, last }) => self.handle_piece(now, data, last)?,
             };
-            let is_done =
-                event.is_some() || !self.events.is_empty() || self.phase() != Some(Phase::Open);
+            let is_done = event.is_some()
+                || !self.events.is_empty()
+                || (self.has_delivered() && !had_delivered)
+                || self.phase() != Some(Phase::Open);
             if is_done {
                 return Ok((used, event));
             }

@@ -375,7 +375,8 @@ where
         mut moved: usize,
     ) -> Turn {
         let has_read = moved > 0;
-        self.unanswered = 0;
+        // Turns that were not finished have read, too.
+        let read = mem::take(&mut self.unanswered);
         self.gave_way = false;
         if self.due <= now {
             state.connection.handle_timeout(now);
@@ -416,7 +417,7 @@ where
             let replaced = state.driver.replace(cx.waker().clone());
             state.wake.forget(replaced);
         }
-        self.give_back_when_idle(state, now, moved);
+        self.give_back_when_idle(state, now, moved.max(read));
         self.due = state.connection.poll_timeout().unwrap_or(Time::MAX);
         let mut deadline = self.idle_due;
         let mut at = |due: Option<Time>| deadline = deadline.min(due.unwrap_or(Time::MAX));

@@ -1,7 +1,9 @@
 //! Batches that are not what they say: row H12 of the project's list of hostile inputs.
 
 use duologue::proto::{ActionError, Conclusion, Error, Event};
-use duologue::wire::{Accept, Batch, CloseCode, Credit, Frame, Kind, Offer, Pause, TransferCode};
+use duologue::wire::{
+    Accept, Batch, CloseCode, Credit, Frame, Kind, Offer, Pause, Side, TransferCode, Verdict,
+};
 
 use crate::hostile_flow::{FAILED, open};
 use crate::raw_peer::{ROLES, RawPeer};
@@ -85,6 +87,11 @@ fn batches_that_are_not_what_they_say() {
         let foreign = Offer { batch: Some(transfer(peer.theirs(1))), ..member.clone() };
         let result = offer(&mut peer, 1, &foreign);
         peer.assert_refused(result, CloseCode::PROTOCOL);
+        // One that nobody offered.
+        let mut peer = RawPeer::open(victim);
+        let nobodys = Offer { batch: Some(transfer(peer.ours(7))), ..member.clone() };
+        let result = offer(&mut peer, 1, &nobodys);
+        peer.assert_refused(result, CloseCode::PROTOCOL);
         // One more after its CANCEL.
         let mut peer = RawPeer::open(victim);
         batch(&mut peer);
@@ -136,5 +143,61 @@ fn a_batch_is_stored_when_all_its_members_were_offered_and_have_ended() {
         // A directory had no credit, so nothing of it may be late.
         let result = data(&mut peer, 2, 2000);
         peer.assert_refused(result, CloseCode::CREDIT);
+    }
+}
+
+/// A batch of two files of the victim's that was accepted, so many members of which were offered and have
+/// ended.
+fn sent_batch(victim: Side, offered: usize, ended: usize) -> (RawPeer, u32) {
+    let mut peer = RawPeer::open(victim);
+    let now = peer.now;
+    let batch = Batch { name: "batch".into(), count: 2, bytes: 9, metadata: Default::default() };
+    let id = peer.victim().offer_batch(&batch, now).unwrap();
+    peer.converse();
+    peer.send(id.to_wire(), Frame::Accept(Accept::default())).unwrap();
+    for number in 0..offered {
+        let member = Offer { batch: Some(id), ..Offer::new("member") };
+        let member = peer.victim().offer(&member, now).unwrap();
+        peer.converse();
+        if number < ended {
+            let verdict = Verdict { code: TransferCode::DECLINED, total: 0, text: "".into() };
+            peer.send(member.to_wire(), Frame::Verdict(verdict)).unwrap();
+        }
+    }
+    (peer, id.to_wire())
+}
+
+#[test]
+fn a_batch_is_called_stored_when_all_its_members_were_offered_and_have_ended() {
+    for victim in ROLES {
+        let cases = [(0, 0, 0), (1, 0, 0), (1, 1, 0), (2, 0, 0), (2, 1, 1), (2, 2, 3), (2, 2, 2)];
+        for (offered, ended, total) in cases {
+            let (mut peer, id) = sent_batch(victim, offered, ended);
+            let verdict = Verdict { code: TransferCode::STORED, total, text: "batch".into() };
+            let result = peer.send(id, Frame::Verdict(verdict));
+            if (offered, ended, total) == (2, 2, 2) {
+                result.unwrap();
+                assert!(peer.victim().is_open());
+            } else {
+                peer.assert_refused(result, CloseCode::PROTOCOL);
+            }
+        }
+    }
+}
+
+/// That it was stored cannot be said of a file before its FINISH has begun to be sent.
+#[test]
+fn a_file_is_not_called_stored_before_its_finish_has_left() {
+    for victim in ROLES {
+        let mut peer = RawPeer::open(victim);
+        let now = peer.now;
+        let id = peer.victim().offer(&Offer::new("empty").size(0), now).unwrap();
+        peer.converse();
+        peer.send(id.to_wire(), Frame::Accept(Accept::default())).unwrap();
+        peer.is_reading = false;
+        peer.victim().finish(id, None).unwrap();
+        let verdict = Verdict { code: TransferCode::STORED, total: 0, text: "empty".into() };
+        let result = peer.send(id.to_wire(), Frame::Verdict(verdict));
+        assert_eq!(result.unwrap_err().code(), Some(CloseCode::PROTOCOL));
     }
 }

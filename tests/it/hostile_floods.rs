@@ -77,6 +77,7 @@ fn floods() -> Vec<(&'static str, Send)> {
         }),
         ("tiny DATA", |peer, _| data(peer, 1, 1)),
         ("late START", |peer, _| start(peer, 2, 0)),
+        ("late tiny DATA", |peer, _| data(peer, 2, 1)),
         ("late CREDIT", |peer, _| peer.send(peer.theirs(2), Frame::Credit(Credit::default()))),
         ("CREDIT", |peer, _| peer.send(peer.theirs(1), Frame::Credit(Credit::default()))),
         ("START after CANCEL", |peer, _| start(peer, 3, 0)),

@@ -421,6 +421,39 @@ fn a_cancel_that_is_never_answered_ends_as_unknown_and_frees_its_place() {
     }
 }
 
+/// What was given up is judged as before.
+#[test]
+fn what_was_given_up_is_not_listed_with_more_nor_after_it_was_left_out_nor_accepted_again() {
+    for victim in ROLES {
+        for what in ["more than was sent", "left out before", "accepted again"] {
+            let mut peer = RawPeer::open(victim);
+            let id = sending(&mut peer);
+            if what == "left out before" {
+                let next = peer.stream.next;
+                resume_with(&mut peer, next, &[]).unwrap();
+            } else {
+                peer.victim().cancel(id, TransferCode::CANCELLED, "").unwrap();
+            }
+            for step in 0..13 {
+                peer.converse();
+                peer.wait(Duration::from_secs(10));
+                peer.send(0, Frame::Ping(duologue::wire::Ping { token: [step; 8] })).unwrap();
+            }
+            peer.converse();
+            assert!(peer.events.contains(&Event::Abandoned { transfer: id }), "{what}");
+            let next = peer.stream.next;
+            let held = |received| [Held { transfer: id, received }];
+            let result = match what {
+                "more than was sent" => resume_with(&mut peer, next, &held(30_001)),
+                "left out before" => resume_with(&mut peer, next, &held(10)),
+                _ => peer.send(id.to_wire(), Frame::Accept(Default::default())),
+            };
+            let code = result.err().and_then(|error| error.code());
+            assert_eq!(code, Some(CloseCode::PROTOCOL), "{what}");
+        }
+    }
+}
+
 /// What was given up while nobody had decided on it counts as undecided until the late answer.
 #[test]
 fn a_late_accept_of_what_was_given_up_makes_room_for_an_undecided_offer() {

@@ -11,7 +11,7 @@ use duologue::wire::{
 };
 
 use crate::raw_peer::{ROLES, RawPeer};
-use crate::state_transfers::{accept, cancel, data, offer, start, transfer};
+use crate::state_transfers::{accept, cancel, data, finish, offer, start, transfer};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -283,6 +283,28 @@ fn h24_a_peer_that_is_alive_but_sends_nothing_of_its_file_stalls() {
     }
 }
 
+/// After FINISH the sender owes what is missing, and when nothing is, the application may take its time.
+#[test]
+fn what_is_missing_after_finish_stalls_and_what_is_whole_does_not() {
+    for victim in ROLES {
+        for (sent, stalls) in [(1500, true), (2000, false)] {
+            let mut peer = RawPeer::open(victim);
+            offer(&mut peer, 1, &Offer::new("file")).unwrap();
+            accept(&mut peer, 1);
+            start(&mut peer, 1, 0).unwrap();
+            data(&mut peer, 1, sent).unwrap();
+            finish(&mut peer, 1, 2000).unwrap();
+            for step in 0..13_u8 {
+                peer.wait(Duration::from_secs(10));
+                peer.send(0, Frame::Ping(Ping { token: [step; 8] })).unwrap();
+                peer.converse();
+            }
+            let expired = Event::Expired { transfer: transfer(peer.ours(1)) };
+            assert_eq!(peer.events.contains(&expired), stalls, "{sent} bytes of 2000");
+        }
+    }
+}
+
 #[test]
 fn h24_a_pong_to_a_ping_that_has_not_left_measures_nothing() {
     for victim in ROLES {
@@ -421,5 +443,23 @@ fn a_transfer_whose_time_is_over_while_closing_makes_no_busy_loop() {
         peer.send(0, Frame::Goodbye(Goodbye { code, text: "".into() })).unwrap();
         let closed = Event::Closed(CloseReason::Local { code, is_answered: true });
         assert_eq!(peer.events.last(), Some(&closed));
+    }
+}
+
+/// A PONG that repeats another token than the PING that waits is none that was asked for.
+#[test]
+fn a_pong_with_another_token_measures_nothing() {
+    for victim in ROLES {
+        let mut peer = RawPeer::open(victim);
+        // The first PING, which goes when the conversation is open.
+        let ping = Ping { token: 1_u64.to_be_bytes() };
+        let before = peer.victim().round_trip();
+        peer.wait(Duration::from_millis(100));
+        peer.send(0, Frame::Pong(Ping { token: 3_u64.to_be_bytes() })).unwrap();
+        assert_eq!(peer.victim().round_trip(), before);
+        peer.wait(Duration::from_millis(100));
+        peer.send(0, Frame::Pong(ping)).unwrap();
+        let after = peer.victim().round_trip();
+        assert!(after.unwrap_or_default() > before.unwrap_or_default(), "{before:?}, {after:?}");
     }
 }

@@ -86,6 +86,7 @@ mod proto_replay;
 mod proto_restart;
 mod proto_resume;
 mod proto_scheduling;
+mod proto_short_ways;
 mod proto_timers;
 mod proto_transfers;
 mod proto_two_way;

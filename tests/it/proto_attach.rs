@@ -389,3 +389,26 @@ fn a_goodbye_to_an_attach_is_for_now_or_for_good() {
         }
     }
 }
+
+#[test]
+fn who_was_refused_is_neither_accepted_nor_resumed_nor_told_more() {
+    let mut duo = open();
+    duo.cut();
+    let now = duo.now;
+    duo.client.attach(StreamParameters::new([3; 32]), now).unwrap();
+    let hello = said(&mut duo.client, now);
+    let refused = || {
+        let (mut acceptor, _) = acceptor(4, &hello, now);
+        acceptor.refuse(CloseCode::REFUSED, "").unwrap();
+        acceptor
+    };
+    assert!(refused().resume(&duo.server, now).is_err());
+    assert!(matches!(refused().accept(now), Err(ActionError::NotOpen)));
+    let (acceptor, _) = acceptor(4, &hello, now);
+    let mut resuming = acceptor.resume(&duo.server, now).unwrap();
+    resuming.authenticate(b"who is there?").unwrap();
+    resuming.refuse(CloseCode::REFUSED, "").unwrap();
+    let before = words(&mut resuming);
+    assert_eq!(resuming.authenticate(b"still?"), Err(ActionError::NotOpen));
+    assert!(!before.is_empty() && words(&mut resuming).is_empty());
+}

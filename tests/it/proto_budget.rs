@@ -250,3 +250,41 @@ fn a_conversation_that_begins_anew_has_a_budget_of_its_own() {
         assert!(peer.victim().is_open() && !peer.victim().is_detached());
     }
 }
+
+#[test]
+fn short_data_that_reaches_the_end_costs_nothing_and_neither_does_a_kibibyte() {
+    for victim in ROLES {
+        for what in ["the size", "the total of FINISH", "a kibibyte", "a late kibibyte"] {
+            let mut peer = RawPeer::open(victim);
+            let is_short = what.starts_with("the");
+            for number in 1..=6 {
+                let file = Offer::new("file");
+                let file = if what == "the size" { file.size(10) } else { file };
+                offer(&mut peer, number, &file).unwrap();
+                accept(&mut peer, number);
+                start(&mut peer, number, 0).unwrap();
+                if what == "the total of FINISH" {
+                    finish(&mut peer, number, 10).unwrap();
+                }
+            }
+            if what == "a late kibibyte" {
+                let first = transfer(peer.ours(1));
+                peer.victim().conclude(first, &FAILED).unwrap();
+            }
+            peer.take_all();
+            peer.settle();
+            // All but three of what may be spent.
+            for _ in 0..997 {
+                peer.send(0, Frame::Ping(Ping { token: [1; 8] })).unwrap();
+            }
+            for number in 1..=40 {
+                let sent = match is_short {
+                    true if number > 6 => break,
+                    true => data(&mut peer, number, 10),
+                    false => data(&mut peer, 1, 1024),
+                };
+                sent.unwrap_or_else(|error| panic!("{what}, {number}: {error}"));
+            }
+        }
+    }
+}

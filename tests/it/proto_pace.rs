@@ -201,3 +201,32 @@ fn on_a_fast_path_on_which_somebody_talks_little_waits_below() {
     assert!(delays[1..].iter().all(|&delay| delay <= 100), "{delays:?}");
     assert!(carried >= took * rate as f64 * 0.75, "{carried} in {took} s");
 }
+
+/// What a path carried once counts for some rounds only: if it becomes slower, less is sent ahead.
+#[test]
+fn a_path_that_becomes_slower_is_noticed() {
+    let link = |rate| LinkOptions {
+        latency: Duration::from_millis(5),
+        rate: Some(rate),
+        segment: 1448,
+        buffer: 4 << 20,
+    };
+    let mut pair = Pair::new(Config::default(), Config::default(), link(5_000_000));
+    pair.open().unwrap();
+    let start = pair.now();
+    pair.client.offer(start, 1, 1 << 30, true).unwrap();
+    pair.run_for(Duration::from_secs(1));
+    let before = pair.client.machine.statistics().delivery_rate;
+    assert!(before > 4_000_000, "{before}");
+
+    pair.link = link(250_000);
+    pair.run_for(Duration::from_secs(5));
+    let after = pair.client.machine.statistics().delivery_rate;
+    assert!(after < 300_000, "{after}");
+    let at = pair.now();
+    pair.client.say(at, "hi").unwrap();
+    pair.drive(100_000, |pair| pair.server().chats.len() == 1).unwrap();
+    let delay = pair.server().last_chat_at.saturating_duration_since(at);
+    let slow = Link { rate: 250_000, latency: Duration::from_millis(5) };
+    assert!(delay <= slow.promise() + slow.slack(), "{delay:?}");
+}

@@ -3,14 +3,19 @@
 use core::time::Duration;
 
 use duologue::proto::{
-    ActionError, CloseReason, Config, DetachReason, Error, Event, Lane, Opening, Receipt,
+    Acceptance, ActionError, CloseReason, Config, DetachReason, Error, Event, Lane, Opening,
+    Receipt,
 };
 use duologue::testing::{LinkOptions, Pair};
 use duologue::time::Time;
-use duologue::wire::{Chat, CloseCode, Side, TransferCode, TransferId};
+use duologue::wire::{
+    Chat, CloseCode, Frame, Kind, Message, Offer, Side, TransferCode, TransferId,
+};
 
 use crate::proto_breaks::{STEPS, assert_all_stored, delivered, drive_to_end, pair, resume};
 use crate::proto_duo::{Duo, said, tell};
+use crate::raw_peer::{ROLES, RawPeer};
+use crate::state_transfers::{accept, offer, offer_batch, transfer};
 
 #[test]
 fn the_server_forgot_so_both_begin_anew() {
@@ -274,5 +279,90 @@ fn a_line_of_chat_between_them_makes_attaches_welcome() {
         }
         pair.cut();
         resume(&mut pair);
+    }
+}
+
+/// What the client has more than before is progress, though nothing of the client's has arrived.
+#[test]
+fn what_arrived_at_the_client_makes_attaches_welcome() {
+    for what in ["lines", "messages", "data"] {
+        let mut duo = Duo::open(Config::default(), Config::default());
+        let now = duo.now;
+        let file = duo.server.offer(&Offer::new("file").size(1 << 20), now).unwrap();
+        duo.settle();
+        duo.client.accept(file, Acceptance::default(), now).unwrap();
+        duo.settle();
+        for number in 0..20 {
+            match what {
+                "lines" => assert!(duo.server.send_chat(&Chat::new("x")).is_ok()),
+                "messages" => {
+                    let (message_type, is_reply, correlation) = (1, false, number);
+                    let body = b"x"[..].into();
+                    let message = Message { message_type, is_reply, correlation, body };
+                    assert!(duo.server.send_message(&message).is_ok());
+                }
+                _ => duo.server.send_data(file, number * 1000, vec![7; 1000].into()).unwrap(),
+            }
+            let bytes = said(&mut duo.server, now);
+            tell(&mut duo.client, now, &bytes, true).unwrap();
+            duo.cut();
+            duo.try_attach().unwrap_or_else(|_| panic!("{what}: attach {number} is refused"));
+        }
+    }
+}
+
+/// A RESUME lists files whose ACCEPT was begun to be sent, and nothing else.
+#[test]
+fn what_a_resume_lists() {
+    for victim in ROLES {
+        let mut peer = RawPeer::open(victim);
+        for number in 1..=3 {
+            offer(&mut peer, number, &Offer::new("file")).unwrap();
+        }
+        offer_batch(&mut peer, 4, 1).unwrap();
+        accept(&mut peer, 1);
+        accept(&mut peer, 4);
+        // The ACCEPT of this one never leaves, nor what the application decides of the second.
+        peer.is_reading = false;
+        let (late, now) = (transfer(peer.ours(3)), peer.now);
+        peer.victim().accept(late, Acceptance::default(), now).unwrap();
+        let next = peer.stream.next;
+        peer.cut();
+        peer.is_reading = true;
+        peer.resume(next);
+        let Some(Frame::Resume(resume)) = peer.frames_of(Kind::RESUME).pop() else { panic!() };
+        let listed: Vec<_> = resume.transfers.iter().map(|held| held.transfer).collect();
+        assert_eq!(listed, [transfer(peer.ours(1))]);
+    }
+}
+
+/// Before an attach is refused the client's acknowledgements count, though they bring nothing themselves.
+#[test]
+fn what_was_acknowledged_makes_the_ninth_attach_welcome() {
+    for what in ["nothing", "lines", "messages", "data"] {
+        let mut duo = Duo::open(Config::default(), Config::default());
+        let now = duo.now;
+        let file = duo.server.offer(&Offer::new("file").size(1 << 20), now).unwrap();
+        duo.settle();
+        duo.client.accept(file, Acceptance::default(), now).unwrap();
+        duo.settle();
+        for _ in 0..9 {
+            duo.cut();
+            duo.attach();
+        }
+        match what {
+            "nothing" => {}
+            "lines" => assert!(duo.server.send_chat(&Chat::new("x")).is_ok()),
+            "messages" => {
+                let (message_type, is_reply, correlation) = (1, false, 2);
+                let body = b"x"[..].into();
+                let message = Message { message_type, is_reply, correlation, body };
+                assert!(duo.server.send_message(&message).is_ok());
+            }
+            _ => duo.server.send_data(file, 0, vec![7; 1000].into()).unwrap(),
+        }
+        duo.run_for(Duration::from_millis(50));
+        duo.cut();
+        assert_eq!(duo.try_attach().is_ok(), what != "nothing", "{what}");
     }
 }

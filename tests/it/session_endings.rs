@@ -10,7 +10,7 @@ use std::time::Duration;
 use duologue::proto::{CloseReason, Config, Connection, Opening, Receipt as Fate};
 use duologue::session::{AcceptError, Conversations, Event, Outcome, accept};
 use duologue::testing::{Duplex, duplex};
-use duologue::wire::{Chat, CloseCode};
+use duologue::wire::{Chat, CloseCode, PREFACE};
 use futures::future::{FutureExt, join};
 use futures::io::{AsyncRead, AsyncWrite};
 use futures::{AsyncReadExt, AsyncWriteExt, StreamExt};
@@ -27,6 +27,8 @@ enum Holds {
     Closing,
     /// To take any bytes, and to close, as long as it is held.
     Writing,
+    /// To close its half at once: so many calls are interrupted.
+    Interrupted(u32),
 }
 
 struct Held {
@@ -77,10 +79,15 @@ impl AsyncWrite for Held {
     }
 
     fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if self.holds.get() != Holds::Nothing {
-            return Poll::Pending;
+        match self.holds.get() {
+            Holds::Nothing => Pin::new(&mut self.inner).poll_close(cx),
+            Holds::Interrupted(left) => {
+                let left = left.checked_sub(1).filter(|&left| left > 0);
+                self.holds.set(left.map_or(Holds::Nothing, Holds::Interrupted));
+                Poll::Ready(Err(io::ErrorKind::Interrupted.into()))
+            }
+            Holds::Closing | Holds::Writing => Poll::Pending,
         }
-        Pin::new(&mut self.inner).poll_close(cx)
     }
 }
 
@@ -135,21 +142,40 @@ fn h19_what_has_ended_is_not_read_again_while_our_half_cannot_be_closed() {
 #[test]
 fn h40_who_is_turned_away_and_does_not_read_is_not_waited_for() {
     World::run(async |world| {
-        let (mut near, far) = duplex(10_000);
-        let mut client =
-            Connection::client(Config::default(), world.parameters(), world.clock.now());
-        let hello: Vec<u8> =
-            client.poll_transmit(world.clock.now()).into_iter().flatten().copied().collect();
-        near.write_all(&hello).await.unwrap();
-        let (far, _holds, _) = Held::new(far, Holds::Writing);
-        let conversations = Conversations::new(Config::default()).max_conversations(0);
         let before = world.clock.now();
-        let accepted = conversations.accept(far, world.parameters(), world.timer()).await;
-        assert!(matches!(accepted, Err(AcceptError::Full)));
+        let (_holds, mut near) = turned_away(world, Holds::Writing).await;
         let waited = world.clock.now().saturating_duration_since(before);
         assert!(waited <= Duration::from_secs(2), "{waited:?}");
         let mut rest = Vec::new();
         near.read_to_end(&mut rest).await.unwrap();
+    });
+}
+
+/// Turned away by a listener that is full, over a stream that does this.
+async fn turned_away(world: &World, holds: Holds) -> (Rc<Cell<Holds>>, Duplex) {
+    let (mut near, far) = duplex(10_000);
+    let now = world.clock.now();
+    let mut client = Connection::client(Config::default(), world.parameters(), now);
+    let hello: Vec<u8> = client.poll_transmit(now).into_iter().flatten().copied().collect();
+    near.write_all(&hello).await.unwrap();
+    let (far, holds, _) = Held::new(far, holds);
+    let conversations = Conversations::new(Config::default()).max_conversations(0);
+    let accepted = conversations.accept(far, world.parameters(), world.timer()).await;
+    assert!(matches!(accepted, Err(AcceptError::Full)));
+    (holds, near)
+}
+
+#[test]
+fn t3_the_close_of_who_is_turned_away_is_tried_again_when_it_is_interrupted() {
+    World::run_at_once(async |world| {
+        let (holds, mut near) = turned_away(world, Holds::Interrupted(3)).await;
+        assert!(holds.get() == Holds::Nothing, "it was closed in the end");
+        let mut rest = Vec::new();
+        near.read_to_end(&mut rest).await.unwrap();
+        assert!(rest.len() > PREFACE.len(), "with last words");
+        // A stream that does nothing else is not tried for ever.
+        let (holds, _near) = turned_away(world, Holds::Interrupted(u32::MAX)).await;
+        assert!(matches!(holds.get(), Holds::Interrupted(left) if left > u32::MAX - 100));
     });
 }
 

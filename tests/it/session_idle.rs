@@ -181,6 +181,36 @@ fn who_talks_again_and_again_keeps_the_memory_that_it_takes() {
     assert!(silent > busy + busy / 2, "it was given back");
 }
 
+/// A turn that reads and then gives way to who waits for a line ends without a byte of its own: what it
+/// read counts all the same.
+#[test]
+fn who_is_waited_for_keeps_the_memory_that_it_takes() {
+    let world = World::default();
+    let held = |is_awaited: bool| {
+        let mut conversation = Conversation::open(&world);
+        conversation.talk();
+        conversation.pause(&world, Duration::from_millis(100));
+        // It is time to give memory back just when a line comes.
+        world.clock.advance(Duration::from_millis(300));
+        let counted = allocation_counter::measure(|| {
+            conversation.near.say();
+            assert!(is_pending(&mut conversation.near.driver));
+            if is_awaited {
+                assert!(conversation.far.events.next().now_or_never().is_none());
+            }
+            for _ in 0..3 {
+                assert!(is_pending(&mut conversation.far.driver));
+            }
+            conversation.far.hear();
+        });
+        counted.bytes_current
+    };
+    held(false);
+    let [waiting, awaited] = [false, true].map(held);
+    println!("{waiting} bytes more without, {awaited} with somebody who waits");
+    assert_eq!(waiting, awaited);
+}
+
 #[test]
 fn bursts_of_lines_of_any_size_find_their_memory_where_the_last_one_left_it() {
     let world = World::default();

@@ -278,17 +278,41 @@ fn the_driver_gives_way_to_who_waits_for_a_line_and_goes_on() {
             assert!(Pin::new(driver).poll(&mut Context::from_waker(&waker)).is_pending());
             counted.0.load(Ordering::Relaxed) - before
         };
-        for is_first in [true, false] {
-            assert!(both.far.events.next().now_or_never().is_none());
-            drop(now(both.near.session.send_chat(&Chat::new("x"))).unwrap());
+        let say = |end: &End| drop(now(end.session.send_chat(&Chat::new("x"))).unwrap());
+        // Once between two whole turns, and again after one.
+        for _ in 0..2 {
+            for is_first in [true, false] {
+                assert!(both.far.events.next().now_or_never().is_none());
+                say(&both.near);
+                assert!(is_pending(&mut both.near.driver));
+                assert_eq!(woken(&mut both.far.driver), usize::from(is_first));
+                assert!(matches!(now(both.far.events.next()), Some(Event::Chat(_))));
+            }
+            // Nobody waits, so nobody is given way to.
+            both.settle();
+            say(&both.near);
             assert!(is_pending(&mut both.near.driver));
-            assert_eq!(woken(&mut both.far.driver), usize::from(is_first));
+            assert_eq!(woken(&mut both.far.driver), 0);
             assert!(matches!(now(both.far.events.next()), Some(Event::Chat(_))));
+            both.rest(world);
         }
-        // Nobody waits, so nobody is given way to.
-        both.settle();
-        drop(now(both.near.session.send_chat(&Chat::new("x"))).unwrap());
+    });
+}
+
+/// What is to be sent does not wait for who hears a line.
+#[test]
+fn the_driver_does_not_give_way_while_it_has_something_to_send() {
+    World::run(async |world| {
+        let mut both = conversation(world);
+        both.rest(world);
+        assert!(both.far.events.next().now_or_never().is_none());
+        for end in [&both.near, &both.far] {
+            drop(now(end.session.send_chat(&Chat::new("x"))).unwrap());
+        }
         assert!(is_pending(&mut both.near.driver));
-        assert_eq!(woken(&mut both.far.driver), 0);
+        assert!(is_pending(&mut both.far.driver));
+        assert!(is_pending(&mut both.near.driver));
+        assert!(matches!(now(both.near.events.next()), Some(Event::Chat(_))), "in one turn");
+        assert!(matches!(now(both.far.events.next()), Some(Event::Chat(_))));
     });
 }

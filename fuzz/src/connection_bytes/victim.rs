@@ -177,27 +177,29 @@ impl Victim {
                 },
                 Machine::Connection => {
                     let connection = self.connection.as_mut().expect("it is there");
-                    let mut lines = Vec::new();
                     if self.habits & 0x40 != 0 {
-                        let used = connection.handle_chats(self.now, bytes, |item, text| {
-                            lines.push(Event::Chat { item, chat: Chat::new(text) });
-                        });
-                        bytes = &bytes[used..];
-                    }
-                    if self.habits & 0x40 != 0 && lines.is_empty() {
-                        let used =
-                            connection.handle_bulk(self.now, bytes, |transfer, offset, place| {
-                                let data = bytes[place].into();
-                                lines.push(Event::Data { transfer, offset, data });
+                        // As the driver does: the short ways first.
+                        let mut heard = Vec::new();
+                        let mut used = connection.handle_acknowledgement(self.now, bytes);
+                        if used == 0 {
+                            used = connection.handle_chats(self.now, bytes, |item, text| {
+                                heard.push(Event::Chat { item, chat: Chat::new(text) });
                             });
-                        bytes = &bytes[used..];
+                        }
+                        if used == 0 {
+                            used =
+                                connection.handle_bulk(self.now, bytes, |transfer, offset, at| {
+                                    let data = bytes[at].into();
+                                    heard.push(Event::Data { transfer, offset, data });
+                                });
+                        }
+                        if used > 0 {
+                            bytes = &bytes[used..];
+                            heard.into_iter().for_each(|event| self.on_event(event));
+                            self.poll();
+                            continue;
+                        }
                     }
-                    lines.into_iter().for_each(|line| self.on_event(line));
-                    if bytes.is_empty() {
-                        self.poll();
-                        return;
-                    }
-                    let connection = self.connection.as_mut().expect("it is there");
                     match connection.handle_input(self.now, bytes) {
                         Ok(taken) => taken,
                         Err(error) => {
@@ -548,12 +550,9 @@ impl Victim {
                 // None that has to be cut: what is cut is another target's.
                 let _ = connection.send_chat(&Chat::new("x".repeat(number as usize * 50)));
                 let body = vec![1; number as usize * 40].into();
-                let _ = connection.send_message(&Message {
-                    message_type: 1,
-                    is_reply: false,
-                    correlation: 1,
-                    body,
-                });
+                let (message_type, is_reply, correlation) = (1, false, 1);
+                let _ =
+                    connection.send_message(&Message { message_type, is_reply, correlation, body });
             }
             21 => {
                 self.offered += 1;

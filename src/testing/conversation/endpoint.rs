@@ -237,6 +237,12 @@ impl Endpoint {
     /// Takes input until it is used up; `false` if the machine refused it.
     pub fn receive(&mut self, now: Time, mut input: &[u8]) -> bool {
         while !input.is_empty() {
+            let used = self.machine.handle_acknowledgement(now, input);
+            if used > 0 {
+                input = input.get(used..).unwrap_or_default();
+                self.poll(now);
+                continue;
+            }
             let (used, lines) = self.machine.handle_chats(now, input);
             lines.into_iter().for_each(|line| self.handle(now, line));
             input = input.get(used..).unwrap_or_default();

@@ -160,6 +160,16 @@ impl Recorder {
         (used, events)
     }
 
+    /// [`Connection::handle_acknowledgement`], recorded in the same way.
+    pub fn handle_acknowledgement(&mut self, now: Time, input: &[u8]) -> usize {
+        let used = self.connection.handle_acknowledgement(now, input);
+        if used > 0 {
+            let bytes = input.get(..used).unwrap_or_default();
+            self.note(now, || Step::Input { bytes: bytes.to_vec(), result: Ok((used, None)) });
+        }
+        used
+    }
+
     /// [`Connection::handle_eof`].
     pub fn handle_eof(&mut self, now: Time) {
         self.connection.handle_eof(now);
