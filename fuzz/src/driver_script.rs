@@ -10,21 +10,20 @@ mod sending;
 mod server;
 mod talk;
 
-use std::future::poll_fn;
-use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use arbitrary::{Arbitrary, Unstructured};
 use duologue::proto::Config;
 use duologue::testing::Script;
-use duologue::time::{Time, Timer, VirtualClock};
+use duologue::time::{Time, VirtualClock};
 use futures::channel::mpsc;
 use futures::future::join3;
 
 use self::cable::Cable;
 use self::sending::Shape;
 use self::talk::{Minutes, Talk};
+use super::program::{self, show};
 
 /// Far more than anything here takes: time-outs of all kinds, one after the other.
 const PATIENCE: Duration = Duration::from_secs(48 * 60 * 60);
@@ -129,10 +128,7 @@ struct World {
 
 impl World {
     async fn sleep(&self, time: Duration) {
-        let mut timer = self.clock.timer();
-        let until = self.clock.now().saturating_add(time);
-        Pin::new(&mut timer).reset(until);
-        poll_fn(|cx| Pin::new(&mut timer).poll(cx)).await;
+        program::sleep(&self.clock, time).await;
     }
 
     fn talk(&self, side: usize, actions: Vec<Action>) -> Talk {
@@ -158,14 +154,4 @@ pub fn run(data: &[u8]) {
     let _ended = world.clock.block_on(join3(client, rival, server)).expect("nobody waits for ever");
     assert!(world.clock.now().saturating_duration_since(Time::ZERO) < PATIENCE);
     world.minutes.lock().unwrap().check();
-}
-
-/// What an error says fits on one line, whoever caused it.
-fn show(error: &dyn std::error::Error) {
-    let mut next = Some(error);
-    while let Some(error) = next {
-        let shown = error.to_string();
-        assert!(!shown.is_empty() && !shown.chars().any(char::is_control), "{shown:?}");
-        next = error.source();
-    }
 }

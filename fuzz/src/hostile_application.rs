@@ -4,7 +4,6 @@
 
 use std::cell::Cell;
 use std::future::{Future, poll_fn};
-use std::pin::Pin;
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
@@ -14,20 +13,26 @@ use bytes::Bytes;
 use duologue::fs::{Inbox, InboxOptions};
 use duologue::proto::{Config, Connection, StreamParameters};
 use duologue::session::{
-    Accepted, BatchOffer, Conversations, Event, Events, IncomingOffer, Outcome as Driven, Session,
+    Accepted, Conversations, Event, Events, IncomingOffer, Outcome as Driven, Session,
     TransferError, session,
 };
 use duologue::testing::hostile::{Culprit, Expected, HostilePeer, Misbehaviour, Outcome, Report};
 use duologue::testing::{Duplex, Faulty, ShadowDisk, duplex};
 use duologue::time::{Timer, VirtualClock};
-use duologue::wire::{Chat, CloseCode, Digest, Offer, Side, TransferCode};
+use duologue::wire::{Chat, CloseCode, Offer, Side, TransferCode};
 use futures::future::{LocalBoxFuture, join, join3};
 use futures::stream::FuturesUnordered;
 use futures::{FutureExt, StreamExt};
 
+use super::program;
+
+// What the tests attack says and takes the same.
+#[allow(dead_code, reason = "some of it is for the tests")]
+#[path = "../../tests/attacks/talk.rs"]
+mod talk;
+
 /// Bytes of the file that the application offers to whoever comes.
 const GIFT: usize = 70_000;
-const CHUNK: usize = 8 << 10;
 /// Lines that it says, and how often.
 const LINES: usize = 20;
 const EACH: Duration = Duration::from_secs(7);
@@ -100,10 +105,7 @@ impl World {
     }
 
     async fn sleep(&self, time: Duration) {
-        let mut timer = self.clock.timer();
-        let until = self.clock.now().saturating_add(time);
-        Pin::new(&mut timer).reset(until);
-        poll_fn(|cx| Pin::new(&mut timer).poll(cx)).await;
+        program::sleep(&self.clock, time).await;
     }
 
     /// All of them at one listener, and an honest client beside them.
@@ -183,7 +185,7 @@ impl World {
                             tasks.push(self.store(offer, &inbox).boxed_local());
                         }
                         Poll::Ready(Some(Event::Batch(batch))) => {
-                            tasks.push(keep(batch).boxed_local());
+                            tasks.push(talk::keep_nothing(batch).boxed_local());
                         }
                         Poll::Ready(Some(event)) => assert!(!format!("{event:?}").is_empty()),
                     }
@@ -192,8 +194,7 @@ impl World {
             .await;
         }
         let reason = reason.expect("somebody is told of the end");
-        assert_eq!(session.closed().await, reason, "what ended it stays");
-        assert!(session.send_chat(&Chat::new("too late")).await.is_err() && !session.is_open());
+        talk::stays_ended(&session, reason).await.unwrap_or_else(|error| panic!("{error}"));
     }
 
     async fn talk(&self, session: &Session) {
@@ -293,32 +294,6 @@ async fn give(session: &Session) -> Result<(), TransferError> {
         return Ok(());
     }
     let offer = Offer::new("gift").size(GIFT as u64).modified(1).seekable();
-    let Ok(mut outgoing) = session.offer(&offer).await else { return Ok(()) };
-    let gift = Bytes::from(vec![7; GIFT]);
-    let digest = Digest::Blake3(*blake3::hash(&gift).as_bytes());
-    if outgoing.accepted().await?.prefix.is_some() {
-        // It is never the prefix of this.
-        outgoing.restart()?;
-    }
-    loop {
-        let at = usize::try_from(outgoing.position()).unwrap_or(GIFT);
-        let sent = match at < GIFT {
-            true => outgoing.send(gift.slice(at..GIFT.min(at + CHUNK))).await,
-            false => outgoing.finish(Some(digest)).await.map(drop),
-        };
-        match sent {
-            Ok(()) if at >= GIFT => return Ok(()),
-            Ok(()) | Err(TransferError::Rewind { .. }) => {}
-            Err(error) => return Err(error),
-        }
-    }
-}
-
-/// Takes the members of a batch, and keeps nothing of them.
-async fn keep(batch: BatchOffer) {
-    let Ok(mut members) = batch.accept() else { return };
-    while let Ok(Some((_, mut incoming))) = members.next().await {
-        while let Ok(Some(_)) = incoming.next().await {}
-        let _ = incoming.failed(TransferCode::DECLINED, "");
-    }
+    let Ok(outgoing) = session.offer(&offer).await else { return Ok(()) };
+    talk::send(outgoing, &Bytes::from(vec![7; GIFT])).await
 }

@@ -37,6 +37,7 @@ pub mod legacy_codec;
 pub mod machine;
 pub mod mutate;
 pub mod pieces;
+mod program;
 pub mod read_all_script;
 pub mod receive_script;
 pub mod resume_journal;

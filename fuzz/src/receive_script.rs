@@ -18,6 +18,7 @@ use duologue::testing::{Script, ShadowDisk};
 
 use self::judge::{Judge, Place};
 use self::sources::Sources;
+use super::program::{self, show};
 
 /// What stands for 1 MiB, so that small files show what large ones do.
 const BLOCK: u64 = 1024;
@@ -214,15 +215,5 @@ impl Mishap {
             Self::PowerOff { after } => disk.power_off_at(disk.calls() + u64::from(after)),
             Self::Full { room } => disk.set_free_space(u64::from(room) * 16),
         }
-    }
-}
-
-/// What an error says fits on one line.
-fn show(error: &dyn std::error::Error) {
-    let mut next = Some(error);
-    while let Some(error) = next {
-        let shown = error.to_string();
-        assert!(!shown.is_empty() && !shown.chars().any(char::is_control), "{shown:?}");
-        next = error.source();
     }
 }

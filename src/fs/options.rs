@@ -255,6 +255,14 @@ impl InboxOptions {
         })
     }
 
+    /// Remembers so many offers that were stored.
+    #[cfg(feature = "testing")]
+    #[doc(hidden)]
+    #[must_use]
+    pub fn notes(self, places: u64) -> Self {
+        self.set(|settings| settings.notes = places)
+    }
+
     /// Switches a layer off.
     #[cfg(feature = "testing")]
     #[doc(hidden)]

@@ -1,8 +1,8 @@
 //! Lines and a file, said by one side and heard by the other: what an honest conversation consists of.
 
 use bytes::Bytes;
-use duologue::proto::Receipt as Fate;
-use duologue::session::{Event, Events, Incoming, Outgoing, Session, TransferError};
+use duologue::proto::{CloseReason, Receipt as Fate};
+use duologue::session::{BatchOffer, Event, Events, Incoming, Outgoing, Session, TransferError};
 use duologue::wire::{Chat, Digest, Offer, TransferCode};
 use futures::StreamExt;
 use futures::future::join;
@@ -57,6 +57,25 @@ impl Talk {
         };
         let (sent, said) = join(sending, talking).await;
         sent.and(said)
+    }
+}
+
+/// Takes the members of a batch, and keeps nothing of them.
+pub(crate) async fn keep_nothing(batch: BatchOffer) {
+    let Ok(mut members) = batch.accept() else { return };
+    while let Ok(Some((_, mut incoming))) = members.next().await {
+        while let Ok(Some(_)) = incoming.next().await {}
+        let _ = incoming.failed(TransferCode::DECLINED, "");
+    }
+}
+
+/// What ended a conversation stays: nothing is said in it any more.
+pub(crate) async fn stays_ended(session: &Session, reason: CloseReason) -> Result<(), String> {
+    let stays = session.closed().await == reason;
+    let refused = session.send_chat(&Chat::new("too late")).await.is_err();
+    match stays && refused && !session.is_open() {
+        true => Ok(()),
+        false => Err(format!("it ended as {reason:?}, and did not stay so")),
     }
 }
 

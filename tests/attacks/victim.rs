@@ -9,8 +9,7 @@ use bytes::Bytes;
 use duologue::fs::{Inbox, InboxOptions};
 use duologue::proto::{CloseReason, Config, Connection, Error};
 use duologue::session::{
-    Accepted, BatchOffer, Conversations, Event, Events, IncomingOffer, Outcome, Session,
-    TransferError, session,
+    Accepted, Conversations, Event, Events, IncomingOffer, Outcome, Session, TransferError, session,
 };
 use duologue::testing::ShadowDisk;
 use duologue::time::VirtualClock;
@@ -19,7 +18,7 @@ use futures::channel::mpsc;
 use futures::future::{Either, LocalBoxFuture, join, select};
 use futures::stream::{FuturesUnordered, StreamExt};
 
-use super::talk::send;
+use super::talk::{keep_nothing, send, stays_ended};
 use super::{Below, parameters, sleep, uncounted};
 
 /// The streams of one attack, by number.
@@ -121,7 +120,7 @@ async fn serve(
                 Some(Event::Open(_)) => was_open.set(true),
                 Some(Event::Closed(reason)) => ended.set(Some(reason)),
                 Some(Event::Offer(offer)) => tasks.push(Box::pin(store(offer, &inbox, clock))),
-                Some(Event::Batch(batch)) => tasks.push(Box::pin(keep(batch))),
+                Some(Event::Batch(batch)) => tasks.push(Box::pin(keep_nothing(batch))),
                 Some(_) => {}
             }
         }
@@ -129,11 +128,7 @@ async fn serve(
     join(serving, driving).await;
     // What ended it stays.
     let Some(reason) = ended.take() else { return Err("nobody was told of the end".to_owned()) };
-    let stays = session.closed().await == reason;
-    let refused = session.send_chat(&Chat::new("too late")).await.is_err();
-    if !(stays && refused && !session.is_open()) {
-        return Err(format!("it ended as {reason:?}, and did not stay so"));
-    }
+    stays_ended(&session, reason).await?;
     // Once it is open nothing ends it but what the peer is told, or tells; a listener lets go of those
     // that it has heard nothing of since.
     let is_right = match reason {
@@ -201,13 +196,4 @@ async fn store(offer: IncomingOffer, inbox: &Inbox, clock: &VirtualClock) {
         Ok(path) => incoming.stored(path.as_str()),
         Err(error) => incoming.failed(error.code(), ""),
     };
-}
-
-/// Takes the members of a batch, and keeps nothing of them.
-async fn keep(batch: BatchOffer) {
-    let Ok(mut members) = batch.accept() else { return };
-    while let Ok(Some((_, mut incoming))) = members.next().await {
-        while let Ok(Some(_)) = incoming.next().await {}
-        let _ = incoming.failed(TransferCode::DECLINED, "");
-    }
 }

@@ -50,6 +50,15 @@ struct Pipe {
     is_ended: bool,
 }
 
+/// What is counted of all streams of a run.
+#[derive(Default)]
+pub(crate) struct Counts {
+    /// Pieces that were moved.
+    pieces: Cell<u64>,
+    /// What was done to streams and to those who have them, so that conversations may end.
+    pub(crate) harms: Cell<u64>,
+}
+
 /// Both directions of a stream.
 pub(crate) struct Cable {
     /// From the side of this number.
@@ -60,16 +69,19 @@ pub(crate) struct Cable {
     stalled_until: Time,
     /// Bytes until it breaks.
     left: Option<u64>,
-    /// It has broken by itself, or was cut.
-    pub(crate) was_cut: bool,
+    /// Something was done to it, or to a program at one of its ends.
+    pub(crate) is_harmed: bool,
+    /// What had been done to others before it was made.
+    pub(crate) born: u64,
     pub(crate) carried: u64,
-    /// Of all streams of the run.
-    pieces: Rc<Cell<u64>>,
+    counts: Rc<Counts>,
 }
 
 /// One end.
 pub(crate) struct Stream {
     cable: Rc<RefCell<Cable>>,
+    /// Which stream of the run it is.
+    pub(crate) number: usize,
     side: usize,
     quality: Quality,
     clock: VirtualClock,
@@ -81,8 +93,8 @@ pub(crate) fn cable(
     clock: &VirtualClock,
     quality: &Quality,
     left: Option<u64>,
-    pieces: &Rc<Cell<u64>>,
-    seed: u64,
+    counts: &Rc<Counts>,
+    (number, seed): (usize, u64),
 ) -> (Rc<RefCell<Cable>>, [Stream; 2]) {
     let cable = Rc::new(RefCell::new(Cable {
         pipes: Default::default(),
@@ -90,12 +102,14 @@ pub(crate) fn cable(
         is_silent: false,
         stalled_until: Time::ZERO,
         left,
-        was_cut: false,
+        is_harmed: false,
+        born: counts.harms.get(),
         carried: 0,
-        pieces: Rc::clone(pieces),
+        counts: Rc::clone(counts),
     }));
     let end = |side: usize| Stream {
         cable: Rc::clone(&cable),
+        number,
         side,
         quality: quality.clone(),
         clock: clock.clone(),
@@ -107,25 +121,34 @@ pub(crate) fn cable(
 }
 
 impl Cable {
+    /// Something is done to it that may end what goes over it.
+    pub(crate) fn harm(&mut self) {
+        self.is_harmed = true;
+        self.counts.harms.set(self.counts.harms.get() + 1);
+    }
+
     /// Both ends find it broken, and what was under way is lost.
     pub(crate) fn cut(&mut self) {
+        self.harm();
         self.is_broken = [true; 2];
-        self.was_cut = true;
         self.wake();
     }
 
     /// Nothing arrives any more, and nobody is told.
     pub(crate) fn silence(&mut self) {
+        self.harm();
         self.is_silent = true;
     }
 
     /// Nothing arrives until then.
     pub(crate) fn stall(&mut self, until: Time) {
+        self.harm();
         self.stalled_until = until;
     }
 
     /// One side hears the end of the stream after what is under way; what it writes arrives all the same.
     pub(crate) fn shut(&mut self, from: usize) {
+        self.harm();
         let pipe = &mut self.pipes[from];
         (pipe.is_ended, pipe.is_shut) = (true, true);
         pipe.wake();
@@ -145,8 +168,8 @@ impl Cable {
 
     /// What one call moves at most, and what is under way at most, in bytes.
     fn limits(&self, quality: &Quality) -> (u64, usize) {
-        let pieces = self.pieces.get();
-        self.pieces.set(pieces + 1);
+        let pieces = self.counts.pieces.get();
+        self.counts.pieces.set(pieces + 1);
         let doublings = 2 * (pieces / PIECES).min(8);
         let grown = |bytes: usize| (bytes << doublings).min(LARGEST.max(bytes));
         (grown(quality.segment) as u64, grown(quality.capacity))

@@ -20,6 +20,7 @@ use super::meter::Uncounted;
 use super::program::{IDENTITY, Program};
 use super::receive::Whims;
 use super::send::Content;
+use super::world::Mark;
 
 /// What `fs::send_tree` says of a folder that it can go on with, and of one whose files have digests.
 const METADATA: [&[u8]; 2] = [b"duologue folder 1", b"duologue folder 1 digests"];
@@ -66,9 +67,12 @@ impl Program {
     /// Sends a folder: how it ended, if it is not to be tried again.
     async fn try_folder(&self, index: usize) -> Result<Option<Outcome>, TransferError> {
         let receiver = &self.world.profile.programs[1 - self.side];
+        let since = self.world.mark(1 - self.side);
+        let mark = |folder: &mut Folder| *folder.since.get_or_insert(since);
+        let first = self.folder(index, mark);
         let (mut batch, has_digests) = match self.offer_folder(index).await {
             Err(TransferError::NotStored(verdict)) if verdict.code() == TransferCode::EXISTS => {
-                if !self.may_be_taken(index) {
+                if !self.may_be_taken(index, first) {
                     let side = self.side;
                     self.world.violation(|| format!("side {side}: folder {index} {verdict:?}"));
                 }
@@ -95,7 +99,9 @@ impl Program {
         let (parts, work) = &*sent;
         let shared = futures::lock::Mutex::new(&mut batch);
         let mut ended = stream::iter(parts.iter().enumerate())
-            .map(|(number, part)| self.send_member(&shared, [index, number], part, has_digests))
+            .map(|(number, part)| {
+                self.send_member(&shared, ([index, number], since), part, has_digests)
+            })
             .buffer_unordered(work.at_a_time);
         let (mut count, mut lost, mut is_taken) = (0, None, false);
         while work.cancel_after.is_none_or(|most| count < most) {
@@ -125,17 +131,19 @@ impl Program {
 
     /// Whether something may have the name of a folder. It is the folder itself, of which the note was lost
     /// with the power, or not taken by the disk, or never made by a program that was killed just then,
-    /// or gave way to another one: there are four places.
-    fn may_be_taken(&self, index: usize) -> bool {
+    /// or gave way to another one where there are only four places.
+    fn may_be_taken(&self, index: usize, first: Mark) -> bool {
         let side = 1 - self.side;
         let receiver = &self.world.profile.programs[side];
-        let is_lost = self.world.ledger(|ledger| ledger.has_forgotten[side]);
-        let from = &self.world.sides[side];
+        let now = self.world.mark(side);
+        let is_lost = now.lapses > first.lapses;
+        let has_failed = now.failed_calls > first.failed_calls || now.fallen > first.fallen;
         let has_others = self.work().files.len() + self.work().folders.len() > 1;
+        let is_full = has_others && !receiver.has_places;
         let name = Uncounted::new(|| format!("d{index}"));
         receiver.collision == Collision::Refuse
-            && self.world.has_on_disk(side, &name)
-            && (is_lost || from.has_failing_disk.get() || from.has_fallen.get() || has_others)
+            && self.world.has_on_disk(side, &name, first)
+            && (is_lost || has_failed || is_full)
     }
 
     /// What a verdict makes of a folder; nothing if it is to be tried again. It may have been given up,
@@ -209,7 +217,7 @@ impl Program {
     async fn send_member(
         &self,
         batch: &futures::lock::Mutex<&mut OutgoingBatch>,
-        number: [usize; 2],
+        (number, since): ([usize; 2], Mark),
         part: &Part,
         has_digests: bool,
     ) -> Result<(), TransferError> {
@@ -231,7 +239,7 @@ impl Program {
                 self.world.note(|| format!("side {}: member {number:?} {verdict:?}", self.side));
                 let is_given_up = self.work().folders[number[0]].cancel_after.is_some();
                 if part.refusal != Some(verdict.code())
-                    && !self.may_fail(verdict.code(), is_given_up)
+                    && !self.may_fail(verdict.code(), is_given_up, since)
                 {
                     self.world.violation(|| format!("member {number:?}: {verdict:?}"));
                 }
@@ -240,13 +248,16 @@ impl Program {
             Err(error) => return Err(error),
         };
         let disk = self.world.disk(1 - self.side);
-        self.world.ledger(|ledger| ledger.on_member(self.side, number, &name, &disk));
+        let may_be_lost = self.world.mark(1 - self.side).lapses > since.lapses;
+        self.world.ledger(|ledger| {
+            ledger.on_member(self.side, number, &name, &disk, may_be_lost);
+        });
         self.world.count(|report| report.members += 1);
         Ok(())
     }
 
     /// Whether any member may fail so: as its disk does, or as it or its batch came to an end.
-    fn may_fail(&self, code: TransferCode, is_given_up: bool) -> bool {
+    fn may_fail(&self, code: TransferCode, is_given_up: bool, since: Mark) -> bool {
         use TransferCode as Code;
         let side = 1 - self.side;
         let receiver = &self.world.profile.programs[side];
@@ -255,10 +266,12 @@ impl Program {
         match code {
             // What the power left of a file.
             Code::EXISTS => receiver.collision == Collision::Refuse && is_unsynced,
-            Code::STORAGE_FAILED | Code::NO_SPACE => self.world.sides[side].has_failing_disk.get(),
-            Code::CANCELLED => is_given_up || self.world.has_been_harmed(),
-            Code::BUSY => self.world.has_been_harmed(),
-            Code::STALLED => self.world.may_have_stalled(),
+            Code::STORAGE_FAILED | Code::NO_SPACE => {
+                self.world.mark(side).failed_calls > since.failed_calls
+            }
+            Code::CANCELLED => is_given_up,
+            Code::BUSY => false,
+            Code::STALLED => self.world.may_have_stalled(since),
             _ => false,
         }
     }

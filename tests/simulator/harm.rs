@@ -8,6 +8,7 @@ use duologue::testing::ShadowDisk;
 use duologue::wire::CloseCode;
 
 use super::executor::Owner;
+use super::meter::uncounted;
 use super::profile::Fault;
 use super::talk::UNPLANNED;
 use super::world::World;
@@ -66,8 +67,6 @@ impl World {
     async fn harm(self: &Rc<Self>, fault: Fault) {
         let cable = self.cables.borrow().last().cloned();
         self.note(|| format!("{fault:?}"));
-        // A disk that fails is nothing to a stream.
-        self.is_harmed.set(self.is_harmed.get() || !matches!(fault, Fault::Disk(_)));
         match fault {
             Fault::Cut => {
                 self.count(|report| report.cuts += 1);
@@ -98,6 +97,9 @@ impl World {
                 let program = self.sides[side].program.borrow().clone();
                 if let Some(program) = program {
                     self.count(|report| report.goodbyes += 1);
+                    uncounted(|| self.goodbyes.borrow_mut().insert(program.session.conversation()));
+                    // Who is slow to answer finds its stream closed.
+                    cable.iter().for_each(|cable| cable.borrow_mut().harm());
                     program.close(CloseCode::SHUTDOWN);
                 }
             }
@@ -130,7 +132,7 @@ impl World {
             let Some(fall) = self.sides[side].falls.get() else { continue };
             if self.disk(side).calls() > fall.call {
                 self.note(|| format!("side {side} falls"));
-                self.sides[side].has_fallen.set(true);
+                self.sides[side].fallen.set(self.sides[side].fallen.get() + 1);
                 self.end_life(side, fall.has_power);
             }
         }
@@ -146,6 +148,7 @@ impl World {
         } else {
             let share = self.random.borrow_mut().below(101);
             let after = disk.crash(|_| self.percent(share));
+            self.sides[side].power_losses.set(self.sides[side].power_losses.get() + 1);
             self.forget_what_was_not_promised(side, &after);
             after
         };
@@ -155,8 +158,6 @@ impl World {
 
     fn let_disk_fail(&self, side: usize) {
         self.count(|report| report.disk_faults += 1);
-        self.sides[side].has_failing_disk.set(true);
-        self.ledger(|ledger| ledger.forget_durable(side));
         let disk = self.disk(side);
         let (from, count) = {
             let mut random = self.random.borrow_mut();
@@ -177,6 +178,7 @@ impl World {
         if durability == Durability::Full {
             return;
         }
+        self.sides[side].lapses.set(self.sides[side].lapses.get() + 1);
         self.ledger(|ledger| {
             ledger.forget_durable(side);
             ledger.forget_stored(side);

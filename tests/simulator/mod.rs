@@ -28,6 +28,9 @@
 //!   happened explains (`Program::outcome`).
 //! - **An end is told to both, and to every handle alike, and is the last thing told**
 //!   (`Program::check_end`, `World::on_end`, `World::say_goodbye`); no honest peer is accused of a violation.
+//! - **Nothing fails without an occasion**: a stream that is lost, an end and a receipt that says no need
+//!   something that was done to that stream, or since that conversation began (`occasion`); a verdict needs
+//!   what befell its receiver's disk during that attempt (`World::mark`), or what its receiver said.
 //! - **Nothing that is held up holds up the rest**: lines come through in a bounded time beside files that
 //!   are paused, or not read (`World::hold_up`).
 
@@ -39,6 +42,7 @@ mod folders;
 mod harm;
 mod ledger;
 mod meter;
+mod occasion;
 mod profile;
 mod program;
 mod receive;

@@ -74,7 +74,7 @@ const FAULTS: [Fault; 14] = [
 impl Profile {
     pub(crate) fn new(seed: u64) -> Self {
         let mut random = SplitMix64::new(seed);
-        let r = &mut random;
+        let (r, places) = (&mut random, &mut SplitMix64::new(seed ^ 0x0B));
         // Each kind is on in some runs only: too many at once hide each other.
         let faults: Vec<Fault> = FAULTS.into_iter().filter(|_| r.percent(25)).collect();
         let latency = Duration::from_micros(r.log_uniform(200_000));
@@ -89,7 +89,11 @@ impl Profile {
             interruptions: if r.percent(30) { 5 } else { 0 },
             hesitations: if r.percent(30) { 20 } else { 0 },
         };
-        let programs = [(); 2].map(|()| Settings::new(r));
+        let mut programs = [(); 2].map(|()| Settings::new(r));
+        for program in &mut programs {
+            // Of a number of its own: what else a seed makes stays as it was.
+            program.has_places = places.percent(50);
+        }
         // The smallest pieces go with little work, and the largest with the most.
         let budget = (600 * quality.segment).clamp(4 << 10, 400 << 10);
         let work = [0, 1].map(|side| Work::new(r, &programs[1 - side], budget));
@@ -147,6 +151,8 @@ pub(crate) struct Settings {
     pub(crate) collision: Collision,
     pub(crate) durability: Durability,
     pub(crate) max_file: Option<u64>,
+    /// Whether its inbox remembers as many offers as others do, or only a few.
+    pub(crate) has_places: bool,
     /// Somebody else's file has the name of the first one.
     pub(crate) has_others: bool,
 }
@@ -189,6 +195,7 @@ impl Settings {
                 &[Durability::Full, Durability::Full, Durability::Data, Durability::NoSync],
             ),
             max_file: r.percent(10).then(|| r.log_uniform(100_000)),
+            has_places: false,
             has_others: r.percent(30),
         }
     }
@@ -226,6 +233,7 @@ impl Settings {
             .keep_free(0)
             .collision(self.collision)
             .durability(self.durability);
+        let options = if self.has_places { options.notes(4096) } else { options };
         match self.max_file {
             Some(bytes) => options.max_file_size(bytes),
             None => options,

@@ -16,6 +16,7 @@ use futures::future::{Either, select};
 
 use super::disk::Disk;
 use super::executor::Owner;
+use super::occasion::Streams;
 use super::work::Work;
 use super::world::World;
 
@@ -30,6 +31,7 @@ pub(crate) struct Program {
     pub(crate) side: usize,
     pub(crate) session: Session,
     pub(crate) inbox: Inbox,
+    pub(crate) streams: Rc<Streams>,
     /// What its events ended with.
     heard: Rc<Cell<Option<CloseReason>>>,
 }
@@ -39,11 +41,12 @@ impl Program {
     pub(crate) fn start(
         world: &Rc<World>,
         owner: Owner,
-        side: usize,
+        first_stream: usize,
         session: Session,
         events: Events,
     ) -> bool {
-        let disk = Disk::new(|| world.disk(side));
+        let Owner::Conversation { side, .. } = owner else { return false };
+        let disk = Disk::new(|| world.disk(side), &world.sides[side].failed_calls);
         let inbox = world.profile.programs[side].inbox().open_on(Arc::new(disk));
         let Ok(inbox) = inbox else {
             // Its disk fails: somebody starts it again later.
@@ -52,7 +55,8 @@ impl Program {
         };
         session.set_rate_limit(world.profile.programs[side].rate_limit);
         let (world, heard) = (Rc::clone(world), Rc::default());
-        let program = Self { world, owner, side, session, inbox, heard };
+        let streams = Rc::new(Streams::new(first_stream));
+        let program = Self { world, owner, side, session, inbox, streams, heard };
         *program.world.sides[side].program.borrow_mut() = Some(program.clone());
         program.spawn(|program| program.listen(events));
         program.spawn(Self::talk);
@@ -142,11 +146,14 @@ impl Program {
                 Event::Offer(offer) => self.spawn(|program| program.receive(offer)),
                 Event::Batch(offer) => self.spawn(|program| program.receive_folder(offer)),
                 Event::Closed(reason) => ended = Some(reason),
-                Event::Detached(reason) if !self.world.has_been_harmed() => {
-                    let side = self.side;
-                    self.world.violation(|| format!("side {side} is detached: {reason:?}"));
+                other => {
+                    self.world.note(|| format!("side {}: {other:?}", self.side));
+                    match other {
+                        Event::Open(opening) => self.streams.on_open(opening),
+                        Event::Detached(reason) => self.on_detached(reason),
+                        _ => {}
+                    }
                 }
-                other => self.world.note(|| format!("side {}: {other:?}", self.side)),
             }
             if self.world.percent(50) {
                 for text in &events.ready_chats() {

@@ -28,6 +28,25 @@ impl Whims {
     }
 }
 
+/// Somebody receives a file.
+struct Receiving {
+    program: Program,
+    file: usize,
+}
+
+impl Receiving {
+    fn new(program: &Program, file: usize) -> Self {
+        program.its_file(file, |file| file.receivers += 1);
+        Self { program: program.clone(), file }
+    }
+}
+
+impl Drop for Receiving {
+    fn drop(&mut self) {
+        self.program.its_file(self.file, |file| file.receivers -= 1);
+    }
+}
+
 impl Program {
     /// A file of the other side.
     fn its_file<R>(&self, index: usize, call: impl FnOnce(&mut File) -> R) -> R {
@@ -45,6 +64,7 @@ impl Program {
             is_declined
         });
         if is_declined {
+            self.its_file(index, |file| file.on_said(TransferCode::DECLINED));
             // A drop declines, too.
             return if self.world.percent(50) {
                 let _ = offer.reject(TransferCode::DECLINED, "not now");
@@ -55,10 +75,14 @@ impl Program {
         let mut receiver = match begun {
             Ok(receiver) => receiver,
             Err(error) => {
+                if error.code() == TransferCode::BUSY {
+                    self.on_busy(index);
+                }
                 let _ = offer.reject(error.code(), "");
                 return;
             }
         };
+        let _receiving = Receiving::new(&self, index);
         let accepted = match receiver.prefix() {
             Some((offset, digest)) => offer.accept_part(offset, digest),
             None => offer.accept(),
@@ -80,6 +104,9 @@ impl Program {
                 Err(code) => drop(incoming.failed(code, "")),
             },
             Err(code) => {
+                if code == TransferCode::BUSY {
+                    self.its_file(index, |file| file.on_said(code));
+                }
                 if whims.is_final(code, &receiver) {
                     self.its_file(index, File::on_given_up);
                 }
@@ -90,6 +117,18 @@ impl Program {
                 }
                 self.end(incoming, code);
             }
+        }
+    }
+
+    /// The inbox says that another one receives the same.
+    fn on_busy(&self, index: usize) {
+        let receivers = self.its_file(index, |file| {
+            file.on_said(TransferCode::BUSY);
+            file.receivers
+        });
+        if receivers == 0 {
+            let side = self.side;
+            self.world.violation(|| format!("side {side}: its file {index} is nobody's, and busy"));
         }
     }
 

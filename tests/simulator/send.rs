@@ -4,13 +4,14 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use duologue::fs::{Collision, Durability};
-use duologue::session::{EndedBy, Outgoing, SessionError, TransferError, Verdict};
+use duologue::session::{Outgoing, SessionError, TransferError, Verdict};
 use duologue::wire::{Digest, Offer, TransferCode};
 
 use super::ledger::{File, Outcome};
 use super::meter::Uncounted;
 use super::program::Program;
 use super::work::FileWork;
+use super::world::Mark;
 
 /// What is sent of a file, and how.
 #[derive(Clone)]
@@ -39,7 +40,8 @@ impl Program {
         }
         self.world.sleep(self.world.up_to(work.begins_after)).await;
         while self.file(index, |file| file.outcome.is_none()) {
-            let sending = self.try_to_send(index, work, content);
+            let (receiver, since) = (1 - self.side, self.world.mark(1 - self.side));
+            let sending = self.try_to_send((index, since), work, content);
             let result = match work.dropped_after.filter(|_| !self.file(index, |f| f.was_dropped)) {
                 Some(time) => match self.within(time, sending).await {
                     Some(result) => result,
@@ -54,13 +56,16 @@ impl Program {
             self.world.note(|| format!("side {}: file {index} {result:?}", self.side));
             match result {
                 Ok(name) => {
-                    let disk = self.world.disk(1 - self.side);
-                    self.world.ledger(|ledger| ledger.on_stored(self.side, index, &name, &disk));
+                    let disk = self.world.disk(receiver);
+                    let may_be_lost = self.world.mark(receiver).lapses > since.lapses;
+                    self.world.ledger(|ledger| {
+                        ledger.on_stored(self.side, index, &name, &disk, may_be_lost);
+                    });
                     self.world.count(|report| report.files += 1);
                 }
                 Err(TransferError::Abandoned(Some(_))) => return,
                 Err(TransferError::NotStored(verdict)) => {
-                    match self.outcome(index, work, &verdict) {
+                    match self.outcome((index, since), work, &verdict) {
                         Some(outcome) => self.file(index, |file| file.outcome = Some(outcome)),
                         None => self.wait_to_try_again().await,
                     }
@@ -76,11 +81,16 @@ impl Program {
     }
 
     /// What a verdict makes of a file that is not stored; nothing if it is to be tried again.
-    fn outcome(&self, index: usize, work: &FileWork, verdict: &Verdict) -> Option<Outcome> {
+    fn outcome(
+        &self,
+        (index, since): (usize, Mark),
+        work: &FileWork,
+        verdict: &Verdict,
+    ) -> Option<Outcome> {
         use TransferCode as Code;
         let (code, receiver) = (verdict.code(), &self.world.profile.programs[1 - self.side]);
         let is_larger = receiver.max_file.is_some_and(|most| work.len as u64 > most);
-        let has_failing_disk = self.world.sides[1 - self.side].has_failing_disk.get();
+        let has_failed = self.world.mark(1 - self.side).failed_calls > since.failed_calls;
         let is_unsynced = receiver.durability == Durability::NoSync
             && self.world.ledger(|ledger| ledger.has_forgotten[1 - self.side]);
         let is_right = match code {
@@ -88,21 +98,20 @@ impl Program {
                 self.world.count(|report| report.cancelled += 1);
                 return Some(Outcome::Cancelled);
             }
-            // The peer's program let it go, or had its request to cancel from a drop.
-            Code::CANCELLED => verdict.ended_by() != EndedBy::Rejection,
-            Code::DECLINED => self.file(index, |file| file.declined > 0),
+            Code::DECLINED => self.file(index, |file| file.heard(code)),
             Code::NAME_REFUSED => work.refused.is_some(),
             Code::EXISTS => {
                 let name = Uncounted::new(|| self.file(index, |file| file.name(index)));
                 receiver.collision == Collision::Refuse
-                    && self.world.has_on_disk(1 - self.side, &name)
+                    && self.world.has_on_disk(1 - self.side, &name, since)
             }
             Code::TOO_LARGE => is_larger,
-            Code::NO_SPACE => has_failing_disk,
+            Code::NO_SPACE => has_failed,
             // A part, or a file that was stored, is not what it was.
-            Code::STORAGE_FAILED => has_failing_disk || is_unsynced,
-            Code::STALLED => self.world.may_have_stalled(),
-            Code::BUSY => true,
+            Code::STORAGE_FAILED => has_failed || is_unsynced,
+            Code::STALLED => self.world.may_have_stalled(since),
+            // Its receiver was looked at when it said so.
+            Code::BUSY => self.file(index, |file| file.heard(code)),
             _ => false,
         };
         if !is_right {
@@ -118,7 +127,7 @@ impl Program {
 
     async fn try_to_send(
         &self,
-        index: usize,
+        (index, since): (usize, Mark),
         work: &FileWork,
         content: &Content,
     ) -> Result<String, TransferError> {
@@ -148,25 +157,31 @@ impl Program {
         let prefix = &content.bytes[..(accept.offset as usize).min(content.bytes.len())];
         match accept.prefix {
             Some(Digest::Blake3(found)) if found == *blake3::hash(prefix).as_bytes() => {
-                self.world.ledger(|ledger| ledger.on_offset(self.side, index, accept.offset));
+                self.take_up(index, accept.offset);
                 outgoing.confirm_prefix()?;
                 self.world.count(|report| report.taken_up += 1);
             }
             Some(_) => outgoing.restart()?,
-            None => self.world.ledger(|ledger| ledger.on_offset(self.side, index, 0)),
+            None => self.take_up(index, 0),
         }
         loop {
-            match self.send_rest((index, given_up), work, &mut outgoing, content).await {
+            match self.send_rest((index, given_up, since), work, &mut outgoing, content).await {
                 Err(TransferError::Rewind { .. }) => {}
                 result => return result.map(|verdict| verdict.text().to_owned()),
             }
         }
     }
 
+    /// The receiver has so much of it.
+    fn take_up(&self, index: usize, offset: u64) {
+        let failed_calls = self.world.mark(1 - self.side).failed_calls;
+        self.world.ledger(|ledger| ledger.on_offset(self.side, index, offset, failed_calls));
+    }
+
     /// Sends what is not sent yet, and waits for the verdict.
     async fn send_rest(
         &self,
-        (index, given_up): (usize, u32),
+        (index, given_up, since): (usize, u32, Mark),
         work: &FileWork,
         outgoing: &mut Outgoing,
         content: &Content,
@@ -199,7 +214,7 @@ impl Program {
                 // Nothing was taken of it.
                 None => continue,
             }
-            self.note_durable(index, given_up, outgoing);
+            self.note_durable((index, given_up, since), outgoing);
             self.dawdle().await;
         }
         outgoing.finish(Some(content.digest)).await
@@ -215,13 +230,12 @@ impl Program {
         }
     }
 
-    fn note_durable(&self, index: usize, given_up: u32, outgoing: &Outgoing) {
-        let receiver = 1 - self.side;
-        let has_failing_disk = self.world.sides[receiver].has_failing_disk.get();
-        let has_forgotten = self.world.ledger(|ledger| ledger.has_forgotten[receiver]);
-        if !has_failing_disk && !has_forgotten {
+    /// What a disk that fails has of it is given up, and so may be what its power took.
+    fn note_durable(&self, (index, given_up, since): (usize, u32, Mark), outgoing: &Outgoing) {
+        let now = self.world.mark(1 - self.side);
+        if (now.failed_calls, now.lapses) == (since.failed_calls, since.lapses) {
             let durable = outgoing.progress().durable;
-            self.file(index, |file| file.on_durable(durable, given_up));
+            self.file(index, |file| file.on_durable(durable, given_up, now.failed_calls));
         }
     }
 }

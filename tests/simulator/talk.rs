@@ -121,7 +121,8 @@ impl Program {
     }
 
     fn wait_for(&self, receipt: duologue::session::Receipt, is_line: bool, number: usize) {
-        let waiting = Waiting { program: Some(self.clone()), is_line, number };
+        let since = self.since();
+        let waiting = Waiting { program: Some(self.clone()), is_line, number, since };
         self.spawn(move |_| async move {
             let receipt = receipt.await;
             waiting.end(receipt);
@@ -163,16 +164,15 @@ impl Program {
                     body: [][..].into(),
                 };
                 if let Ok(receipt) = program.session.send_message(&answer).await {
+                    let since = program.since();
                     let receipt = receipt.await;
                     let was_heard = program
                         .world
                         .ledger(|ledger| ledger.sent[program.side].answers.contains(&number));
                     let is_true = match receipt {
                         Receipt::Delivered => was_heard,
-                        Receipt::NotSent => !was_heard,
-                        Receipt::Unknown => {
-                            program.world.has_been_harmed() || program.world.is_closing.get()
-                        }
+                        Receipt::NotSent => !was_heard && program.has_occasion(since),
+                        Receipt::Unknown => program.has_occasion(since),
                     };
                     if !is_true {
                         program.world.violation(|| format!("answer {number}: {receipt:?}"));
@@ -203,13 +203,16 @@ struct Waiting {
     program: Option<Program>,
     is_line: bool,
     number: usize,
+    /// What had been done to its conversation when it was sent.
+    since: u64,
 }
 
 impl Waiting {
     fn end(mut self, receipt: Receipt) {
-        let Some(Program { world, side, .. }) = self.program.take() else { return };
+        let Some(program) = self.program.take() else { return };
+        let has_occasion = program.has_occasion(self.since);
+        let Program { world, side, .. } = program;
         world.note(|| format!("side {side}: line or message {} is {receipt:?}", self.number));
-        let has_occasion = world.has_been_harmed() || world.is_closing.get();
         world.ledger(|ledger| {
             ledger.on_receipt(side, self.is_line, self.number, receipt, has_occasion);
         });

@@ -1,10 +1,12 @@
 //! Everything that a run has, and how its programs begin and end.
 
 use std::cell::{Cell, RefCell};
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Poll, Waker};
 use std::time::Duration;
 
@@ -13,9 +15,10 @@ use duologue::proto::{CloseReason, Connection, Error, StreamParameters};
 use duologue::session::{Accepted, Backoff, Conversations, Session, session, worst_case_memory};
 use duologue::testing::{ShadowDisk, SplitMix64};
 use duologue::time::{Time, Timer, VirtualClock};
+use duologue::wire::{CloseCode, ConversationId};
 use futures::future::{Either, select};
 
-use super::cable::{self, Cable, Stream};
+use super::cable::{self, Cable, Counts, Stream};
 use super::clock::Alarm;
 use super::executor::{Executor, Owner};
 use super::harm::Fall;
@@ -39,13 +42,13 @@ pub(crate) struct World {
     pub(crate) random: RefCell<SplitMix64>,
     pub(crate) sides: [Side; 2],
     pub(crate) cables: RefCell<Vec<Rc<RefCell<Cable>>>>,
-    pieces: Rc<Cell<u64>>,
+    counts: Rc<Counts>,
+    /// Conversations that were closed in between.
+    pub(crate) goodbyes: RefCell<BTreeSet<ConversationId>>,
     arrivals: RefCell<Arrivals>,
     pub(crate) conversations: RefCell<Option<Conversations<Stream>>>,
     pub(crate) is_down: Cell<bool>,
     pub(crate) is_calm: Cell<bool>,
-    /// Something was done to a stream or a program, or a conversation was closed.
-    pub(crate) is_harmed: Cell<bool>,
     /// Files that are to be held up are sent, and are held up.
     pub(crate) sends_held_up: Cell<bool>,
     pub(crate) is_held_up: Cell<bool>,
@@ -58,6 +61,16 @@ pub(crate) struct World {
     pub(crate) events: Option<RefCell<VecDeque<String>>>,
 }
 
+/// What had befallen a side at some time, to be compared with what has since.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Mark {
+    time: Time,
+    pub(crate) failed_calls: u64,
+    pub(crate) power_losses: u64,
+    pub(crate) lapses: u64,
+    pub(crate) fallen: u64,
+}
+
 #[derive(Default)]
 struct Arrivals {
     streams: VecDeque<Stream>,
@@ -67,10 +80,14 @@ struct Arrivals {
 
 pub(crate) struct Side {
     pub(crate) disk: RefCell<ShadowDisk>,
-    pub(crate) has_failing_disk: Cell<bool>,
+    /// Calls of its disk that have failed.
+    pub(crate) failed_calls: Arc<AtomicU64>,
+    /// How often its power was lost, and of these when that may have taken what was promised.
+    pub(crate) power_losses: Cell<u64>,
+    pub(crate) lapses: Cell<u64>,
     /// It is about to be killed, in the middle of what it does.
     pub(crate) falls: Cell<Option<Fall>>,
-    pub(crate) has_fallen: Cell<bool>,
+    pub(crate) fallen: Cell<u64>,
     pub(crate) life: Cell<u32>,
     conversations: Cell<u32>,
     /// Of one conversation.
@@ -90,9 +107,11 @@ impl World {
             ledger.prepare(&profile, side, &disk);
             Side {
                 disk: RefCell::new(disk),
-                has_failing_disk: Cell::new(false),
+                failed_calls: Arc::default(),
+                power_losses: Cell::new(0),
+                lapses: Cell::new(0),
                 falls: Cell::new(None),
-                has_fallen: Cell::new(false),
+                fallen: Cell::new(0),
                 life: Cell::new(0),
                 conversations: Cell::new(0),
                 worst_case: worst_case_memory(&profile.programs[side].config()),
@@ -108,12 +127,12 @@ impl World {
             random: RefCell::new(SplitMix64::new(seed ^ 0x0A)),
             sides,
             cables: RefCell::default(),
-            pieces: Rc::default(),
+            counts: Rc::default(),
+            goodbyes: RefCell::default(),
             arrivals: RefCell::default(),
             conversations: RefCell::default(),
             is_down: Cell::new(false),
             is_calm: Cell::new(false),
-            is_harmed: Cell::new(false),
             sends_held_up: Cell::new(false),
             is_held_up: Cell::new(false),
             is_closing: Cell::new(false),
@@ -226,27 +245,50 @@ impl World {
         self.executor.discard(side, program);
     }
 
-    /// Whether there was an occasion to lose a stream, or a conversation.
-    pub(crate) fn has_been_harmed(&self) -> bool {
-        let has_broken = || self.cables.borrow().iter().any(|cable| cable.borrow().was_cut);
-        self.is_harmed.get() || has_broken()
+    /// What was done so far that may end conversations.
+    pub(crate) fn harms(&self) -> u64 {
+        self.counts.harms.get()
+    }
+
+    /// What had been done before a stream was made.
+    pub(crate) fn harms_before(&self, stream: usize) -> u64 {
+        self.cables.borrow().get(stream).map_or(0, |cable| cable.borrow().born)
+    }
+
+    /// Of the streams from one on, how many something was done to.
+    pub(crate) fn harmed_streams(&self, from: usize) -> usize {
+        let cables = self.cables.borrow();
+        cables.iter().skip(from).filter(|cable| cable.borrow().is_harmed).count()
+    }
+
+    /// What has befallen a side until now.
+    pub(crate) fn mark(&self, side: usize) -> Mark {
+        let side = &self.sides[side];
+        Mark {
+            time: self.clock.now(),
+            failed_calls: side.failed_calls.load(Ordering::Relaxed),
+            power_losses: side.power_losses.get(),
+            lapses: side.lapses.get(),
+            fallen: side.fallen.get(),
+        }
     }
 
     /// Whether something has a name at a side, or may have lost it since.
-    pub(crate) fn has_on_disk(&self, side: usize, name: &str) -> bool {
-        self.is_harmed.get() || uncounted(|| self.disk(side).names().iter().any(|n| n == name))
+    pub(crate) fn has_on_disk(&self, side: usize, name: &str, since: Mark) -> bool {
+        self.mark(side).power_losses > since.power_losses
+            || uncounted(|| self.disk(side).names().iter().any(|n| n == name))
     }
 
-    /// Whether it is late enough that a transfer may have been given up for its slowness.
-    pub(crate) fn may_have_stalled(&self) -> bool {
+    /// Whether a transfer that began then is old enough to have been given up for its slowness.
+    pub(crate) fn may_have_stalled(&self, since: Mark) -> bool {
         let least = |of: &Settings| of.stall.min(of.whole);
         let seconds = self.profile.programs.iter().map(least).min().unwrap_or(0);
-        self.clock.now() >= Time::ZERO.saturating_add(Duration::from_secs(seconds))
+        self.clock.now() >= since.time.saturating_add(Duration::from_secs(seconds))
     }
 
     /// Kills a program, and starts it again after a while.
     pub(crate) fn restart(self: &Rc<Self>, side: usize) {
-        self.is_harmed.set(true);
+        self.cables.borrow().iter().for_each(|cable| cable.borrow_mut().harm());
         self.note(|| format!("side {side} is killed"));
         let world = Rc::clone(self);
         self.forget_program(side);
@@ -279,9 +321,9 @@ impl World {
         let mut random = self.random.borrow_mut();
         let left = left.map(|mean| 1 + random.below(2 * mean));
         let near = uncounted(|| {
-            let quality = &self.profile.quality;
+            let (quality, number) = (&self.profile.quality, self.cables.borrow().len());
             let (cable, [near, far]) =
-                cable::cable(&self.clock, quality, left, &self.pieces, random.next_u64());
+                cable::cable(&self.clock, quality, left, &self.counts, (number, random.next_u64()));
             self.cables.borrow_mut().push(cable);
             let mut arrivals = self.arrivals.borrow_mut();
             arrivals.streams.push_back(far);
@@ -315,12 +357,12 @@ impl World {
                     Err(_) => world.sleep(Duration::from_secs(1)).await,
                 }
             };
-            let timer = Alarm::new(&world.clock);
+            let (timer, stream) = (Alarm::new(&world.clock), io.number);
             let config = world.profile.programs[0].config();
             let connection = Connection::client(config, world.parameters(), timer.now());
             let (session, events, driver) = session(io, connection, timer);
             let conversation = world.next_conversation(0);
-            if !Program::start(&world, conversation, 0, session, events) {
+            if !Program::start(&world, conversation, stream, session, events) {
                 return;
             }
             let waits = world.random.borrow_mut().next_u64().to_le_bytes()[0];
@@ -355,7 +397,10 @@ impl World {
     }
 
     async fn serve(self: Rc<Self>, all: Conversations<Stream>, stream: Stream) {
-        let timer = Alarm::new(&self.clock);
+        let (timer, number) = (Alarm::new(&self.clock), stream.number);
+        if self.is_full() {
+            self.cables.borrow()[number].borrow_mut().harm();
+        }
         match all.accept(stream, self.parameters(), timer).await {
             Ok(Accepted::New(session, events, driver)) => {
                 let mut driver = std::pin::pin!(driver);
@@ -364,8 +409,15 @@ impl World {
                 if let Some(ended) = open(&session, driver.as_mut()).await {
                     return self.note(|| format!("ended before it was open: {}", ended.reason));
                 }
+                let current = self.sides[1].program.borrow().as_ref().map(Program::first_stream);
+                if current.is_some_and(|current| current > number) {
+                    self.note(|| format!("stream {number} comes too late to be gone on with"));
+                    drop((session, events));
+                    driver.await;
+                    return;
+                }
                 let conversation = self.next_conversation(1);
-                if !Program::start(&self, conversation, 1, session, events) {
+                if !Program::start(&self, conversation, number, session, events) {
                     return;
                 }
                 let ended = driver.await;
@@ -377,6 +429,12 @@ impl World {
             }
             Err(error) => self.note(|| format!("not accepted: {error}")),
         }
+    }
+
+    /// Whether the server keeps all the conversations that it may, and sends others away.
+    pub(crate) fn is_full(&self) -> bool {
+        let most = self.profile.conversations;
+        self.conversations.borrow().as_ref().is_some_and(|all| all.len() >= most)
     }
 
     fn is_last(&self, owner: Owner) -> bool {
@@ -406,6 +464,12 @@ impl World {
             }
             drop(program);
             self.sleep(Duration::from_millis(100)).await;
+        }
+        if let Some(program) = self.sides[side].program.borrow().as_ref() {
+            let is_limit = reason == CloseReason::Peer(CloseCode::LIMIT) && self.is_full();
+            if !is_limit && !program.has_occasion(program.since()) {
+                self.violation(|| format!("side {side} ended with {reason} for nothing"));
+            }
         }
         if heard != Some(reason) {
             self.violation(|| format!("side {side} ended with {reason}, and heard {heard:?}"));

@@ -5,8 +5,9 @@
 //! Without names it is all of them, or with `--some N --seed S` so many that are drawn by the seed.
 //!
 //! All of them are compiled in at once, each behind a switch that the environment turns, so that there is
-//! one build and not one a defect. With no switch on, all tests that are named have to pass. A test that
-//! hangs has failed, and is shown as such. It fails if a defect survives one of its tests.
+//! one build and not one a defect. With no switch on, all tests that are named have to pass, and the time
+//! that each takes then says when one hangs. A test that hangs has failed, and is shown as such. It fails
+//! if a defect survives one of its tests.
 
 #[path = "../../../tests/defects/mod.rs"]
 mod list;
@@ -22,8 +23,11 @@ use duologue::testing::SplitMix64;
 use list::Defect;
 use rustix::process::{Resource, Rlimit, setrlimit};
 
-/// How long a test may take before it counts as hanging.
-const TIME: Duration = Duration::from_secs(60);
+/// How long a test may take without a defect.
+const LONGEST: Duration = Duration::from_secs(300);
+/// How often as long it may take with one before it counts as hanging, and what it may always take.
+const TIMES: u32 = 10;
+const SHORTEST: Duration = Duration::from_secs(10);
 /// How often it is looked after meanwhile.
 const STEP: Duration = Duration::from_millis(5);
 /// Bytes of address space that a test may take: some defects take away a bound.
@@ -96,11 +100,12 @@ fn main() -> Result<ExitCode> {
         .collect();
     let tests: BTreeSet<&str> = work.iter().map(|&(d, t)| &*defects[d].tests[t]).collect();
     let started = Instant::now();
-    pass_without(&binary, &tree, &tests)?;
-    println!("{} tests pass without any in {:.0} s", tests.len(), started.elapsed().as_secs_f64());
+    let bench = Bench { binary, tree, place, jobs };
+    let times = bench.pass_without(tests.into_iter().collect())?;
+    println!("{} tests pass without any in {:.0} s", times.len(), started.elapsed().as_secs_f64());
 
     let started = Instant::now();
-    let ran = run_all(&binary, &tree, &place, &defects, work, jobs)?;
+    let ran = bench.run_all(&defects, &times, work)?;
     Ok(print(&defects, &ran, started.elapsed()))
 }
 
@@ -143,16 +148,40 @@ fn draw(defects: &[Defect], some: usize, seed: u64) -> Vec<String> {
     names
 }
 
+/// The files of the repository, from its root: as git has them, or all but what is built where it has no
+/// say.
+fn files(root: &Path) -> Result<Vec<String>> {
+    let words = ["ls-files", "-z", "--cached", "--others", "--exclude-standard"];
+    if let Ok(listed) = Command::new("git").args(words).current_dir(root).output() {
+        if listed.status.success() {
+            let listed = String::from_utf8(listed.stdout)?;
+            return Ok(listed.split_terminator('\0').map(str::to_owned).collect());
+        }
+    }
+    let (mut files, mut folders) = (Vec::new(), vec![root.to_owned()]);
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder)? {
+            let (entry, is_built) = (entry?, |name: &str| name == "target" || name == ".git");
+            let name = entry.file_name().into_string().map_err(|_| "a name that is no UTF-8")?;
+            match entry.file_type()?.is_dir() {
+                true if is_built(&name) => {}
+                true => folders.push(entry.path()),
+                false => {
+                    let path = entry.path();
+                    let path = path.strip_prefix(root)?.to_str().ok_or("no UTF-8")?;
+                    files.push(path.to_owned());
+                }
+            }
+        }
+    }
+    Ok(files)
+}
+
 /// Copies what belongs to the repository, with all defects; what is the same already is left alone, so
 /// that it is not built again.
 fn copy(root: &Path, tree: &Path, defects: &[Defect]) -> Result<()> {
-    let listed = Command::new("git")
-        .args(["ls-files", "-z", "--cached", "--others", "--exclude-standard"])
-        .current_dir(root)
-        .output()?;
-    let listed = String::from_utf8(listed.stdout)?;
     let mut seeded = seed(root, defects)?;
-    for name in listed.split_terminator('\0') {
+    for name in &files(root)? {
         let content = match seeded.remove(name) {
             Some(text) => text.into_bytes(),
             // Taken away, and not yet told to git.
@@ -239,95 +268,113 @@ fn limit_memory() -> Result<()> {
     Ok(setrlimit(Resource::As, limit)?)
 }
 
-fn pass_without(binary: &Path, tree: &Path, tests: &BTreeSet<&str>) -> Result<()> {
-    let output = Command::new(binary)
-        .arg("--exact")
-        .args(tests)
-        .current_dir(tree)
-        .env_remove(SWITCH)
-        .output()?;
-    let text = String::from_utf8_lossy(&output.stdout);
-    let passed = format!("{} passed; 0 failed", tests.len());
-    if !output.status.success() || !text.contains(&passed) {
-        print!("{text}");
-        return Err("not all tests pass, or are there, without a defect".into());
-    }
-    Ok(())
-}
-
-fn run_all(
-    binary: &Path,
-    tree: &Path,
-    place: &Path,
-    defects: &[Defect],
-    work: Vec<(usize, usize)>,
+/// Where tests are run, and how many at a time.
+struct Bench {
+    binary: PathBuf,
+    tree: PathBuf,
+    place: PathBuf,
     jobs: usize,
-) -> Result<Vec<Ran>> {
-    let (queue, ran) = (Mutex::new(work.into_iter()), Mutex::new(Vec::new()));
-    std::thread::scope(|scope| {
-        let workers: Vec<_> = (0..jobs)
-            .map(|worker| {
-                let (queue, ran) = (&queue, &ran);
-                let output = place.join(format!("output-{worker}"));
-                scope.spawn(move || -> Result<(), String> {
-                    loop {
-                        let next = queue.lock().map_err(|error| error.to_string())?.next();
-                        let Some((defect, test)) = next else { return Ok(()) };
-                        let (name, started) = (&defects[defect].tests[test], Instant::now());
-                        let outcome = run(binary, tree, &output, defect, name)
-                            .map_err(|error| format!("{name}: {error}"))?;
-                        let took = started.elapsed();
-                        let this = Ran { defect, test, outcome, took };
-                        ran.lock().map_err(|error| error.to_string())?.push(this);
-                    }
-                })
-            })
-            .collect();
-        workers.into_iter().try_for_each(|worker| worker.join().expect("no worker panics"))
-    })?;
-    let mut ran = ran.into_inner()?;
-    ran.sort_by_key(|ran| (ran.defect, ran.test));
-    Ok(ran)
 }
 
-/// Runs one test with one defect.
-fn run(
-    binary: &Path,
-    tree: &Path,
-    output: &Path,
-    defect: usize,
-    test: &str,
-) -> std::io::Result<Outcome> {
-    let file = File::create(output)?;
-    let mut child = Command::new(binary)
-        .args(["--exact", test])
-        .current_dir(tree)
-        .env(SWITCH, (defect + 1).to_string())
-        .stdin(Stdio::null())
-        .stdout(file.try_clone()?)
-        .stderr(file)
-        .spawn()?;
-    let started = Instant::now();
-    let status = loop {
-        if let Some(status) = child.try_wait()? {
-            break status;
-        }
-        if started.elapsed() >= TIME {
-            child.kill()?;
-            child.wait()?;
-            return Ok(Outcome::Hangs);
-        }
-        std::thread::sleep(STEP);
-    };
-    let said = fs::read(output)?;
-    let said = String::from_utf8_lossy(&said);
-    Ok(if status.success() {
-        Outcome::Passes
-    } else if said.contains("test result: FAILED") {
-        Outcome::Fails
-    } else {
-        Outcome::Aborts
-    })
+impl Bench {
+    /// How long each takes while there is no defect: all have to be there, and to pass.
+    fn pass_without<'a>(&self, tests: Vec<&'a str>) -> Result<BTreeMap<&'a str, Duration>> {
+        let ran = self.each(tests, |test, output| {
+            let (outcome, took) = self.run(output, None, test, LONGEST)?;
+            let said = fs::read_to_string(output).unwrap_or_default();
+            if outcome == Outcome::Passes && said.contains("1 passed; 0 failed") {
+                return Ok((test, took));
+            }
+            print!("{said}");
+            Err(std::io::Error::other(format!("{test} fails, or is not there, without a defect")))
+        })?;
+        Ok(ran.into_iter().collect())
+    }
+
+    fn run_all(
+        &self,
+        defects: &[Defect],
+        times: &BTreeMap<&str, Duration>,
+        work: Vec<(usize, usize)>,
+    ) -> Result<Vec<Ran>> {
+        let mut ran = self.each(work, |(defect, test), output| {
+            let name = &*defects[defect].tests[test];
+            let most = times.get(name).map_or(LONGEST, |took| SHORTEST.max(*took * TIMES));
+            let (outcome, took) = self.run(output, Some(defect), name, most)?;
+            Ok(Ran { defect, test, outcome, took })
+        })?;
+        ran.sort_by_key(|ran| (ran.defect, ran.test));
+        Ok(ran)
+    }
+
+    /// Does each, some at a time, in any order; with a file for what it prints.
+    fn each<T: Send, R: Send>(
+        &self,
+        work: Vec<T>,
+        each: impl Fn(T, &Path) -> std::io::Result<R> + Sync,
+    ) -> Result<Vec<R>> {
+        let (queue, done) = (Mutex::new(work.into_iter()), Mutex::new(Vec::new()));
+        std::thread::scope(|scope| {
+            let workers: Vec<_> = (0..self.jobs)
+                .map(|worker| {
+                    let (queue, done, each) = (&queue, &done, &each);
+                    let output = self.place.join(format!("output-{worker}"));
+                    scope.spawn(move || -> Result<(), String> {
+                        loop {
+                            let next = queue.lock().map_err(|error| error.to_string())?.next();
+                            let Some(next) = next else { return Ok(()) };
+                            let result = each(next, &output).map_err(|error| error.to_string())?;
+                            done.lock().map_err(|error| error.to_string())?.push(result);
+                        }
+                    })
+                })
+                .collect();
+            workers.into_iter().try_for_each(|worker| worker.join().expect("no worker panics"))
+        })?;
+        Ok(done.into_inner().expect("no worker panics"))
+    }
+
+    /// Runs one test, with one defect if there is to be one.
+    fn run(
+        &self,
+        output: &Path,
+        defect: Option<usize>,
+        test: &str,
+        most: Duration,
+    ) -> std::io::Result<(Outcome, Duration)> {
+        let file = File::create(output)?;
+        let mut child = Command::new(&self.binary)
+            .args(["--exact", test])
+            .current_dir(&self.tree)
+            .env(SWITCH, defect.map_or(0, |defect| defect + 1).to_string())
+            .stdin(Stdio::null())
+            .stdout(file.try_clone()?)
+            .stderr(file)
+            .spawn()?;
+        let started = Instant::now();
+        let status = loop {
+            if let Some(status) = child.try_wait()? {
+                break status;
+            }
+            if started.elapsed() >= most {
+                child.kill()?;
+                child.wait()?;
+                return Ok((Outcome::Hangs, started.elapsed()));
+            }
+            std::thread::sleep(STEP);
+        };
+        let took = started.elapsed();
+        let said = fs::read(output)?;
+        let said = String::from_utf8_lossy(&said);
+        let outcome = if status.success() {
+            Outcome::Passes
+        } else if said.contains("test result: FAILED") {
+            Outcome::Fails
+        } else {
+            Outcome::Aborts
+        };
+        Ok((outcome, took))
+    }
 }
 
 fn print(defects: &[Defect], ran: &[Ran], took: Duration) -> ExitCode {

@@ -1,16 +1,14 @@
 //! What a program hears.
 
-use std::future::poll_fn;
-use std::task::Poll;
-
 use duologue::proto::Opening;
 use duologue::session::{Event, Events, Session};
 use duologue::wire::CloseCode;
+use futures::FutureExt;
 use futures::channel::oneshot;
 use futures::future::BoxFuture;
 use futures::stream::{FusedStream, FuturesUnordered};
-use futures::{FutureExt, StreamExt};
 
+use super::program;
 use super::receiving;
 use super::talk::Talk;
 
@@ -24,22 +22,11 @@ impl Talk {
         mut opened: Option<oneshot::Sender<()>>,
     ) {
         assert!(!format!("{events:?}").is_empty());
-        let mut tasks: Tasks<'_> = FuturesUnordered::new();
-        poll_fn(|cx| {
-            loop {
-                while let Poll::Ready(Some(())) = tasks.poll_next_unpin(cx) {}
-                match events.poll_next_unpin(cx) {
-                    Poll::Pending => return Poll::Pending,
-                    Poll::Ready(None) if tasks.is_empty() => return Poll::Ready(()),
-                    Poll::Ready(None) => return Poll::Pending,
-                    Poll::Ready(Some(event)) => {
-                        assert!(!format!("{event:?}").is_empty());
-                        self.hear(handle, event, &mut opened, &mut tasks);
-                        if self.world.habits.server & 8 != 0 {
-                            self.hear_ready(&mut events);
-                        }
-                    }
-                }
+        program::listen(&mut events, |events, event, tasks| {
+            assert!(!format!("{event:?}").is_empty());
+            self.hear(handle, event, &mut opened, tasks);
+            if self.world.habits.server & 8 != 0 {
+                self.hear_ready(events);
             }
         })
         .await;

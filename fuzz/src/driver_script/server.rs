@@ -1,23 +1,19 @@
 //! The listener's program.
 
-use std::future::poll_fn;
-use std::task::Poll;
-
 use duologue::proto::StreamParameters;
 use duologue::session::{Accepted, Conversations, Outcome, accept};
 use duologue::time::VirtualClock;
+use futures::FutureExt;
 use futures::channel::mpsc;
-use futures::future::{BoxFuture, join};
-use futures::stream::{FusedStream, FuturesUnordered};
-use futures::{FutureExt, StreamExt};
+use futures::future::join;
 
 use super::cable::Stream;
-use super::{Action, World, show};
+use super::{Action, World, program, show};
 
 /// Serves every stream that comes, beside each other.
 pub(super) async fn run(
     world: &World,
-    mut streams: mpsc::UnboundedReceiver<Stream>,
+    streams: mpsc::UnboundedReceiver<Stream>,
     actions: Vec<Action>,
 ) {
     let conversations = Conversations::new(world.config.clone());
@@ -26,33 +22,16 @@ pub(super) async fn run(
         3 => conversations.max_memory(64 << 20),
         _ => conversations,
     };
-    let mut running: FuturesUnordered<BoxFuture<'_, ()>> = FuturesUnordered::new();
     let mut actions = Some(actions);
-    let mut seed = 10_u8;
-    poll_fn(|cx| {
-        loop {
-            let mut moved = false;
-            while let Poll::Ready(Some(stream)) = streams.poll_next_unpin(cx) {
-                seed = seed.wrapping_add(1);
-                moved = true;
-                let actions = actions.take().unwrap_or_default();
-                let conversations = conversations.clone();
-                running.push(if world.habits.server & 3 == 1 {
-                    forget(world, stream, seed, actions).boxed()
-                } else {
-                    serve(world, conversations, stream, seed, actions).boxed()
-                });
-            }
-            while let Poll::Ready(Some(())) = running.poll_next_unpin(cx) {
-                moved = true;
-            }
-            if !moved {
-                let has_ended = streams.is_terminated() && running.is_empty();
-                return if has_ended { Poll::Ready(()) } else { Poll::Pending };
-            }
+    let serve_one = |stream, seed| {
+        let actions = actions.take().unwrap_or_default();
+        if world.habits.server & 3 == 1 {
+            forget(world, stream, seed, actions).boxed()
+        } else {
+            serve(world, conversations.clone(), stream, seed, actions).boxed()
         }
-    })
-    .await;
+    };
+    program::serve(streams, serve_one).await;
     assert!(conversations.is_empty(), "{conversations:?}");
 }
 

@@ -1,9 +1,6 @@
 //! A conversation of the two programs.
 
 use std::cell::Cell;
-use std::future::poll_fn;
-use std::pin::Pin;
-use std::task::Poll;
 use std::time::Duration;
 
 use duologue::fs::{
@@ -16,17 +13,17 @@ use duologue::session::{
     TransferError, session,
 };
 use duologue::testing::{Duplex, Faulty, duplex};
-use duologue::time::{Time, Timer, VirtualClock};
+use duologue::time::{Timer, VirtualClock};
 use duologue::wire::CloseCode;
 use futures::channel::mpsc;
 use futures::future::{Either, LocalBoxFuture, join, select};
-use futures::stream::{FusedStream, FuturesUnordered};
+use futures::stream::FuturesUnordered;
 use futures::{FutureExt, StreamExt};
 
 use super::conversation::{Patience, block_on};
 use super::judge::{Judge, Place};
 use super::sources::Sources;
-use super::{Errand, Life, show};
+use super::{Errand, Life, program, show};
 
 type Stream = Faulty<Duplex>;
 type Tasks<'a> = FuturesUnordered<LocalBoxFuture<'a, ()>>;
@@ -86,10 +83,7 @@ pub(super) fn run(
 
 impl Program<'_> {
     async fn sleep(&self, time: Duration) {
-        let mut timer = self.clock.timer();
-        let until: Time = self.clock.now().saturating_add(time);
-        Pin::new(&mut timer).reset(until);
-        poll_fn(|cx| Pin::new(&mut timer).poll(cx)).await;
+        program::sleep(&self.clock, time).await;
     }
 
     /// A future of files, for so long if it is to be dropped in the middle.
@@ -186,56 +180,21 @@ impl Program<'_> {
         }
     }
 
-    async fn serve(&self, mut streams: mpsc::UnboundedReceiver<Stream>) {
+    async fn serve(&self, streams: mpsc::UnboundedReceiver<Stream>) {
         let conversations = Conversations::new(Config::default());
-        let mut tasks: Tasks<'_> = FuturesUnordered::new();
-        let mut seed = 10_u8;
-        poll_fn(|cx| {
-            loop {
-                let mut moved = false;
-                while let Poll::Ready(Some(stream)) = streams.poll_next_unpin(cx) {
-                    seed = seed.wrapping_add(1);
-                    moved = true;
-                    let served = self.serve_one(conversations.clone(), stream, seed);
-                    tasks.push(served.boxed_local());
-                }
-                while let Poll::Ready(Some(())) = tasks.poll_next_unpin(cx) {
-                    moved = true;
-                }
-                if !moved {
-                    let is_over = streams.is_terminated() && tasks.is_empty();
-                    return if is_over { Poll::Ready(()) } else { Poll::Pending };
-                }
-            }
-        })
-        .await;
+        let serve_one = |stream, seed| self.serve_one(conversations.clone(), stream, seed);
+        program::serve(streams, serve_one).await;
     }
 
     async fn serve_one(&self, conversations: Conversations<Stream>, stream: Stream, seed: u8) {
         let parameters = StreamParameters::new([seed; 32]);
         let accepted = conversations.accept(stream, parameters, self.clock.timer()).await;
         let Ok(Accepted::New(handle, mut events, driver)) = accepted else { return };
-        let storing = async {
-            let mut tasks: Tasks<'_> = FuturesUnordered::new();
-            poll_fn(|cx| {
-                loop {
-                    while let Poll::Ready(Some(())) = tasks.poll_next_unpin(cx) {}
-                    match events.poll_next_unpin(cx) {
-                        Poll::Pending => return Poll::Pending,
-                        Poll::Ready(None) if tasks.is_empty() => return Poll::Ready(()),
-                        Poll::Ready(None) => return Poll::Pending,
-                        Poll::Ready(Some(Event::Offer(offer))) => {
-                            tasks.push(self.store(&handle, offer).boxed_local());
-                        }
-                        Poll::Ready(Some(Event::Batch(batch))) => {
-                            tasks.push(self.store_batch(batch).boxed_local());
-                        }
-                        Poll::Ready(Some(_)) => {}
-                    }
-                }
-            })
-            .await;
-        };
+        let storing = program::listen(&mut events, |_, event, tasks| match event {
+            Event::Offer(offer) => tasks.push(self.store(&handle, offer).boxed_local()),
+            Event::Batch(batch) => tasks.push(self.store_batch(batch).boxed_local()),
+            _ => {}
+        });
         join(driver, storing).await;
     }
 

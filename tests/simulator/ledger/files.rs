@@ -6,6 +6,7 @@ use duologue::wire::{Digest, TransferCode};
 
 use super::super::profile::{BLOCK, Profile};
 use super::super::work::{FileWork, FolderWork, MemberWork};
+use super::super::world::Mark;
 use super::{Ledger, content};
 
 /// What somebody else has under the name of the first file.
@@ -28,12 +29,19 @@ pub(crate) struct File {
     pub(crate) outcome: Option<Outcome>,
     /// What its sender was told to be durable, as long as it has to be.
     pub(crate) durable: u64,
+    /// Calls of the disk that had failed when it was.
+    failed_calls: u64,
     /// How often its receiver dropped for good what it had of it.
     pub(crate) given_up: u32,
     /// It has its name, though its sender may not have heard of it.
     pub(crate) is_published: bool,
     /// How often it was declined.
     pub(crate) declined: u32,
+    /// How often its receiver said that it is declined, or busy, and its sender heard it.
+    said: [u32; 2],
+    heard: [u32; 2],
+    /// How many receivers have a part of it.
+    pub(crate) receivers: u32,
     /// Its first attempt was dropped.
     pub(crate) was_dropped: bool,
     /// Which pauses were made.
@@ -46,6 +54,8 @@ pub(crate) struct Folder {
     pub(crate) members: Vec<Member>,
     pub(crate) outcome: Option<Outcome>,
     pub(crate) declined: u32,
+    /// What had befallen its receiver when it was offered first.
+    pub(crate) since: Option<Mark>,
 }
 
 pub(crate) struct Member {
@@ -68,9 +78,13 @@ impl File {
             content,
             outcome: None,
             durable: 0,
+            failed_calls: 0,
             given_up: 0,
             is_published: false,
             declined: 0,
+            said: [0; 2],
+            heard: [0; 2],
+            receivers: 0,
             was_dropped: false,
             was_paused: [false; 2],
             work,
@@ -89,10 +103,23 @@ impl File {
     }
 
     /// The sender of a try, which began when the file had been given up so often, is told of bytes.
-    pub(crate) fn on_durable(&mut self, durable: u64, given_up: u32) {
+    pub(crate) fn on_durable(&mut self, durable: u64, given_up: u32, failed_calls: u64) {
         if !self.is_published && self.given_up == given_up {
-            self.durable = self.durable.max(durable);
+            let before = if self.failed_calls == failed_calls { self.durable } else { 0 };
+            (self.durable, self.failed_calls) = (before.max(durable), failed_calls);
         }
+    }
+
+    /// Its receiver says that it is declined, or busy.
+    pub(crate) fn on_said(&mut self, code: TransferCode) {
+        self.said[usize::from(code == TransferCode::BUSY)] += 1;
+    }
+
+    /// Its sender hears that: whether it was said so often.
+    pub(crate) fn heard(&mut self, code: TransferCode) -> bool {
+        let which = usize::from(code == TransferCode::BUSY);
+        self.heard[which] += 1;
+        self.heard[which] <= self.said[which]
     }
 }
 
@@ -103,7 +130,7 @@ impl Folder {
             Member { work: work.clone(), digest: digest(&content), content, is_stored: false }
         };
         let members = work.members.iter().enumerate().map(member).collect();
-        Self { work: work.clone(), members, outcome: None, declined: 0 }
+        Self { work: work.clone(), members, outcome: None, declined: 0, since: None }
     }
 
     /// Bytes of all members.
@@ -134,14 +161,21 @@ impl Ledger {
     }
 
     /// The sender was told that a file is stored.
-    pub(crate) fn on_stored(&mut self, side: usize, index: usize, name: &str, disk: &ShadowDisk) {
+    pub(crate) fn on_stored(
+        &mut self,
+        side: usize,
+        index: usize,
+        name: &str,
+        disk: &ShadowDisk,
+        may_be_lost: bool,
+    ) {
         let file = &mut self.sent[side].files[index];
         file.outcome = Some(Outcome::Stored);
         let (content, is_refused) = (file.content.clone(), file.work.refused.is_some());
         if is_refused {
             self.violation(format!("file {index} of side {side} has a name that nobody takes"));
         }
-        self.put_on_shelf(1 - side, name, content, disk);
+        self.put_on_shelf(1 - side, name, content, disk, may_be_lost);
     }
 
     /// The sender was told that a member is stored, which is a file or a folder.
@@ -151,6 +185,7 @@ impl Ledger {
         [folder, index]: [usize; 2],
         name: &str,
         disk: &ShadowDisk,
+        may_be_lost: bool,
     ) {
         let member = &mut self.sent[side].folders[folder].members[index];
         member.is_stored = true;
@@ -159,15 +194,22 @@ impl Ledger {
             self.violation(format!("member {index} of side {side} has a name that nobody takes"));
         }
         if work.len.is_some() {
-            self.put_on_shelf(1 - side, name, content, disk);
-        } else if !self.has_forgotten[1 - side] && !disk.names().iter().any(|found| found == name) {
+            self.put_on_shelf(1 - side, name, content, disk, may_be_lost);
+        } else if !may_be_lost && !disk.names().iter().any(|found| found == name) {
             self.violation(format!("folder {index} of side {side} is not at {name}"));
         }
     }
 
     /// It has to be there from now on.
-    fn put_on_shelf(&mut self, side: usize, name: &str, content: Bytes, disk: &ShadowDisk) {
-        if self.has_forgotten[side] && disk.read(name).as_deref() != Some(&content[..]) {
+    fn put_on_shelf(
+        &mut self,
+        side: usize,
+        name: &str,
+        content: Bytes,
+        disk: &ShadowDisk,
+        may_be_lost: bool,
+    ) {
+        if may_be_lost && disk.read(name).as_deref() != Some(&content[..]) {
             // It was told before the power was lost, and heard after it.
             return;
         }
@@ -187,9 +229,9 @@ impl Ledger {
     }
 
     /// The receiver took up a file at an offset.
-    pub(crate) fn on_offset(&mut self, side: usize, index: usize, offset: u64) {
+    pub(crate) fn on_offset(&mut self, side: usize, index: usize, offset: u64, failed_calls: u64) {
         let file = &self.sent[side].files[index];
-        if offset < file.durable / BLOCK * BLOCK {
+        if file.failed_calls == failed_calls && offset < file.durable / BLOCK * BLOCK {
             let durable = file.durable;
             self.violation(format!(
                 "file {index} of side {side}: {durable} bytes were durable, {offset} are there"

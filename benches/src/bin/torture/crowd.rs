@@ -26,16 +26,19 @@ use tokio::time::sleep;
 use crate::Result;
 use crate::arguments::Arguments;
 use crate::attacks::talk::take;
-use crate::programs::{Program, START};
+use crate::programs::{ATTACKERS, Program, START};
 use crate::table::Table;
 
-/// Hostile connections, where there may be so many descriptors.
+/// Hostile connections, and honest ones, where there is room for so many.
 const HOSTILE: usize = 10_000;
 const HONEST: usize = 100;
+/// With fewer than so many it is no crowd.
+const FEWEST: usize = 100;
 /// Programs that the hostile ones are in, so that no program has both ends.
 const PROGRAMS: usize = 2;
-/// Descriptors that a program needs beside its connections: also for those that have ended at one side.
-const SPARE: u64 = 1_000;
+/// Descriptors that a program needs beside its connections, at most: also for those that have ended at one
+/// side.
+const SPARE: usize = 1_000;
 /// The hostile ones have to be there, and later all be gone, within this.
 const GATHERING: Duration = Duration::from_secs(180);
 /// How long they are left alone once they are there.
@@ -109,6 +112,72 @@ fn descriptors() -> Option<usize> {
     std::fs::read_dir("/proc/self/fd").ok().map(Iterator::count)
 }
 
+/// How many there are of each, and what keeps it from being more.
+struct Size {
+    hostile: usize,
+    honest: usize,
+    reason: Option<String>,
+}
+
+impl Size {
+    /// As many as there may be descriptors for, and memory for all that they may make the listener hold.
+    fn new(config: &Config) -> Self {
+        let limit = raise_limit();
+        let descriptors = usize::try_from(limit).unwrap_or(usize::MAX);
+        let honest = HONEST.min(descriptors / 20);
+        let by_descriptors = descriptors - SPARE.min(descriptors / 4) - honest;
+        let memory = available_memory();
+        let by_memory = memory.map_or(u64::MAX, |bytes| bytes / bound(config));
+        let by_memory = usize::try_from(by_memory).unwrap_or(usize::MAX).saturating_sub(honest);
+        let hostile = HOSTILE.min(by_descriptors).min(by_memory);
+        let reason = if hostile == HOSTILE {
+            None
+        } else if by_memory < by_descriptors {
+            let mebibytes = memory.unwrap_or(0) >> 20;
+            Some(format!(
+                "{mebibytes} MiB of memory are available, and each may hold {} KiB",
+                bound(config) >> 10
+            ))
+        } else {
+            Some(format!("a program may have {limit} descriptors here (ulimit -Hn)"))
+        };
+        Self { hostile, honest, reason }
+    }
+
+    /// Those that hold what they can until the end: they are always there.
+    fn holders(&self) -> usize {
+        let in_programs = (0..PROGRAMS).map(|n| program_size(self.hostile, n));
+        in_programs.map(|count| count - attackers(count)).sum()
+    }
+}
+
+/// Of the hostile ones, how many a program has.
+fn program_size(hostile: usize, program: usize) -> usize {
+    hostile / PROGRAMS + usize::from(program < hostile % PROGRAMS)
+}
+
+/// Of those in a program, how many attack in the end.
+pub(crate) fn attackers(count: usize) -> usize {
+    count.div_ceil(ATTACKERS as usize)
+}
+
+/// Bytes that may be had without taking them from others, if the system says so.
+fn available_memory() -> Option<u64> {
+    let text = std::fs::read_to_string("/proc/meminfo").ok()?;
+    let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
+    let all = line.split_whitespace().next()?.parse::<u64>().ok()? << 10;
+    Some(all.min(left_of_group().unwrap_or(u64::MAX)))
+}
+
+/// What the control group of this program, if it is seen from inside, may still have.
+fn left_of_group() -> Option<u64> {
+    let read = |name: &str| {
+        let text = std::fs::read_to_string(format!("/sys/fs/cgroup/{name}")).ok()?;
+        text.trim().parse::<u64>().ok()
+    };
+    Some(read("memory.max")?.saturating_sub(read("memory.current")?))
+}
+
 /// What the listener counts.
 #[derive(Default)]
 struct Count {
@@ -134,27 +203,27 @@ struct Outcomes {
 }
 
 pub(crate) fn run(arguments: &Arguments, table: &mut Table) -> Result<()> {
-    let limit = raise_limit();
-    let hostile = HOSTILE.min(usize::try_from(limit.saturating_sub(SPARE))?.saturating_sub(HONEST));
-    if hostile < HOSTILE {
-        println!(
-            "  ONLY {hostile} OF {HOSTILE} HOSTILE CONNECTIONS: a program may have {limit} descriptors \
-             here (ulimit -Hn), and it takes {}",
-            HOSTILE as u64 + HONEST as u64 + SPARE
-        );
-    }
     let config = config()?;
+    let size = Size::new(&config);
+    let Size { hostile, honest, .. } = size;
+    if let Some(reason) = &size.reason {
+        if hostile < FEWEST {
+            println!("  NOT RUN: {reason}, and {FEWEST} hostile connections are the fewest");
+            return Ok(());
+        }
+        println!("  ONLY {hostile} OF {HOSTILE} HOSTILE CONNECTIONS: {reason}");
+    }
     let before = descriptors();
     let count = Rc::new(Count::default());
     let mut outcomes = Err("it was not run".into());
     let counted = allocation_counter::measure(|| {
-        outcomes = listen(arguments.seed, hostile, &config, &count);
+        outcomes = listen(arguments.seed, &size, &config, &count);
     });
     let outcomes = outcomes?;
     let after = descriptors();
-    let bound = (hostile + HONEST) as u64 * bound(&config);
+    let bound = (hostile + honest) as u64 * bound(&config);
     let share = counted.bytes_max as f64 / bound as f64;
-    for what in failures(&outcomes, hostile, &counted, bound) {
+    for what in failures(&outcomes, &size, &counted, bound) {
         table.fail(format!("crowd: {what}"), format!("--only crowd --seed {}", arguments.seed));
     }
     if before != after {
@@ -168,7 +237,7 @@ pub(crate) fn run(arguments: &Arguments, table: &mut Table) -> Result<()> {
     table.row("attacks that ended", outcomes.attacks);
     table.row("of these not as over a quiet stream", outcomes.otherwise);
     let finished = if outcomes.failure.is_none() { "all" } else { "NOT ALL" };
-    table.row("honest clients, and how many finished", format!("{HONEST}, {finished}"));
+    table.row("honest clients, and how many finished", format!("{honest}, {finished}"));
     table.row("longest of these", &outcomes.longest);
     table.row("memory at most, bytes", counted.bytes_max);
     table.row("a stream", counted.bytes_max / count.most.get().max(1) as u64);
@@ -184,14 +253,22 @@ pub(crate) fn run(arguments: &Arguments, table: &mut Table) -> Result<()> {
 /// What did not hold.
 fn failures(
     outcomes: &Outcomes,
-    hostile: usize,
+    size: &Size,
     counted: &allocation_counter::AllocationInfo,
     bound: u64,
 ) -> Vec<String> {
     let mut failures = Vec::from_iter(outcomes.failure.clone());
-    let Outcomes { at_once, left, .. } = outcomes;
+    let Outcomes { at_once, least, attacks, left, .. } = outcomes;
+    let (hostile, holders) = (size.hostile, size.holders());
     if *at_once < hostile {
         failures.push(format!("{at_once} hostile connections at once, and not {hostile}"));
+    }
+    if *least < holders {
+        failures.push(format!("{least} streams while the honest ones talked, and not {holders}"));
+    }
+    let enough = (hostile - holders) as u64 / 2;
+    if *attacks < enough {
+        failures.push(format!("{attacks} attacks ended, and not {enough}"));
     }
     if *left > 0 {
         failures.push(format!("{left} streams are left"));
@@ -209,7 +286,7 @@ fn failures(
     failures
 }
 
-fn listen(seed: u64, hostile: usize, config: &Config, count: &Rc<Count>) -> Result<Outcomes> {
+fn listen(seed: u64, size: &Size, config: &Config, count: &Rc<Count>) -> Result<Outcomes> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let local = LocalSet::new();
     let (calm, is_calm) = watch::channel(false);
@@ -239,7 +316,7 @@ fn listen(seed: u64, hostile: usize, config: &Config, count: &Rc<Count>) -> Resu
                 });
             }
         });
-        let outcomes = attack(address, hostile, seed, count, calm).await;
+        let outcomes = attack(address, size, seed, count, calm).await;
         accepting.abort();
         let began = Instant::now();
         while (count.now.get() > 0 || !conversations.is_empty()) && began.elapsed() < GATHERING {
@@ -255,19 +332,19 @@ fn listen(seed: u64, hostile: usize, config: &Config, count: &Rc<Count>) -> Resu
 /// go and do everything else that can be done.
 async fn attack(
     address: SocketAddr,
-    hostile: usize,
+    size: &Size,
     seed: u64,
     count: &Count,
     calm: watch::Sender<bool>,
 ) -> Result<Outcomes> {
     let mut programs: Vec<Program> = Vec::new();
     for n in 0..PROGRAMS {
-        let many = hostile / PROGRAMS + usize::from(n < hostile % PROGRAMS);
+        let many = program_size(size.hostile, n);
         programs.push(Program::begin("hostile", address, many, seed + n as u64)?);
     }
     let mut outcomes = Outcomes::default();
     let began = Instant::now();
-    let are_there = || count.now.get() >= hostile && count.begun.get() >= hostile;
+    let are_there = || count.now.get() >= size.hostile && count.begun.get() >= size.hostile;
     while !are_there() && began.elapsed() < GATHERING {
         sleep(Duration::from_millis(50)).await;
     }
@@ -277,7 +354,7 @@ async fn attack(
     for program in &mut programs {
         program.say(START)?;
     }
-    let honest = Program::begin("honest", address, HONEST, seed)?;
+    let honest = Program::begin("honest", address, size.honest, seed)?;
     let mut least = usize::MAX;
     let watching = async {
         loop {

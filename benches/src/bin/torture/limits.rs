@@ -28,8 +28,8 @@ pub(crate) struct Cost {
 }
 
 impl Cost {
-    /// What is beyond the limit, in words.
-    pub(crate) fn beyond(self, limit: Option<Self>) -> Option<String> {
+    /// What is beyond the limit, in words. Without valgrind nothing is counted, and nothing beyond.
+    pub(crate) fn beyond(self, limit: Option<Self>, has_valgrind: bool) -> Option<String> {
         let Some(limit) = limit else {
             return Some("it has no limit: see benches/torture.limits".to_owned());
         };
@@ -38,6 +38,9 @@ impl Cost {
         }
         match (self.instructions, limit.instructions) {
             (Some(_), None) => Some("it has no limit of instructions".to_owned()),
+            (None, Some(_)) if has_valgrind => {
+                Some("it says too little to be counted alone, and has a limit".to_owned())
+            }
             (Some(count), Some(most)) if count > most => {
                 Some(format!("{count:.0} instructions a byte, of {most:.0} that it may cost"))
             }

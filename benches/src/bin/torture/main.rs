@@ -10,7 +10,7 @@
 //! - *faults*: every call of a stream fails in every way, and the conversation goes on over another;
 //!   everything that befalls disks does.
 //! - *crowd*: ten thousand hostile connections at once to a listener on loopback, beside a hundred honest
-//!   ones; fewer, and it says so, where there may not be 11,100 descriptors.
+//!   ones; fewer, and it says so, where there is no room for 11,100 descriptors and 4 GB.
 //!
 //! `--only SECTION` runs that section alone, and prints more of it; `--attack NAME`, with `--seed`,
 //! that attack; `--write-limits` writes the limits of attacks anew. It fails if anything did not hold, and says how to run that alone.

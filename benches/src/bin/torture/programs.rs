@@ -23,7 +23,7 @@ use tokio::time::{sleep, timeout};
 
 use crate::Result;
 use crate::attacks::talk::Talk;
-use crate::crowd::raise_limit;
+use crate::crowd::{attackers, raise_limit};
 
 /// The honest ones have to be done within this.
 const PATIENCE: Duration = Duration::from_secs(240);
@@ -32,7 +32,7 @@ const SLACK: Duration = Duration::from_secs(30);
 /// What each of the honest ones says.
 const TALK: Talk = Talk { lines: 10, file: 100_000 };
 /// One of so many lets go when it may, and attacks.
-const ATTACKERS: u64 = 5;
+pub(crate) const ATTACKERS: u64 = 5;
 /// What tells the hostile ones that they may.
 pub(crate) const START: &str = "start\n";
 
@@ -141,6 +141,11 @@ async fn be_hostile(address: SocketAddr, count: usize, seed: u64) -> Result<Exit
         let _ = sender.send(());
     });
     receiver.await?;
+    // Half of the attackers have ended something: else it was over too soon to be an attack.
+    let began = Instant::now();
+    while counts.all.get() < attackers(count).div_ceil(2) as u64 && began.elapsed() < SLACK {
+        sleep(Duration::from_millis(50)).await;
+    }
     writeln!(std::io::stdout(), "{} {}", counts.all.get(), counts.otherwise.get())?;
     Ok(ExitCode::SUCCESS)
 }
