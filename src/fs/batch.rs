@@ -13,6 +13,7 @@ use super::part_id::{Scope, fresh_name};
 use super::receiver::{Budget, Incoming, Published, Receiver};
 use super::store::StatusKind;
 use super::stored_files::Key;
+use super::turn::Turn;
 use super::{Action, Error, PartFile};
 use crate::wire::{Batch, Digest, Offer};
 
@@ -48,6 +49,8 @@ pub struct BatchReceiver {
     inbox: Inbox,
     scope: Scope,
     folder: RelativePath,
+    /// That of its offer: those of its members are as old.
+    number: u64,
     /// Something may be in it from before.
     goes_on: bool,
     /// What it is to be known by again, until that is noted.
@@ -106,7 +109,11 @@ impl BatchReceiver {
         if batch.bytes > max {
             return Err(Error::Quota { max });
         }
+        let number = inbox.shared().number_offer();
         let key = known_folders::key(&inbox, identity, batch, name);
+        let shared = Arc::clone(inbox.shared());
+        // Who offers the same meanwhile waits until it is noted.
+        let _folders = shared.lock_folders();
         let known = key.map_or(Ok(None), |key| known_folders::find(&inbox, &key));
         let is_unclear = known.is_err();
         let (folder, goes_on) = match known {
@@ -127,6 +134,7 @@ impl BatchReceiver {
             inbox,
             scope: Scope::new(identity),
             folder,
+            number,
             goes_on,
             unnoted: key.filter(|_| !goes_on),
             is_unclear,
@@ -176,19 +184,14 @@ impl BatchReceiver {
         if self.seen.contains_key(&key) {
             return Err(Error::Exists);
         }
-        let is_there = if self.goes_on { self.is_there(&path, offer) } else { Ok(false) };
-        if is_there == Ok(true) {
-            self.seen.insert(key, seen);
+        let is_known = self.is_known(&path, offer)?;
+        self.seen.insert(key, seen);
+        if is_known {
             return Ok(Member::Known(Published { is_known: true, ..Published::new(path) }));
         }
-        if self.inbox.shared().settings.collision != Collision::Number {
-            let free = self.inbox.shared().check_target(path.as_str());
-            free.map_err(|taken| taken.or_unclear(is_there.err()))?;
-        }
-        self.seen.insert(key, seen);
         let budget = Some(Arc::clone(&self.budget));
-        let incoming =
-            Incoming { part: fresh_name(), scope: self.scope, target: path, budget, key: None };
+        let (part, scope, number) = (fresh_name(), self.scope, self.number);
+        let incoming = Incoming { part, scope, target: path, budget, key: None, number };
         self.inbox.begin(None, offer, incoming).map(Member::File)
     }
 
@@ -220,6 +223,25 @@ impl BatchReceiver {
         match known_folders::note(&self.inbox, key, self.budget.max, &self.folder) {
             Ok(()) => self.unnoted = None,
             Err(_) => self.is_unclear = true,
+        }
+    }
+
+    /// Whether a member is stored already; if not it may be received, as far as its name goes.
+    fn is_known(&self, path: &RelativePath, offer: &Offer<'_>) -> Result<bool, Error> {
+        let is_there = || if self.goes_on { self.is_there(path, offer) } else { Ok(false) };
+        let shared = self.inbox.shared();
+        match shared.settings.collision {
+            Collision::Number => Ok(is_there() == Ok(true)),
+            Collision::Refuse => self.inbox.check_free(path, is_there),
+            // What is on its way still is not to replace it.
+            Collision::Replace => {
+                let turn = Turn::new(shared, self.scope, path, self.number);
+                let stored = turn.store(|| {
+                    let is_known = self.inbox.check_free(path, is_there)?;
+                    Ok(is_known.then_some(()))
+                });
+                stored.map(|stored| stored.is_some())
+            }
         }
     }
 
