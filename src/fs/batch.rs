@@ -13,7 +13,7 @@ use super::part_id::{Scope, fresh_name};
 use super::receiver::{Budget, Incoming, Published, Receiver};
 use super::store::StatusKind;
 use super::stored_files::Key;
-use super::turn::Turn;
+use super::turn::OpenBatch;
 use super::{Action, Error, PartFile};
 use crate::wire::{Batch, Digest, Offer};
 
@@ -49,8 +49,7 @@ pub struct BatchReceiver {
     inbox: Inbox,
     scope: Scope,
     folder: RelativePath,
-    /// That of its offer: those of its members are as old.
-    number: u64,
+    open: OpenBatch,
     /// Something may be in it from before.
     goes_on: bool,
     /// What it is to be known by again, until that is noted.
@@ -109,7 +108,7 @@ impl BatchReceiver {
         if batch.bytes > max {
             return Err(Error::Quota { max });
         }
-        let number = inbox.shared().number_offer();
+        let open = OpenBatch::new(inbox.shared());
         let key = known_folders::key(&inbox, identity, batch, name);
         let shared = Arc::clone(inbox.shared());
         // Who offers the same meanwhile waits until it is noted.
@@ -134,7 +133,7 @@ impl BatchReceiver {
             inbox,
             scope: Scope::new(identity),
             folder,
-            number,
+            open,
             goes_on,
             unnoted: key.filter(|_| !goes_on),
             is_unclear,
@@ -190,8 +189,8 @@ impl BatchReceiver {
             return Ok(Member::Known(Published { is_known: true, ..Published::new(path) }));
         }
         let budget = Some(Arc::clone(&self.budget));
-        let (part, scope, number) = (fresh_name(), self.scope, self.number);
-        let incoming = Incoming { part, scope, target: path, budget, key: None, number };
+        let (part, scope, turn) = (fresh_name(), self.scope, self.open.turn(self.scope, &path));
+        let incoming = Incoming { part, scope, target: path, budget, key: None, turn };
         self.inbox.begin(None, offer, incoming).map(Member::File)
     }
 
@@ -229,20 +228,15 @@ impl BatchReceiver {
     /// Whether a member is stored already; if not it may be received, as far as its name goes.
     fn is_known(&self, path: &RelativePath, offer: &Offer<'_>) -> Result<bool, Error> {
         let is_there = || if self.goes_on { self.is_there(path, offer) } else { Ok(false) };
-        let shared = self.inbox.shared();
-        match shared.settings.collision {
-            Collision::Number => Ok(is_there() == Ok(true)),
-            Collision::Refuse => self.inbox.check_free(path, is_there),
-            // What is on its way still is not to replace it.
-            Collision::Replace => {
-                let turn = Turn::new(shared, self.scope, path, self.number);
-                let stored = turn.store(|| {
-                    let is_known = self.inbox.check_free(path, is_there)?;
-                    Ok(is_known.then_some(()))
-                });
-                stored.map(|stored| stored.is_some())
-            }
+        if self.inbox.shared().settings.collision == Collision::Number {
+            return Ok(is_there() == Ok(true));
         }
+        let Some(turn) = self.open.turn(self.scope, path) else {
+            return self.inbox.check_free(path, is_there);
+        };
+        // What is on its way still is not to replace it.
+        let known = turn.store(|| Ok(self.inbox.check_free(path, is_there)?.then_some(())))?;
+        Ok(known.is_some())
     }
 
     /// Whether what is offered is stored already: its content is read.

@@ -17,6 +17,7 @@ use super::receiver::{Incoming, Published, Receiver};
 use super::shared::Shared;
 use super::store::{Status, StatusKind, Store, StoreFile, if_there};
 use super::stored_files::{self, Key, StoredFile};
+use super::turn::Turn;
 use super::{Action, Error};
 use crate::wire::{Batch, Offer};
 
@@ -139,11 +140,11 @@ impl Inbox {
         let part = id.map_or_else(fresh_name, |id| id.part_name(scope));
         let target = RelativePath::from(name.clone());
         let key = id.map(|id| Key::new(&id, &target));
-        let number = self.shared.number_offer();
+        let turn = Turn::new(&self.shared, scope, &target);
         if self.shared.settings.collision != Collision::Number {
             self.check_free(&target, || Ok(self.stored(key.as_ref(), offer)?.is_some()))?;
         }
-        self.begin(id, offer, Incoming { part, scope, target, budget: None, key, number })
+        self.begin(id, offer, Incoming { part, scope, target, budget: None, key, turn })
     }
 
     /// Begins to receive a batch: a folder beneath the inbox.

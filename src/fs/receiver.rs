@@ -101,8 +101,7 @@ pub(super) struct Incoming {
     pub(super) target: RelativePath,
     pub(super) budget: Option<Arc<Budget>>,
     pub(super) key: Option<Key>,
-    /// That of the offer, or of the batch.
-    pub(super) number: u64,
+    pub(super) turn: Option<Turn>,
 }
 
 /// How a file came to its name.
@@ -147,12 +146,9 @@ impl Receiver {
         offer: &Offer<'_>,
         part: Part,
     ) -> Self {
-        let replaces = shared.settings.collision == Collision::Replace;
-        let (scope, target, number) = (incoming.scope, &incoming.target, incoming.number);
-        let turn = replaces.then(|| Box::new(Turn::new(&shared, scope, target, number)));
         let receiver = Self {
             shared,
-            turn,
+            turn: incoming.turn.map(Box::new),
             part: incoming.part,
             scope: incoming.scope,
             target: incoming.target,

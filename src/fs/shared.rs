@@ -40,8 +40,6 @@ pub(super) struct State {
     unsynced: HashMap<String, u64>,
     /// How many folders were created.
     created: u64,
-    /// How many offers there were.
-    offers: u64,
     pub(super) names: Names,
     /// Files that could not be synchronised: the disk may hold something else than what is read.
     suspects: HashSet<String>,
@@ -72,13 +70,6 @@ impl Shared {
 
     pub(super) fn lock_folders(&self) -> MutexGuard<'_, ()> {
         self.folders.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// A number for an offer, larger than those of all before.
-    pub(super) fn number_offer(&self) -> u64 {
-        let mut state = self.lock();
-        state.offers = state.offers.saturating_add(1);
-        state.offers
     }
 
     pub(super) fn charge(&self, part: &str, scope: Scope, bytes: u64) -> Result<(), Error> {

@@ -130,6 +130,24 @@ fn what_is_on_its_way_does_not_replace_what_was_offered_later_and_is_stored() {
     }
 }
 
+/// Its stream was broken, and came back when the same folder had been sent once more.
+#[test]
+fn a_folder_that_goes_on_later_does_not_replace_what_a_newer_one_has_stored() {
+    let (one, other) = (content(1, LEN), content(2, LEN));
+    let disk = ShadowDisk::new();
+    let inbox = on(&disk, small().collision(Collision::Replace)).unwrap();
+    let offered = Batch { name: "b".into(), count: 1, bytes: LEN as u64, metadata: [][..].into() };
+    let id = TransferId::new(Side::Client, 1).unwrap();
+    let offer = Offer::new("m").size(LEN as u64).batch(id);
+    let mut old = inbox.receive_batch(PEER, &offered).unwrap();
+    finish(begin(&inbox, &other), &other).unwrap();
+    assert_eq!(old.receive(&offer).err(), Some(Error::Superseded));
+    drop(old);
+    assert_eq!(disk.read("b/m").unwrap(), other);
+    finish(begin(&inbox, &one), &one).unwrap();
+    assert_eq!(disk.read("b/m").unwrap(), one);
+}
+
 /// Nor is what another peer sends older, or newer.
 #[test]
 fn what_replaces_a_file_is_what_is_whole_last_unless_it_is_older() {
