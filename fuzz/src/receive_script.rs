@@ -35,7 +35,7 @@ enum Errand {
     Tree {
         how: u8,
     },
-    /// A file grows, while others are on their way.
+    /// A file grows, or shrinks, while others are on their way; or is another, when none is.
     Grow {
         which: u8,
     },
@@ -218,7 +218,7 @@ impl Mishap {
 }
 
 /// What an error says fits on one line.
-fn show(error: &dyn std::error::Error) {
+pub(crate) fn show(error: &dyn std::error::Error) {
     let mut next = Some(error);
     while let Some(error) = next {
         let shown = error.to_string();
