@@ -11,8 +11,12 @@ use crate::wire::{EncodeError, HEADER_LEN, Header, Kind, TransferId};
 pub(super) const PLAN_BYTES: usize = 256 * 1024;
 /// Of these, bytes in staging memory: more than a cache holds gains nothing.
 const STAGED: usize = 64 * 1024;
-/// Staging memory that is kept for the next frames, at least.
-const KEPT: usize = 4 * 1024;
+/// Staging memory that is kept for the next frames at most, until all is given back: what a plan that
+/// is full leaves behind, where a vector grows by doubling. Given back after each burst it would be
+/// mapped anew for the next.
+const KEPT: usize = 2 * (STAGED + 16 * 1024);
+/// Frames for which memory is kept, likewise.
+const KEPT_FRAMES: usize = 256;
 /// Payloads up to this size are copied behind their header: a slice of their own costs more.
 const GATHERED: usize = 512;
 
@@ -105,8 +109,6 @@ pub(super) struct Plan {
     /// Headers and small payloads; those before `head` have left.
     staging: Vec<u8>,
     head: usize,
-    /// The most of them at a time since there were none.
-    most_staged: usize,
     /// Bytes of the first frame that have left.
     sent: usize,
     /// Bytes that have not left, and of these the counted ones of frames that have not begun.
@@ -259,7 +261,6 @@ impl Plan {
         self.bytes = self.bytes.saturating_add(len.saturating_mul(count));
         self.count(source, len, count, true);
         self.frames.push_back(frame);
-        self.most_staged = self.most_staged.max(self.staging.len());
     }
 
     /// Takes back the last frame if none of its bytes has left.
@@ -360,13 +361,11 @@ impl Plan {
         if self.frames.is_empty() {
             self.staging.clear();
             self.head = 0;
-            // What the last burst needed is kept, until a smaller one was enough.
-            let kept = core::mem::take(&mut self.most_staged).max(KEPT);
-            if self.staging.capacity() > kept {
-                self.staging.shrink_to(kept);
+            if self.staging.capacity() > KEPT {
+                self.staging.shrink_to(KEPT);
             }
-            if self.frames.capacity() > 64 {
-                self.frames.shrink_to(64);
+            if self.frames.capacity() > KEPT_FRAMES {
+                self.frames.shrink_to(KEPT_FRAMES);
             }
         } else if self.head >= STAGED / 4 && self.head >= self.staging.len() / 2 {
             self.staging.drain(..self.head);
@@ -566,6 +565,27 @@ mod tests {
                 assert_eq!((plan.counted(), plan.bulk, plan.bytes), (0, 0, begun - sent));
             }
         }
+    }
+
+    #[test]
+    fn memory_of_a_burst_is_kept_for_the_next_and_given_back_when_asked() {
+        let mut plan = Plan::default();
+        let mut most = 0;
+        for frames in [80, 1, 40, 2, 80] {
+            for _ in 0..frames {
+                plan.stage_raw(&[7; 1000], Source::Chats { number: 0, count: 2 });
+            }
+            while plan.leave(1 << 20).0 > 0 {}
+            assert!(plan.is_empty());
+            most = most.max(plan.memory_usage());
+            assert_eq!(plan.memory_usage(), most, "after {frames} frames");
+        }
+        assert!((80_000..KEPT + KEPT_FRAMES * size_of::<Planned>()).contains(&most), "{most}");
+        plan.stage_raw(&[7; 2 * KEPT], Source::Handshake);
+        while plan.leave(1 << 20).0 > 0 {}
+        assert!(plan.memory_usage() <= KEPT + KEPT_FRAMES * size_of::<Planned>());
+        plan.shrink_to_fit();
+        assert_eq!(plan.memory_usage(), 0);
     }
 
     #[test]

@@ -45,6 +45,18 @@ impl Connection {
         input: &'a [u8],
         mut tell: impl FnMut(ItemId, &'a str),
     ) -> usize {
+        self.handle_chats_ahead(now, input, |item, text, _| tell(item, text))
+    }
+
+    /// [`handle_chats`](Self::handle_chats) that says with each line how many bytes of text follow it
+    /// at least, so that memory is made once for all of them.
+    #[inline]
+    pub(crate) fn handle_chats_ahead<'a>(
+        &mut self,
+        now: Time,
+        input: &'a [u8],
+        mut tell: impl FnMut(ItemId, &'a str, usize),
+    ) -> usize {
         let max = max_length(Kind::CHAT, &self.config.limits);
         let accepts = self.accepts();
         let now = self.advance(now);
@@ -58,7 +70,7 @@ impl Connection {
         if !is_ordinary {
             return 0;
         }
-        let checked = checked_together(input, max);
+        let (checked, mut ahead) = checked_together(input, max);
         // Bytes of all frames, frames, bytes of their payloads, and of the last.
         let (mut used, mut lines, mut bytes, mut last) = (0_usize, 0_u64, 0_usize, 0_usize);
         while let Some(payload) = input
@@ -77,7 +89,8 @@ impl Connection {
             lines = lines.saturating_add(1);
             bytes = bytes.saturating_add(payload);
             last = payload;
-            tell(ItemId { lane: Lane::Chat, number }, text);
+            ahead = ahead.saturating_sub(text.len());
+            tell(ItemId { lane: Lane::Chat, number }, text, ahead);
         }
         if lines == 0 {
             return 0;
@@ -98,15 +111,19 @@ impl Connection {
 
 /// The lines that `input` begins with, with their headers, if all of that is UTF-8: one look at many
 /// lines costs less than one at each. A header without a byte above 127 is as good as text, and what
-/// is between two of them is UTF-8 if the whole is.
-fn checked_together(input: &[u8], max: u32) -> &str {
-    let mut end: usize = 0;
+/// is between two of them is UTF-8 if the whole is. Beside them how many bytes of text there are.
+fn checked_together(input: &[u8], max: u32) -> (&str, usize) {
+    let (mut end, mut text) = (0_usize, 0_usize);
     while let Some(rest) = input.get(end..) {
         let is_text = rest.first_chunk::<HEADER_LEN>().is_some_and(|header| header.is_ascii());
         let Some(payload) = plain(rest, max).filter(|_| is_text) else { break };
         end = end.saturating_add(HEADER_LEN).saturating_add(payload);
+        text = text.saturating_add(payload.saturating_sub(EMPTY_CHAT));
     }
-    input.get(..end).and_then(|lines| str::from_utf8(lines).ok()).unwrap_or_default()
+    match input.get(..end).map(str::from_utf8) {
+        Some(Ok(lines)) => (lines, text),
+        _ => ("", 0),
+    }
 }
 
 /// What the header says that `input` begins with.

@@ -114,9 +114,12 @@ pub(super) struct Run {
 }
 
 impl Run {
-    pub(super) fn new(number: u64, text: &str) -> Self {
-        let end = place(text.len());
-        Self { number, text: text.into(), start: 0, end, more: VecDeque::new() }
+    /// One that begins with a line, and has room for `ahead` bytes of the lines that follow, as far as
+    /// they fit into it.
+    pub(super) fn new(number: u64, text: &str, ahead: usize) -> Self {
+        let mut texts = String::with_capacity(room_for(0, text, ahead));
+        texts.push_str(text);
+        Self { number, text: texts, start: 0, end: place(text.len()), more: VecDeque::new() }
     }
 
     /// How many lines there are: one at least.
@@ -130,11 +133,12 @@ impl Run {
         self.number.saturating_add(self.more.len() as u64)
     }
 
-    /// Adds a line, if it is the next one and there is room for it.
-    pub(super) fn push(&mut self, number: u64, text: &str) -> bool {
+    /// Adds a line that `ahead` bytes of others follow, if it is the next one and there is room for it.
+    pub(super) fn push(&mut self, number: u64, text: &str, ahead: usize) -> bool {
         let has_room = self.text.len().saturating_add(text.len()) <= BLOCK;
         let is_next = self.last().checked_add(1) == Some(number);
         if has_room && is_next {
+            self.text.reserve(room_for(self.text.len(), text, ahead));
             self.text.push_str(text);
             self.more.push_back(place(self.text.len()));
         }
@@ -169,6 +173,12 @@ impl Run {
     }
 }
 
+/// Bytes that a line takes and those that follow it, as far as they fit behind `len`.
+fn room_for(len: usize, text: &str, ahead: usize) -> usize {
+    let with = len.saturating_add(text.len());
+    text.len().saturating_add(ahead.min(BLOCK.saturating_sub(with)))
+}
+
 /// A line has at most 16 MiB.
 fn place(len: usize) -> u32 {
     u32::try_from(len).unwrap_or(u32::MAX)
@@ -180,14 +190,14 @@ mod tests {
 
     #[test]
     fn lines_come_out_as_they_went_in_one_by_one_and_at_once() {
-        let mut run = Run::new(7, "a");
-        assert!(run.push(8, "") && run.push(9, "ccc"));
-        assert!(!run.push(11, "not the next"));
-        assert!(!run.push(10, &"x".repeat(BLOCK)), "no room");
+        let mut run = Run::new(7, "a", 4);
+        assert!(run.push(8, "", 3) && run.push(9, "ccc", 0));
+        assert!(!run.push(11, "not the next", 0));
+        assert!(!run.push(10, &"x".repeat(BLOCK), 0), "no room");
         assert_eq!((run.len(), run.last()), (3, 9));
         let mut chats = Chats::default();
         chats.push(run.clone());
-        chats.push(Run::new(10, "d"));
+        chats.push(Run::new(10, "d", 0));
         assert_eq!(chats.iter().collect::<Vec<_>>(), ["a", "", "ccc", "d"]);
         assert_eq!(run.pop(), (7, "a".into(), false));
         assert_eq!((run.len(), run.last()), (2, 9));
@@ -196,6 +206,20 @@ mod tests {
         assert_eq!(rest.iter().collect::<Vec<_>>(), ["", "ccc"]);
         assert_eq!(run.pop(), (8, String::new(), false));
         assert_eq!(run.pop(), (9, "ccc".into(), true));
-        assert_eq!(Run::new(7, "alone").pop(), (7, "alone".into(), true));
+        assert_eq!(Run::new(7, "alone", 0).pop(), (7, "alone".into(), true));
+    }
+    #[test]
+    fn memory_is_made_once_for_lines_that_are_known_to_follow() {
+        let line = "x".repeat(60);
+        let mut run = Run::new(0, &line, 199 * line.len());
+        let room = run.text.capacity();
+        assert_eq!(room, 200 * line.len());
+        for number in 1..200_u64 {
+            assert!(run.push(number, &line, (199 - number as usize) * line.len()));
+            assert_eq!(run.text.capacity(), room, "line {number}");
+        }
+        // Of more than a block's worth there is room for what fits.
+        assert_eq!(Run::new(0, &line, 1 << 20).text.capacity(), BLOCK);
+        assert_eq!(Run::new(0, &"x".repeat(2 * BLOCK), 7).text.capacity(), 2 * BLOCK);
     }
 }

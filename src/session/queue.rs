@@ -79,18 +79,18 @@ impl Queue {
         self.waker.take()
     }
 
-    /// Adds a plain line of chat.
+    /// Adds a plain line of chat, which `ahead` bytes of others follow at least.
     #[inline]
-    pub(super) fn push_chat(&mut self, number: u64, text: &str) {
+    pub(super) fn push_chat(&mut self, number: u64, text: &str, ahead: usize) {
         if self.is_abandoned {
             return;
         }
         if let Some((generation, Told::Chats(run))) = self.events.back_mut() {
-            if *generation == self.generation && run.push(number, text) {
+            if *generation == self.generation && run.push(number, text, ahead) {
                 return;
             }
         }
-        self.events.push_back((self.generation, Told::Chats(Run::new(number, text))));
+        self.events.push_back((self.generation, Told::Chats(Run::new(number, text, ahead))));
     }
 
     /// Who waits for an event.
@@ -239,7 +239,7 @@ mod tests {
         let signal =
             || Told::Event(Event::Signal(Signal { signal_type: 1, payload: [][..].into() }));
         drop(queue.push(signal()));
-        queue.push_chat(1, "hello");
+        queue.push_chat(1, "hello", 0);
         for _ in 1..SIGNALS {
             drop(queue.push(signal()));
         }

@@ -35,8 +35,8 @@ impl State {
     /// they were, and whether somebody waited for them.
     pub(super) fn take_chats(&mut self, now: Time, input: &[u8]) -> (usize, bool) {
         let queue = &mut self.queue;
-        let used = self.connection.handle_chats(now, input, |item, text| {
-            queue.push_chat(item.number, text);
+        let used = self.connection.handle_chats_ahead(now, input, |item, text, ahead| {
+            queue.push_chat(item.number, text, ahead);
         });
         let mut is_awaited = false;
         if used > 0 {

@@ -48,6 +48,10 @@ struct Conversation {
 impl Conversation {
     fn open(world: &World) -> Self {
         let (near, far) = duplex(PIPE);
+        Self::over(world, near, far)
+    }
+
+    fn over(world: &World, near: Duplex, far: Duplex) -> Self {
         let (session, events, mut driver) = world.client(near, Config::default());
         assert!(is_pending(&mut driver));
         let near = End { session, events, driver };
@@ -175,4 +179,39 @@ fn who_talks_again_and_again_keeps_the_memory_that_it_takes() {
     // A timer that fired in between is set once more.
     assert!(slow < busy + busy / 10);
     assert!(silent > busy + busy / 2, "it was given back");
+}
+
+#[test]
+fn bursts_of_lines_of_any_size_find_their_memory_where_the_last_one_left_it() {
+    let world = World::default();
+    let (near, far) = duplex(64 << 10);
+    let mut conversation = Conversation::over(&world, near, far);
+    let chats = vec![Chat::new("x".repeat(64)); 256];
+    let burst = |conversation: &mut Conversation, lines: usize| {
+        let sent = conversation.near.session.send_chats(&mut &chats[..lines]).now_or_never();
+        drop(sent.expect("there is room").unwrap());
+        let mut heard = 0;
+        while heard < lines {
+            conversation.settle();
+            conversation.far.hear();
+            heard += 1 + conversation.far.events.ready_chats().len();
+        }
+        conversation.settle();
+    };
+    for lines in [256, 1, 256] {
+        burst(&mut conversation, lines);
+    }
+    let sizes = [200, 2, 100, 256, 50, 3, 256, 128];
+    let counted = allocation_counter::measure(|| {
+        for lines in sizes {
+            burst(&mut conversation, lines);
+        }
+    });
+    let text = 64 * sizes.iter().sum::<usize>() as u64;
+    println!(
+        "{} allocations of {} bytes for {text} of text",
+        counted.count_total, counted.bytes_total
+    );
+    // The texts, where each ends, and the blocks that lines wait in for their acknowledgement.
+    assert!(counted.bytes_total < 4 * text + sizes.len() as u64 * 4096);
 }
