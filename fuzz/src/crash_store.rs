@@ -1,6 +1,8 @@
 //! A receiver on a disk that fails and loses power, as the input says: the target is absent, old or
 //! whole, and what was promised is there.
 
+mod folder;
+
 use std::io::ErrorKind;
 use std::sync::Arc;
 
@@ -13,9 +15,13 @@ const BLOCK: u64 = 64;
 const LEN: usize = 7 * BLOCK as usize + 20;
 const NAME: &str = "x";
 
-/// The first bytes choose the disk and the policy; then each is something that happens.
+/// The first bytes choose the disk and the policy, and whether it is one file or many; then each is
+/// something that happens.
 pub fn run(data: &[u8]) {
     let [sector, policy, steps @ ..] = data else { return };
+    if policy & 0xC0 == 0xC0 {
+        return folder::run(*sector, *policy, steps);
+    }
     let disk = ShadowDisk::new().sector(usize::from(*sector).max(8));
     let (collision, has_old) = match policy % 3 {
         0 => (Collision::Number, true),

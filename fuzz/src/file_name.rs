@@ -17,6 +17,7 @@ pub fn run(data: &[u8]) {
     }
     if let Ok(name) = &name {
         assert_eq!(name.as_str(), text);
+        assert_eq!(name.to_string(), text);
         judge(&text);
         assert_eq!(RelativePath::new(&text).map(|path| path.to_string()), Ok(text.to_string()));
         receive(&text);

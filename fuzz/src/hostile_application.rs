@@ -28,6 +28,10 @@ use super::program;
 
 // What the tests attack says and takes the same.
 #[allow(dead_code, reason = "some of it is for the tests")]
+#[allow(
+    clippy::duplicate_mod,
+    reason = "the integration tests have both, this body and the attacks"
+)]
 #[path = "../../tests/attacks/talk.rs"]
 mod talk;
 

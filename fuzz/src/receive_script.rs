@@ -36,7 +36,7 @@ enum Errand {
     Tree {
         how: u8,
     },
-    /// A file grows, while others are on their way.
+    /// A file grows, or shrinks, while others are on their way; or is another, when none is.
     Grow {
         which: u8,
     },

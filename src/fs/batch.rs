@@ -13,6 +13,7 @@ use super::part_id::{Scope, fresh_name};
 use super::receiver::{Budget, Incoming, Published, Receiver};
 use super::store::StatusKind;
 use super::stored_files::Key;
+use super::turn::OpenBatch;
 use super::{Action, Error, PartFile};
 use crate::wire::{Batch, Digest, Offer};
 
@@ -48,6 +49,7 @@ pub struct BatchReceiver {
     inbox: Inbox,
     scope: Scope,
     folder: RelativePath,
+    open: OpenBatch,
     /// Something may be in it from before.
     goes_on: bool,
     /// What it is to be known by again, until that is noted.
@@ -106,7 +108,11 @@ impl BatchReceiver {
         if batch.bytes > max {
             return Err(Error::Quota { max });
         }
+        let open = OpenBatch::new(inbox.shared());
         let key = known_folders::key(&inbox, identity, batch, name);
+        let shared = Arc::clone(inbox.shared());
+        // Who offers the same meanwhile waits until it is noted.
+        let _folders = shared.lock_folders();
         let known = key.map_or(Ok(None), |key| known_folders::find(&inbox, &key));
         let is_unclear = known.is_err();
         let (folder, goes_on) = match known {
@@ -127,6 +133,7 @@ impl BatchReceiver {
             inbox,
             scope: Scope::new(identity),
             folder,
+            open,
             goes_on,
             unnoted: key.filter(|_| !goes_on),
             is_unclear,
@@ -176,19 +183,14 @@ impl BatchReceiver {
         if self.seen.contains_key(&key) {
             return Err(Error::Exists);
         }
-        let is_there = if self.goes_on { self.is_there(&path, offer) } else { Ok(false) };
-        if is_there == Ok(true) {
-            self.seen.insert(key, seen);
+        let is_known = self.is_known(&path, offer)?;
+        self.seen.insert(key, seen);
+        if is_known {
             return Ok(Member::Known(Published { is_known: true, ..Published::new(path) }));
         }
-        if self.inbox.shared().settings.collision != Collision::Number {
-            let free = self.inbox.shared().check_target(path.as_str());
-            free.map_err(|taken| taken.or_unclear(is_there.err()))?;
-        }
-        self.seen.insert(key, seen);
         let budget = Some(Arc::clone(&self.budget));
-        let incoming =
-            Incoming { part: fresh_name(), scope: self.scope, target: path, budget, key: None };
+        let (part, scope, turn) = (fresh_name(), self.scope, self.open.turn(self.scope, &path));
+        let incoming = Incoming { part, scope, target: path, budget, key: None, turn };
         self.inbox.begin(None, offer, incoming).map(Member::File)
     }
 
@@ -221,6 +223,20 @@ impl BatchReceiver {
             Ok(()) => self.unnoted = None,
             Err(_) => self.is_unclear = true,
         }
+    }
+
+    /// Whether a member is stored already; if not it may be received, as far as its name goes.
+    fn is_known(&self, path: &RelativePath, offer: &Offer<'_>) -> Result<bool, Error> {
+        let is_there = || if self.goes_on { self.is_there(path, offer) } else { Ok(false) };
+        if self.inbox.shared().settings.collision == Collision::Number {
+            return Ok(is_there() == Ok(true));
+        }
+        let Some(turn) = self.open.turn(self.scope, path) else {
+            return self.inbox.check_free(path, is_there);
+        };
+        // What is on its way still is not to replace it.
+        let known = turn.store(|| Ok(self.inbox.check_free(path, is_there)?.then_some(())))?;
+        Ok(known.is_some())
     }
 
     /// Whether what is offered is stored already: its content is read.

@@ -76,7 +76,8 @@ impl Store for Disk {
     }
 
     fn open_to_read(&self, path: &str) -> io::Result<Box<dyn StoreFile>> {
-        Ok(Box::new(self.open_source(path)?))
+        // Some systems synchronise only what may be written.
+        self.open(path).or_else(|_| Ok(Box::new(self.open_source(path)?)))
     }
 
     fn rename_no_replace(&self, from: &str, to: &str) -> io::Result<()> {

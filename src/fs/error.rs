@@ -49,7 +49,8 @@ pub enum Error {
     Reserve,
     /// The same file of the same peer is being received by another transfer, or another program.
     Busy,
-    /// Another transfer of the same peer took the part over while this one was detached.
+    /// Another transfer of the same peer took the part over while this one was detached; or one that was
+    /// offered later has stored what this one was to be [replaced](super::Collision::Replace) with.
     Superseded,
     /// Some of the folder is here: it is to be offered again, with digests of its files.
     KnownInPart,
@@ -114,6 +115,14 @@ impl Error {
             Some(unclear) if self == Self::Exists => unclear,
             _ => self,
         }
+    }
+
+    /// Whether we may not look at what is there.
+    pub(super) fn is_denied(&self) -> bool {
+        matches!(
+            self,
+            Self::Storage { action: Action::Inspect, kind: io::ErrorKind::PermissionDenied, .. }
+        )
     }
 
     /// Whether another name, or the same one later, may do for a file that is whole.

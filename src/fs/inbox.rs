@@ -15,8 +15,9 @@ use super::part_id::{
 };
 use super::receiver::{Incoming, Published, Receiver};
 use super::shared::Shared;
-use super::store::{StatusKind, Store, StoreFile, if_there};
+use super::store::{Status, StatusKind, Store, StoreFile, if_there};
 use super::stored_files::{self, Key, StoredFile};
+use super::turn::Turn;
 use super::{Action, Error};
 use crate::wire::{Batch, Offer};
 
@@ -139,18 +140,11 @@ impl Inbox {
         let part = id.map_or_else(fresh_name, |id| id.part_name(scope));
         let target = RelativePath::from(name.clone());
         let key = id.map(|id| Key::new(&id, &target));
+        let turn = Turn::new(&self.shared, scope, &target);
         if self.shared.settings.collision != Collision::Number {
-            match self.stored(key.as_ref(), offer) {
-                Ok(Some(_)) => {}
-                Ok(None) => self.shared.check_target(name.as_str())?,
-                Err(error) => {
-                    self.shared
-                        .check_target(name.as_str())
-                        .map_err(|taken| taken.or_unclear(Some(error)))?;
-                }
-            }
+            self.check_free(&target, || Ok(self.stored(key.as_ref(), offer)?.is_some()))?;
         }
-        self.begin(id, offer, Incoming { part, scope, target, budget: None, key })
+        self.begin(id, offer, Incoming { part, scope, target, budget: None, key, turn })
     }
 
     /// Begins to receive a batch: a folder beneath the inbox.
@@ -265,6 +259,26 @@ impl Inbox {
         Ok(())
     }
 
+    /// Looks whether what is offered is stored already, and if not whether its name is free: says whether
+    /// it is stored.
+    pub(super) fn check_free(
+        &self,
+        target: &RelativePath,
+        is_stored: impl Fn() -> Result<bool, Error>,
+    ) -> Result<bool, Error> {
+        let found = is_stored();
+        if found == Ok(true) {
+            return found;
+        }
+        let Err(taken) = self.shared.check_target(target.as_str()) else { return Ok(false) };
+        // It may have been stored just now, by who received it before.
+        let is_late = taken == Error::Exists && found.is_ok();
+        match if is_late { is_stored() } else { found } {
+            Ok(true) => Ok(true),
+            found => Err(taken.or_unclear(found.err())),
+        }
+    }
+
     pub(super) fn begin(
         &self,
         id: Option<PartId>,
@@ -320,14 +334,21 @@ impl Inbox {
         let (store, settings) = (&*self.shared.store, &self.shared.settings);
         let Some(key) = key else { return Ok(None) };
         let found = stored_files::find(store, settings, key).map_err(&inspect)?;
-        let Some(found) = found.filter(|found| offer.size == Some(found.size)) else {
-            return Ok(None);
+        let is_trusted = |path: &RelativePath| !self.shared.is_suspect(path.as_str());
+        let found = found.filter(|found| offer.size == Some(found.size) && is_trusted(&found.path));
+        let Some(found) = found else { return Ok(None) };
+        let path = found.path.as_str();
+        let is_it = |status: Status| {
+            let is_untouched = (status.len, status.modified) == (found.size, found.modified);
+            is_untouched && status.kind == StatusKind::File
         };
-        let opened = if_there(store.open_to_read(found.path.as_str()));
+        // What cannot be opened at all may have taken its place.
+        if !store.status_if_there(path).map_err(&inspect)?.is_some_and(is_it) {
+            return Ok(None);
+        }
+        let opened = if_there(store.open_to_read(path));
         let Some(file) = opened.map_err(&inspect)? else { return Ok(None) };
-        let status = file.status().map_err(&inspect)?;
-        let is_untouched = (status.len, status.modified) == (found.size, found.modified);
-        Ok((is_untouched && status.kind == StatusKind::File).then_some((file, found)))
+        Ok(is_it(file.status().map_err(&inspect)?).then_some((file, found)))
     }
 
     fn is_old(&self, name: &str) -> bool {

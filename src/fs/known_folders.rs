@@ -51,7 +51,7 @@ pub(super) fn note(inbox: &Inbox, key: &Key, bytes: u64, path: &RelativePath) ->
     let status = shared.store.status(path.as_str())?;
     let modified = Some(shared.store.now());
     let found = StoredFile { path: path.clone(), size: bytes, modified, digest: mark(&status) };
-    stored_files::note(&*shared.store, &shared.settings, key, &found)
+    stored_files::note(shared, key, &found)
 }
 
 /// What tells a folder from every other one, and from files.

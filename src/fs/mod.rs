@@ -42,6 +42,7 @@ pub mod store;
 mod stored_files;
 mod transfer;
 mod tree;
+mod turn;
 
 pub use batch::{BatchReceiver, Member};
 pub use error::{Action, Error};

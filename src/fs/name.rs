@@ -152,7 +152,9 @@ impl RelativePath {
 
     /// What it shares with every path that a file system which ignores case takes for the same.
     pub(super) fn folded(&self) -> String {
-        self.0.chars().flat_map(char::to_uppercase).flat_map(char::to_lowercase).collect()
+        // Lower case first: of a capital sharp s there is no other upper case.
+        let lower = self.0.to_lowercase();
+        lower.chars().flat_map(char::to_uppercase).flat_map(char::to_lowercase).collect()
     }
 
     pub(super) fn beneath(folder: &str, name: &str) -> Result<Self, NameError> {

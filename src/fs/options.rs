@@ -16,7 +16,8 @@ pub enum Collision {
     #[default]
     Number,
     /// The file is replaced, at once and by the whole new one. The files of a batch go into the
-    /// folder that is there. A folder is never replaced, nor a file by one.
+    /// folder that is there. A folder is never replaced, nor a file by one, nor what a peer offered later
+    /// by what it offered before ([`Error::Superseded`]).
     Replace,
 }
 

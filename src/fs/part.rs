@@ -363,8 +363,8 @@ impl Part {
         if self.settings.layers.digest_check {
             self.check_digest(offered, digest)?;
         }
-        if let Some(stored) = &self.stored {
-            return self.check_stored(stored);
+        if self.stored.is_some() {
+            return self.keep_stored();
         }
         let len = self.file.status().map_err(Error::storage(Action::Inspect))?.len;
         if len > total {
@@ -380,10 +380,23 @@ impl Part {
         Ok(())
     }
 
-    /// What was read may have lost its name meanwhile.
-    fn check_stored(&self, stored: &Stored) -> Result<(), Error> {
+    /// Who wrote it may not have synchronised it.
+    fn keep_stored(&mut self) -> Result<(), Error> {
+        if self.settings.durability == Durability::NoSync {
+            return Ok(());
+        }
+        let synced = self.file.sync().map_err(Error::storage(Action::Sync));
+        if let (Err(_), Some(stored)) = (&synced, &self.stored) {
+            // What is lost may still be read: it is not to be known again.
+            stored_files::forget(&*self.store, &self.settings, &stored.key);
+        }
+        synced
+    }
+
+    /// What was read of a stored file may have lost its name meanwhile.
+    pub(super) fn check_stored(&self, path: &RelativePath) -> Result<(), Error> {
         let opened = self.file.status().map_err(Error::storage(Action::Inspect))?;
-        let named = self.store.status(stored.path.as_str());
+        let named = self.store.status(path.as_str());
         let is_same = named.is_ok_and(|named| named.file == opened.file);
         let is_whole = Some(opened.len) == self.size;
         if is_same && is_whole { Ok(()) } else { Err(Error::PartDiffers) }

@@ -1,6 +1,7 @@
 use core::fmt;
 use core::sync::atomic::{AtomicU64, Ordering};
 use std::borrow::ToOwned;
+use std::boxed::Box;
 use std::io;
 use std::string::String;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -14,6 +15,7 @@ use super::part_id::{Scope, journal_name};
 use super::shared::Shared;
 use super::store::StatusKind;
 use super::stored_files::{self, Key};
+use super::turn::Turn;
 use super::{Action, Error, PartFile};
 use crate::wire::{Digest, Offer};
 
@@ -49,6 +51,8 @@ pub struct Receiver {
     budget: Option<Arc<Budget>>,
     /// What it is remembered by once it is stored.
     key: Option<Key>,
+    /// Where it stands among the offers that replace one another.
+    turn: Option<Box<Turn>>,
 }
 
 /// Where a part is: with its receiver, unless another one has taken it over.
@@ -97,6 +101,7 @@ pub(super) struct Incoming {
     pub(super) target: RelativePath,
     pub(super) budget: Option<Arc<Budget>>,
     pub(super) key: Option<Key>,
+    pub(super) turn: Option<Turn>,
 }
 
 /// How a file came to its name.
@@ -143,6 +148,7 @@ impl Receiver {
     ) -> Self {
         let receiver = Self {
             shared,
+            turn: incoming.turn.map(Box::new),
             part: incoming.part,
             scope: incoming.scope,
             target: incoming.target,
@@ -325,6 +331,11 @@ impl Receiver {
                 Ok(Published::new(path))
             }
             Err(error) => {
+                if let (Some(path), Error::Storage { action: Action::Sync, .. }) =
+                    (part.stored_path(), &error)
+                {
+                    self.shared.suspect(path.as_str());
+                }
                 // `drop` will see to it.
                 if error.can_retry() {
                     *slot = Some(part);
@@ -340,7 +351,8 @@ impl Receiver {
     /// Gives the file its name, as the collision policy says.
     fn place(&self, part: &Part) -> Result<Placed, Error> {
         if let Some(path) = part.stored_path() {
-            return Ok(Placed::Named(path.clone()));
+            let named = || part.check_stored(path).map(|()| Some(Placed::Named(path.clone())));
+            return self.in_turn(part, named);
         }
         let (store, target) = (&self.shared.store, &self.target);
         let publish = Error::storage(Action::Publish);
@@ -349,21 +361,25 @@ impl Receiver {
             if !is_noted {
                 self.note(part, path);
             }
+            self.shared.renamed(path.as_str());
             Ok(Placed::Named(path.clone()))
         };
         match self.shared.settings.collision {
-            Collision::Replace => {
+            Collision::Replace => self.in_turn(part, || {
                 let found = store.status(target.as_str());
                 if found.is_ok_and(|status| status.kind == StatusKind::Folder) {
                     return Err(Error::Exists);
                 }
                 let is_noted = self.note(part, target);
                 store.rename(part.name(), target.as_str()).map_err(publish)?;
-                name_it(target, is_noted)
-            }
+                name_it(target, is_noted).map(Some)
+            }),
             Collision::Refuse => {
                 // What is noted of a file that was stored before is to stay.
                 let (is_noted, unclear) = match self.is_noted(target) {
+                    Ok(true) if self.is_same(part, target, &mut 1)? => {
+                        return Ok(Placed::Before(target.clone()));
+                    }
                     Ok(true) => return Err(Error::Exists),
                     Ok(false) => (self.note(part, target), None),
                     Err(error) => (false, Some(Error::storage(Action::Inspect)(error))),
@@ -393,8 +409,12 @@ impl Receiver {
                     match store.rename_no_replace(part.name(), path.as_str()) {
                         Ok(()) => return name_it(&path, is_noted),
                         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                            if self.is_there(part, &path, &mut reads)? {
-                                return Ok(Placed::Before(path));
+                            match self.is_there(part, &path, &mut reads) {
+                                Ok(true) => return Ok(Placed::Before(path)),
+                                // Somebody else's: there are other names.
+                                Err(error) if error.is_denied() => {}
+                                Ok(false) => {}
+                                Err(error) => return Err(error),
                             }
                         }
                         Err(error) => return Err(publish(error)),
@@ -402,6 +422,25 @@ impl Receiver {
                 }
                 Err(Error::Collisions)
             }
+        }
+    }
+
+    /// Gives the file its name when it is its turn. One that comes too late may be the very file that has
+    /// the name by now.
+    fn in_turn(
+        &self,
+        part: &Part,
+        name_it: impl FnOnce() -> Result<Option<Placed>, Error>,
+    ) -> Result<Placed, Error> {
+        let placed = match &self.turn {
+            Some(turn) => turn.store(name_it),
+            None => name_it(),
+        };
+        match placed {
+            Err(Error::Superseded) if self.is_there(part, &self.target, &mut 1)? => {
+                Ok(Placed::Before(self.target.clone()))
+            }
+            placed => placed?.ok_or(Error::Superseded),
         }
     }
 
@@ -419,18 +458,22 @@ impl Receiver {
     /// Whether the same content has the name by now: a member of a folder that was given up may still
     /// have been on its way to the disk when it was offered again.
     fn is_there(&self, part: &Part, path: &RelativePath, reads: &mut u32) -> Result<bool, Error> {
-        let Digest::Blake3(digest) = part.digest() else { return Ok(false) };
         let is_member = self.budget.is_some();
-        Ok(is_member && self.shared.holds(path.as_str(), (part.position(), &digest), reads)?)
+        Ok(is_member && self.is_same(part, path, reads)?)
+    }
+
+    /// Whether the very content of the part has the name.
+    fn is_same(&self, part: &Part, path: &RelativePath, reads: &mut u32) -> Result<bool, Error> {
+        let Digest::Blake3(digest) = part.digest() else { return Ok(false) };
+        self.shared.holds(path.as_str(), (part.position(), &digest), reads)
     }
 
     /// Notes the name that the file is about to get, or has: if its sender never hears of it and offers
     /// the file again, that is found out. It may fail; whether it need not be done again.
     fn note(&self, part: &Part, path: &RelativePath) -> bool {
         let Some(key) = &self.key else { return true };
-        let (store, settings) = (&*self.shared.store, &self.shared.settings);
         let noted = part.as_stored(path.clone());
-        noted.and_then(|file| stored_files::note(store, settings, key, &file)).is_ok()
+        noted.and_then(|file| stored_files::note(&self.shared, key, &file)).is_ok()
     }
 
     /// Closes the part and keeps it for the same offer of the same peer, if there is enough of it

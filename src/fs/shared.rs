@@ -1,4 +1,5 @@
-use std::collections::{BTreeMap, HashMap};
+use core::sync::atomic::AtomicBool;
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::string::{String, ToString};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::vec::Vec;
@@ -8,18 +9,25 @@ use super::options::{Collision, Durability, Settings};
 use super::part_id::{Scope, is_part};
 use super::receiver::{Published, Slot};
 use super::running_digest::{Differs, RunningDigest};
-use super::store::{Status, StatusKind, Store, if_there};
+use super::store::{Status, StatusKind, Store, StoreFile, if_there};
+use super::turn::Names;
 use super::{Action, Error};
 use crate::wire::Digest;
 
 /// Folders that are remembered until they are synchronised.
 const UNSYNCED: usize = 1024;
+/// Files that are remembered as not to be trusted; of more, none is.
+const SUSPECTS: usize = 1024;
 
 /// What an inbox and its receivers have in common.
 #[derive(Debug)]
 pub(super) struct Shared {
     pub(super) store: Arc<dyn Store>,
     pub(super) settings: Settings,
+    /// Locked from where a folder is looked for until it is noted, so that it is made once.
+    folders: Mutex<()>,
+    /// The name of the table of what was stored is on the disk for certain.
+    pub(super) is_table_named: AtomicBool,
     state: Mutex<State>,
 }
 
@@ -32,6 +40,9 @@ pub(super) struct State {
     unsynced: HashMap<String, u64>,
     /// How many folders were created.
     created: u64,
+    pub(super) names: Names,
+    /// Files that could not be synchronised: the disk may hold something else than what is read.
+    suspects: HashSet<String>,
 }
 
 impl Shared {
@@ -43,12 +54,22 @@ impl Shared {
                 state.ledger.found(&name, Scope::of_name(&name), len);
             }
         }
-        Ok(Self { store, settings, state: Mutex::new(state) })
+        Ok(Self {
+            store,
+            settings,
+            folders: Mutex::default(),
+            is_table_named: AtomicBool::new(false),
+            state: Mutex::new(state),
+        })
     }
 
     /// Only locked for a moment: no call of the store is made meanwhile.
     pub(super) fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn lock_folders(&self) -> MutexGuard<'_, ()> {
+        self.folders.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn charge(&self, part: &str, scope: Scope, bytes: u64) -> Result<(), Error> {
@@ -66,14 +87,14 @@ impl Shared {
     }
 
     /// Whether a file of this size and digest has the name: its content is read, if as many files as
-    /// that may be read.
+    /// that may be read, and synchronised, as who wrote it may not have done that.
     pub(super) fn holds(
         &self,
         path: &str,
         (size, digest): (u64, &[u8; 32]),
         reads: &mut u32,
     ) -> Result<bool, Error> {
-        if *reads == 0 {
+        if *reads == 0 || self.is_suspect(path) {
             return Ok(false);
         }
         let inspect = Error::storage(Action::Inspect);
@@ -91,10 +112,38 @@ impl Shared {
         *reads = reads.saturating_sub(1);
         let mut found = RunningDigest::claimed(1 << 20, (size, *digest));
         match found.catch_up(&mut *file, size, u64::MAX) {
-            Ok(()) => Ok(found.digest() == Digest::Blake3(*digest)),
+            Ok(()) if found.digest() != Digest::Blake3(*digest) => Ok(false),
+            Ok(()) => self.keep(path, &mut *file).map(|()| true),
             Err(Differs(None)) => Ok(false),
             Err(Differs(Some(error))) => Err(inspect(error)),
         }
+    }
+
+    /// Makes what somebody else wrote survive, before it is said to be stored.
+    fn keep(&self, path: &str, file: &mut dyn StoreFile) -> Result<(), Error> {
+        if self.settings.durability == Durability::NoSync {
+            return Ok(());
+        }
+        file.sync().map_err(|error| {
+            self.suspect(path);
+            Error::storage(Action::Sync)(error)
+        })
+    }
+
+    /// It could not be synchronised: what is lost may still be read from the cache, and the disk may say
+    /// yes when it is asked again.
+    pub(super) fn suspect(&self, path: &str) {
+        self.lock().suspects.insert(path.to_string());
+    }
+
+    pub(super) fn is_suspect(&self, path: &str) -> bool {
+        let state = self.lock();
+        state.suspects.len() >= SUSPECTS || state.suspects.contains(path)
+    }
+
+    /// The name is of a file that we have written.
+    pub(super) fn renamed(&self, path: &str) {
+        self.lock().suspects.remove(path);
     }
 
     /// Makes room for a receiver of this part, and returns who had it while detached.

@@ -7,6 +7,7 @@
 //! each slot is written by one call and has a check.
 
 use alloc::vec::Vec;
+use core::sync::atomic::Ordering;
 use core::time::Duration;
 use std::io;
 use std::time::SystemTime;
@@ -16,6 +17,7 @@ use bytes::Bytes;
 use super::name::RelativePath;
 use super::options::{Durability, Settings};
 use super::part_id::PartId;
+use super::shared::Shared;
 use super::store::{StatusKind, Store, if_there, read_full_at, write_all_at};
 
 /// The file.
@@ -74,12 +76,8 @@ pub(super) fn find(
 }
 
 /// Notes that an offer is about to be stored.
-pub(super) fn note(
-    store: &dyn Store,
-    settings: &Settings,
-    key: &Key,
-    found: &StoredFile,
-) -> io::Result<()> {
+pub(super) fn note(shared: &Shared, key: &Key, found: &StoredFile) -> io::Result<()> {
+    let (store, settings) = (&*shared.store, &shared.settings);
     let Some(encoded) = encode(key, store.now(), found) else { return Ok(()) };
     let is_new = match store.status(NAME) {
         Ok(status) if status.kind == StatusKind::File && status.links == 1 => false,
@@ -98,8 +96,11 @@ pub(super) fn note(
     if settings.durability == Durability::Full {
         // Before the file has its name: else it could be there without its note.
         file.sync()?;
-        if is_new {
+        // Who made the table may have failed, or ended, before its name was synchronised.
+        if is_new || !shared.is_table_named.load(Ordering::Acquire) {
+            shared.is_table_named.store(false, Ordering::Release);
             store.sync_folder("")?;
+            shared.is_table_named.store(true, Ordering::Release);
         }
     }
     Ok(())

@@ -361,7 +361,6 @@ impl Plan {
         if self.frames.is_empty() {
             self.staging.clear();
             self.head = 0;
-            // It does nothing to what is no larger.
             self.staging.shrink_to(KEPT);
             self.frames.shrink_to(KEPT_FRAMES);
         } else if self.head >= STAGED / 4 && self.head >= self.staging.len() / 2 {

@@ -16,8 +16,8 @@ use super::fs_util::{PEER, content, digest, names_on, offer, on, small, transfer
 
 const LEN: usize = 3000;
 
-/// The only member of a folder, of which all has come.
-fn begin(inbox: &Inbox, content: &Bytes) -> Receiver {
+/// The only member of a folder.
+fn member(inbox: &Inbox, content: &Bytes) -> Member {
     let offered = |metadata: &'static str| {
         let bytes = content.len() as u64;
         Batch { name: "b".into(), count: 1, bytes, metadata: metadata.as_bytes().into() }
@@ -32,7 +32,12 @@ fn begin(inbox: &Inbox, content: &Bytes) -> Receiver {
     let id = TransferId::new(Side::Client, 1).unwrap();
     let mut offer = Offer::new("m").size(content.len() as u64).batch(id);
     offer.digest = has_digest.then(|| digest(content));
-    let Member::File(mut file) = batch.receive(&offer).unwrap() else { panic!("it is there") };
+    batch.receive(&offer).unwrap()
+}
+
+/// The only member of a folder, of which all has come.
+fn begin(inbox: &Inbox, content: &Bytes) -> Receiver {
+    let Member::File(mut file) = member(inbox, content) else { panic!("it is there") };
     file.write(std::slice::from_ref(content)).unwrap();
     file
 }
@@ -79,6 +84,94 @@ fn a_member_is_not_taken_for_another_that_has_its_name() {
         assert_eq!(finish(new, &other), path);
         assert_eq!(&disk.read("b/m").unwrap(), content);
     }
+}
+
+/// Who says which of two contents of a name is the newer.
+#[test]
+fn what_is_on_its_way_does_not_replace_what_was_offered_later_and_is_stored() {
+    let (one, other) = (content(1, LEN), content(2, LEN));
+    for is_known in [false, true] {
+        let disk = ShadowDisk::new();
+        let inbox = on(&disk, small().collision(Collision::Replace)).unwrap();
+        if is_known {
+            finish(begin(&inbox, &other), &other).unwrap();
+        }
+        let old = begin(&inbox, &one);
+        if is_known {
+            assert!(matches!(member(&inbox, &other), Member::Known(_)));
+        } else {
+            finish(begin(&inbox, &other), &other).unwrap();
+        }
+        assert_eq!(finish(old, &one), Err(Error::Superseded), "{is_known}");
+        assert_eq!(disk.read("b/m").unwrap(), other);
+        assert_eq!(inbox.used(), LEN as u64);
+
+        // Files that are no members, too.
+        let receive = |content: &Bytes, modified: u64| {
+            let offer = Offer::new("x").size(LEN as u64).modified(modified);
+            let mut receiver = inbox.receive(PEER, &offer).unwrap();
+            if receiver.position() == 0 {
+                receiver.write(std::slice::from_ref(content)).unwrap();
+            }
+            receiver
+        };
+        if is_known {
+            finish(receive(&other, 2), &other).unwrap();
+        }
+        let (old, new) = (receive(&one, 1), receive(&other, 2));
+        assert_eq!(new.prefix().is_some(), is_known);
+        assert_eq!(finish(new, &other).as_deref(), Ok("x"));
+        assert_eq!(finish(old, &one), Err(Error::Superseded), "{is_known}");
+        assert_eq!(disk.read("x").unwrap(), other);
+        // Not for ever.
+        assert_eq!(finish(receive(&one, 1), &one).as_deref(), Ok("x"));
+        assert_eq!(disk.read("x").unwrap(), one);
+        assert_eq!(names_on(&disk), ["b", "b/m", "x"]);
+    }
+}
+
+/// Its stream was broken, and came back when the same folder had been sent once more.
+#[test]
+fn a_folder_that_goes_on_later_does_not_replace_what_a_newer_one_has_stored() {
+    let (one, other) = (content(1, LEN), content(2, LEN));
+    let disk = ShadowDisk::new();
+    let inbox = on(&disk, small().collision(Collision::Replace)).unwrap();
+    let offered = Batch { name: "b".into(), count: 1, bytes: LEN as u64, metadata: [][..].into() };
+    let id = TransferId::new(Side::Client, 1).unwrap();
+    let offer = Offer::new("m").size(LEN as u64).batch(id);
+    let mut old = inbox.receive_batch(PEER, &offered).unwrap();
+    finish(begin(&inbox, &other), &other).unwrap();
+    assert_eq!(old.receive(&offer).err(), Some(Error::Superseded));
+    drop(old);
+    assert_eq!(disk.read("b/m").unwrap(), other);
+    finish(begin(&inbox, &one), &one).unwrap();
+    assert_eq!(disk.read("b/m").unwrap(), one);
+}
+
+/// Nor is what another peer sends older, or newer.
+#[test]
+fn what_replaces_a_file_is_what_is_whole_last_unless_it_is_older() {
+    let (one, other) = (content(1, LEN), content(2, LEN));
+    let disk = ShadowDisk::new();
+    let inbox = on(&disk, small().collision(Collision::Replace)).unwrap();
+    let receive = |identity: &[u8], content: &Bytes, modified: u64| {
+        let offer = Offer::new("x").size(LEN as u64).modified(modified);
+        let mut receiver = inbox.receive(Some(identity), &offer).unwrap();
+        receiver.write(std::slice::from_ref(content)).unwrap();
+        receiver
+    };
+    let (first, second) = (receive(b"a", &one, 1), receive(b"b", &other, 1));
+    finish(second, &other).unwrap();
+    assert_eq!(finish(first, &one).as_deref(), Ok("x"));
+    assert_eq!(disk.read("x").unwrap(), one);
+    // A newer one that came to nothing is in nobody's way.
+    let (old, new) = (receive(b"a", &one, 2), receive(b"a", &other, 3));
+    assert_eq!(new.finish(LEN as u64, Some(digest(&one))), Err(Error::DigestDiffers));
+    assert_eq!(finish(old, &one).as_deref(), Ok("x"));
+    let (old, new) = (receive(b"a", &one, 4), receive(b"a", &other, 5));
+    assert_eq!(finish(old, &one).as_deref(), Ok("x"));
+    assert_eq!(finish(new, &other).as_deref(), Ok("x"));
+    assert_eq!(disk.read("x").unwrap(), other);
 }
 
 async fn until(is_so: impl Fn() -> bool) {

@@ -61,6 +61,7 @@ fn h28_members_that_are_in_each_others_way() {
         (Offer::new("d/empty").batch(id()).directory(), Ok("b/d/empty")),
         (file("straße"), Ok("b/straße")),
         (file("STRASSE"), Err(Error::Exists)),
+        (file("STRAẞE"), Err(Error::Exists)),
         (file("../x"), Err(Error::FileName(NameError::Dots))),
         (file("/x"), Err(Error::FileName(NameError::Empty))),
         (file("d/nul"), Err(Error::FileName(NameError::Device))),

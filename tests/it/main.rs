@@ -8,6 +8,7 @@ mod extension_traits;
 mod faulty;
 mod fs_again;
 mod fs_batches;
+mod fs_between;
 mod fs_crash;
 mod fs_disk_rows;
 mod fs_distrust;

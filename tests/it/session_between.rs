@@ -103,8 +103,10 @@ fn server(world: &World, far: Duplex) -> End<Duplex> {
 /// Over another stream.
 fn attach(world: &World, end: &mut End<Duplex>) -> Duplex {
     let (near, far) = duplex(PIPE);
-    let attached = end.detached().attach(near, world.parameters());
-    end.driver = attached.ok().expect("it is detached");
+    let Ok(driver) = end.detached().attach(near, world.parameters()) else {
+        panic!("it is detached")
+    };
+    end.driver = driver;
     assert!(end.poll().is_pending());
     far
 }
@@ -249,8 +251,9 @@ fn a_line_that_left_with_a_write_that_failed_is_delivered_and_not_told_as_not_se
     assert_eq!(receipt.fate(), None);
     assert!(hosted.as_mut().poll(cx).is_pending());
     let (stream, far) = duplex(PIPE);
-    let attached = detached.attach(FailsLate(stream, fails), world.parameters());
-    near.driver = attached.ok().expect("it is detached");
+    let stream = FailsLate(stream, fails);
+    let Ok(driver) = detached.attach(stream, world.parameters()) else { panic!("it is detached") };
+    near.driver = driver;
     let mut accepted = pin!(conversations.accept(far, world.parameters(), world.timer()));
     let mut is_resumed = false;
     for _ in 0..20 {

@@ -3,8 +3,10 @@
 use std::io::ErrorKind;
 use std::path::Path;
 
-use duologue::fs::{Error, PartFile, Source, SourceError, Tree, TreeOptions};
-use duologue::wire::Digest;
+use duologue::fs::{
+    Action, Error, Inbox, InboxOptions, PartFile, Source, SourceError, Tree, TreeOptions,
+};
+use duologue::wire::{Digest, Offer};
 use futures::AsyncWriteExt;
 use futures::executor::block_on;
 
@@ -20,8 +22,46 @@ pub(super) fn run(folder: &Path, sources: &Sources, settings: [u8; 3]) {
         assert!(!error.code().to_string().is_empty() && !error.can_retry() || path == "nothing");
         show(&error);
     }
+    #[cfg(unix)]
+    show(&Source::open("/dev/null").expect_err("it is a device"));
     walk(sources, settings);
     block_on(part(folder, settings));
+    receive(folder, settings);
+    block_on(publish_nowhere(folder));
+}
+
+/// A file that two programs would receive, and that begins anew.
+fn receive(folder: &Path, [first, second, _]: [u8; 3]) {
+    let inbox = InboxOptions::default().keep_free(0).open(folder).expect("it is ours");
+    let other = Inbox::open(folder).expect("it is ours");
+    let content = vec![first; usize::from(second) + 1];
+    let offer = Offer::new("received twice").size(content.len() as u64);
+    let mut receiver = inbox.receive(Some(b"peer"), &offer).expect("there is room");
+    let busy = other.receive(Some(b"peer"), &offer).expect_err("it is being received");
+    assert!(busy == Error::Busy || matches!(busy, Error::Reserve), "{busy}");
+    show(&busy);
+    receiver.write(&[content[..1].to_vec().into()]).expect("there is room");
+    receiver.restart().expect("it is ours");
+    receiver.write(&[content.clone().into()]).expect("there is room");
+    let said = Digest::Blake3(*blake3::hash(&content).as_bytes());
+    let path = receiver.finish(content.len() as u64, Some(said)).expect("it is whole");
+    assert!(std::fs::read(folder.join(path.as_str())).expect("it is there") == content);
+}
+
+/// A folder that is gone when the file is to get its name.
+async fn publish_nowhere(folder: &Path) {
+    let nowhere = folder.join("soon nowhere");
+    std::fs::create_dir(&nowhere).expect("it is ours");
+    let mut part = PartFile::create(&nowhere).await.expect("it is ours");
+    part.write_all(b"x").await.expect("there is room");
+    std::fs::remove_dir_all(&nowhere).expect("it is ours");
+    for _ in 0..2 {
+        let error = part.publish("x").await.expect_err("there is no folder");
+        assert!(matches!(error, Error::Storage { action: Action::Publish, .. }), "{error}");
+        show(&error);
+        // It is sealed all the same.
+        assert!(part.write_all(b"y").await.is_err());
+    }
 }
 
 fn read(path: &Path, [first, second, _]: [u8; 3]) {

@@ -40,7 +40,12 @@ impl Sources {
         if settings & 0x20 != 0 {
             fs::create_dir(sources.path("tree/empty")).expect("it is ours");
             #[cfg(unix)]
-            std::os::unix::fs::symlink("a", sources.path("tree/link")).expect("it is ours");
+            {
+                use std::os::unix::ffi::OsStrExt;
+                std::os::unix::fs::symlink("a", sources.path("tree/link")).expect("it is ours");
+                let name = std::ffi::OsStr::from_bytes(b"tree/not \xFF unicode");
+                fs::write(sources.folder.path().join(name), "").expect("it is ours");
+            }
         }
         for (seed, (name, len)) in FILES.iter().chain(MEMBERS).enumerate() {
             // One that is worth being kept by time.
@@ -64,13 +69,29 @@ impl Sources {
         self.path(FILES[usize::from(which) % FILES.len()].0)
     }
 
-    /// One more byte at the end of a file.
+    /// One more byte at the end of a file, or half of them are gone.
     pub(super) fn grow(&self, which: u8) {
         let path = self.file(which);
         let mut bytes = fs::read(&path).expect("it is ours");
-        bytes.push(which);
+        if which & 0x80 == 0 {
+            bytes.push(which);
+        } else {
+            bytes.truncate(bytes.len() / 2);
+        }
+        self.versions.borrow_mut().push(bytes.clone());
         fs::write(path, &bytes).expect("it is ours");
-        self.versions.borrow_mut().push(bytes);
+    }
+
+    /// Another content, of the same size and time.
+    pub(super) fn change(&self, which: u8) {
+        let path = self.file(which);
+        let modified = fs::metadata(&path).and_then(|found| found.modified()).expect("it is ours");
+        let mut bytes = fs::read(&path).expect("it is ours");
+        bytes.iter_mut().step_by(500).for_each(|byte| *byte ^= 1);
+        self.versions.borrow_mut().push(bytes.clone());
+        fs::write(&path, &bytes).expect("it is ours");
+        let file = fs::File::options().write(true).open(path).expect("it is ours");
+        file.set_modified(modified).expect("it is ours");
     }
 
     /// Whether a file was like that at any time.
