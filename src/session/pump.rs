@@ -386,10 +386,6 @@ where
         }
         state.let_rates_fall(now);
         state.ring(now);
-        // What came may have been taken by the routing itself.
-        if state.has_requests() {
-            state.apply_requests(now);
-        }
         let mut has_more = false;
         state.is_write_blocked = false;
         if !self.is_write_closed {
@@ -410,7 +406,7 @@ where
         if let Some(error) = self.write_error.take_if(|_| moved == 0) {
             self.fail(state, now, error);
         }
-        // What they caused may have to be written.
+        // What they caused may have to be written, and what they took to be acknowledged.
         has_more |= state.route_all() || state.has_requests() || self.write_error.is_some();
         let is_over = self.is_over(state, now);
         if !state.driver.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
