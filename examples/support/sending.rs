@@ -139,9 +139,9 @@ impl<'a> Sender<'a> {
         let sent = if path.is_dir() { self.folder(path).await? } else { self.file(path).await? };
         Ok(match sent {
             Ok(failed) => Sent::Told { failed },
-            // The conversation began anew, or ended: everybody finds that out.
+            // The conversation began anew, or ended: everybody finds that out. Or no verdict came.
             Err(
-                SendError::Transfer(TransferError::Abandoned(_))
+                SendError::Transfer(TransferError::Abandoned(_) | TransferError::Unanswered)
                 | SendError::Session(
                     SessionError::Ended(_) | SessionError::Refused(ActionError::NotOpen),
                 ),
@@ -195,7 +195,8 @@ impl<'a> Sender<'a> {
                 }
                 // The folder is sent again.
                 TreeEvent::Failed {
-                    error: SendError::Transfer(TransferError::Abandoned(_)),
+                    error:
+                        SendError::Transfer(TransferError::Abandoned(_) | TransferError::Unanswered),
                     ..
                 } => Ok(()),
                 TreeEvent::Failed { path: member, error } => {

@@ -126,6 +126,9 @@ pub enum ActionError {
     /// [`Event::MayOffer`](super::Event::MayOffer) tells when there is room, if there ever is; a fourth
     /// authentication has to wait for another stream.
     PeerLimit,
+    /// A batch and one of its members are more transfers at a time than the peer, or our own
+    /// configuration, allows.
+    NoPlaceForMembers,
     /// It is larger than the peer accepts.
     TooLarge {
         /// Bytes that the peer accepts.
@@ -154,6 +157,9 @@ impl fmt::Display for ActionError {
             Self::WrongState(id) => write!(f, "transfer {id} is not in a state for this"),
             Self::WrongOffset { expected } => write!(f, "the data has to begin at {expected}"),
             Self::PeerLimit => f.write_str("the peer accepts no more of these for now"),
+            Self::NoPlaceForMembers => {
+                f.write_str("too few transfers are allowed at a time for a batch with a member")
+            }
             Self::TooLarge { max } => write!(f, "the peer accepts at most {max} bytes"),
             Self::Invalid(error) => error.fmt(f),
             Self::Exhausted => f.write_str("all transfer numbers of this conversation are used"),

@@ -52,6 +52,11 @@ impl Connection {
         self.events.push_back(Event::Abandoned { transfer });
     }
 
+    /// Whether its verdict was waited for in vain, and did not come since.
+    pub(crate) fn is_given_up(&self, transfer: TransferId) -> bool {
+        self.given_up.contains_key(&transfer)
+    }
+
     /// Takes an ACCEPT, REJECT or VERDICT of one that was given up; `false` if there is none.
     pub(super) fn settle_given_up(
         &mut self,

@@ -501,6 +501,7 @@ mod items;
 mod lanes;
 mod link;
 mod memory;
+mod offer_limits;
 mod outgoing;
 mod pacer;
 mod plan;

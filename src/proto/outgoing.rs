@@ -100,6 +100,10 @@ impl Offered for Outgoing {
     fn is_undecided(&self) -> bool {
         matches!(self.state, State::Offered | State::CancelAsked { was_offered: true })
     }
+
+    fn needs_members(&self) -> bool {
+        self.is_batch()
+    }
 }
 
 impl Outgoing {

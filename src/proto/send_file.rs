@@ -5,20 +5,13 @@ use alloc::vec::Vec;
 
 use bytes::Bytes;
 
-use super::connection::{Connection, usize_from};
+use super::connection::Connection;
 use super::error::ActionError;
-use super::event::{Event, ItemId, Lane};
+use super::event::{ItemId, Lane};
+use super::offer_limits::Needs;
 use super::outgoing::{Outgoing, Shape, State, may_finish};
 use crate::time::Time;
 use crate::wire::{Batch, Cancel, Digest, Finish, Kind, Offer, Pause, TransferCode, TransferId};
-
-/// Offers that the peer's limits did not allow, and for which there was no room since.
-#[derive(Debug, Default, Clone, Copy)]
-pub(super) struct RefusedOffers {
-    members: bool,
-    /// Those that the peer has to decide.
-    undecided: bool,
-}
 
 impl Connection {
     /// Offers a file, or an entry of a batch that the peer accepted.
@@ -45,7 +38,8 @@ impl Connection {
                 _ => return Err(ActionError::WrongState(batch)),
             }
         }
-        let transfer = self.next_transfer(offer.batch.is_none())?;
+        let needs = if offer.batch.is_none() { Needs::Decision } else { Needs::Place };
+        let transfer = self.next_transfer(needs)?;
         let item = self.push_checked(Lane::Control, Kind::OFFER, transfer.to_wire(), |out| {
             out.extend_from_slice(&payload);
             Ok(())
@@ -147,13 +141,16 @@ impl Connection {
     ///
     /// # Errors
     ///
-    /// Those of [`offer`](Self::offer).
+    /// Those of [`offer`](Self::offer); [`ActionError::NoPlaceForMembers`] where it and one of its
+    /// members would be too many. A place for a member is left beside all batches, which is why one
+    /// may have to wait for another's end.
     pub fn offer_batch(&mut self, batch: &Batch<'_>, now: Time) -> Result<TransferId, ActionError> {
         let now = self.advance(now);
         self.check_open()?;
         let mut payload = Vec::new();
         batch.encode(&mut payload)?;
-        let transfer = self.next_transfer(true)?;
+        let needs = if batch.count == 0 { Needs::Decision } else { Needs::Members };
+        let transfer = self.next_transfer(needs)?;
         let item = self.push_checked(Lane::Control, Kind::BATCH, transfer.to_wire(), |out| {
             out.extend_from_slice(&payload);
             Ok(())
@@ -161,41 +158,6 @@ impl Connection {
         let shape = Shape::Batch { count: batch.count, offered: 0, open: 0 };
         self.insert_outgoing(transfer, Outgoing::new(shape, None, item.number, now));
         Ok(transfer)
-    }
-
-    /// The id of the next offer, if one more is allowed.
-    fn next_transfer(&mut self, needs_decision: bool) -> Result<TransferId, ActionError> {
-        if !self.may_offer(needs_decision) {
-            let refused = &mut self.refused_offers;
-            *if needs_decision { &mut refused.undecided } else { &mut refused.members } = true;
-            return Err(ActionError::PeerLimit);
-        }
-        TransferId::new(self.side, self.next_outgoing).ok_or(ActionError::Exhausted)
-    }
-
-    fn may_offer(&self, needs_decision: bool) -> bool {
-        let limits = self.peer_limits().copied().unwrap_or_default();
-        // Those that were given up go on counting at the peer.
-        let counted = self.outgoing.len().saturating_add(self.given_up.len());
-        let undecided = self.outgoing.undecided().saturating_add(self.given_up.undecided());
-        self.outgoing.len() < usize_from(self.config.outgoing_transfers)
-            && counted < usize_from(limits.transfers)
-            && (!needs_decision || undecided < usize_from(limits.undecided))
-    }
-
-    /// Tells the application that it may offer again, if it was refused.
-    pub(super) fn poll_may_offer(&mut self) -> Option<Event<'static>> {
-        let refused = self.refused_offers;
-        let members = refused.members && self.may_offer(false);
-        let undecided = refused.undecided && self.may_offer(true);
-        if !(members || undecided) || self.check_open().is_err() {
-            return None;
-        }
-        self.refused_offers = RefusedOffers {
-            members: refused.members && !members,
-            undecided: refused.undecided && !undecided,
-        };
-        Some(Event::MayOffer)
     }
 
     fn insert_outgoing(&mut self, transfer: TransferId, outgoing: Outgoing) {

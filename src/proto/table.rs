@@ -7,24 +7,30 @@ use crate::wire::TransferId;
 /// A transfer that is offered first and decided then.
 pub(super) trait Offered {
     fn is_undecided(&self) -> bool;
+
+    /// A batch of ours, for whose members a place is needed. Always the same of one transfer.
+    fn needs_members(&self) -> bool {
+        false
+    }
 }
 
-/// The transfers of one side that have not ended, and how many of them are not decided: they are
-/// counted as they come, are decided, and go, so that no frame has to look at all of them.
+/// The transfers of one side that have not ended, how many of them are not decided, and how many
+/// are batches of ours: they are counted as they come, are decided, and go, so that no frame has to look at all of them.
 #[derive(Debug)]
 pub(super) struct Table<T> {
     transfers: BTreeMap<TransferId, T>,
     undecided: usize,
+    batches: usize,
 }
 
 impl<T> Default for Table<T> {
     fn default() -> Self {
-        Self { transfers: BTreeMap::new(), undecided: 0 }
+        Self { transfers: BTreeMap::new(), undecided: 0, batches: 0 }
     }
 }
 
 impl<T: 'static> Nothing for Table<T> {
-    const NOTHING: &'static Self = &Self { transfers: BTreeMap::new(), undecided: 0 };
+    const NOTHING: &'static Self = &Self { transfers: BTreeMap::new(), undecided: 0, batches: 0 };
 }
 
 impl<T: Offered> Table<T> {
@@ -35,7 +41,13 @@ impl<T: Offered> Table<T> {
         self.undecided
     }
 
+    /// How many need a place for members.
+    pub(super) fn batches(&self) -> usize {
+        self.batches
+    }
+
     pub(super) fn insert(&mut self, transfer: TransferId, t: T) {
+        self.batches = self.batches.saturating_add(usize::from(t.needs_members()));
         self.undecided = self.undecided.saturating_add(usize::from(t.is_undecided()));
         self.transfers.insert(transfer, t);
     }
@@ -43,6 +55,7 @@ impl<T: Offered> Table<T> {
     pub(super) fn remove(&mut self, transfer: &TransferId) -> Option<T> {
         let t = self.transfers.remove(transfer)?;
         self.undecided = self.undecided.saturating_sub(usize::from(t.is_undecided()));
+        self.batches = self.batches.saturating_sub(usize::from(t.needs_members()));
         Some(t)
     }
 

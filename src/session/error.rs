@@ -66,6 +66,9 @@ pub enum TransferError {
     Expired,
     /// The conversation ended, or began anew: what became of the transfer at the peer is unknown.
     Abandoned(Option<CloseReason>),
+    /// The receiver did not say in time how it ended, while the conversation went on: what became of
+    /// it there is unknown.
+    Unanswered,
     /// The call does not fit the state that the transfer is in. Nothing has changed.
     Refused(ActionError),
 }
@@ -74,7 +77,7 @@ impl TransferError {
     /// Whether the same transfer, or the same file offered again, can succeed later.
     pub fn can_retry(&self) -> bool {
         match self {
-            Self::Rewind { .. } | Self::Expired | Self::Abandoned(_) => true,
+            Self::Rewind { .. } | Self::Expired | Self::Abandoned(_) | Self::Unanswered => true,
             Self::NotStored(verdict) => verdict.can_retry(),
             Self::CancelAsked { .. } => false,
             Self::Refused(error) => error.can_retry(),
@@ -110,6 +113,9 @@ impl fmt::Display for TransferError {
             ),
             Self::Abandoned(None) => {
                 f.write_str("the conversation began anew before the transfer had ended")
+            }
+            Self::Unanswered => {
+                f.write_str("the receiver did not say in time what became of the transfer")
             }
             Self::Refused(error) => error.fmt(f),
         }

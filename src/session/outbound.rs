@@ -26,6 +26,8 @@ pub(super) struct Outbound {
 pub(super) enum End {
     Verdict(Verdict),
     Abandoned(Option<CloseReason>),
+    /// The verdict was waited for in vain.
+    Unanswered,
 }
 
 impl Outbound {
@@ -60,6 +62,7 @@ impl End {
         match self {
             Self::Verdict(verdict) => TransferError::NotStored(verdict.clone()),
             Self::Abandoned(reason) => TransferError::Abandoned(*reason),
+            Self::Unanswered => TransferError::Unanswered,
         }
     }
 

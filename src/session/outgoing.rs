@@ -233,7 +233,8 @@ impl Outgoing {
     ///
     /// [`TransferError::NotStored`] for any verdict but *stored*;
     /// [`Rewind`](TransferError::Rewind): send from there, then call this again;
-    /// [`Abandoned`](TransferError::Abandoned) when the conversation ended before the verdict came;
+    /// [`Abandoned`](TransferError::Abandoned) when the conversation ended before the verdict came, and
+    /// [`Unanswered`](TransferError::Unanswered) when it did not come in time;
     /// [`Refused`](TransferError::Refused) when bytes of the offered size are missing, a prefix is
     /// not confirmed, or the digest is of another algorithm than the offer's.
     ///

@@ -385,7 +385,13 @@ impl State {
                 // It was cancelled for that: the verdict comes.
                 return;
             }
-            t.end.get_or_insert(outbound::End::Abandoned(None));
+            // Or else the conversation has ended, or began anew.
+            let is_unanswered = self.connection.is_given_up(transfer);
+            t.end.get_or_insert(if is_unanswered {
+                outbound::End::Unanswered
+            } else {
+                outbound::End::Abandoned(None)
+            });
             self.wake.extend(&mut t.waiters);
             if !t.has_handle {
                 self.outbound.remove(&key);

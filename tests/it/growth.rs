@@ -1,8 +1,12 @@
 //! What ten times as much costs, in allocations and bytes, which repeat where times do not: not much
 //! more than ten times, and beside a thousand others no more than beside one.
 
+use std::io::IoSlice;
+
 use bytes::Bytes;
+use duologue::fs::store::Store;
 use duologue::proto::{Config, Receipt as Fate};
+use duologue::testing::ShadowDisk;
 use duologue::wire::{Chat, Message, Offer};
 use futures::future::join;
 
@@ -175,4 +179,15 @@ fn a_message_costs_by_its_bytes_and_one_of_two_frames_little_more_than_of_one() 
         assert!(many.total <= few.total * step * 2.0, "{pair:?}");
         assert!(many.most <= few.most * step * 1.5, "{pair:?}");
     }
+}
+
+#[test]
+fn a_shadow_disk_that_takes_little_at_a_time_copies_no_more_than_it_takes() {
+    let disk = ShadowDisk::new().longest_write(500);
+    let mut file = Store::create_new(&disk, "x").unwrap();
+    let rest = vec![7; 1 << 20];
+    let counted = allocation_counter::measure(|| {
+        assert_eq!(file.write_at(0, &[IoSlice::new(&rest)]).unwrap(), 500);
+    });
+    assert!(counted.bytes_total < 20_000, "{counted:?}");
 }

@@ -259,6 +259,29 @@ fn who_met_a_limit_of_offers_is_told_once_when_there_is_room() {
 }
 
 #[test]
+fn who_waits_to_offer_a_batch_is_told_once_when_another_has_ended() {
+    let mut pair = open_to(Config::builder().max_transfers(3));
+    let told = |pair: &mut Pair| {
+        let told = pick(&pair.client, |event| matches!(event, Event::MayOffer).then_some(()));
+        pair.client.events.clear();
+        told.len()
+    };
+    let Ok(Done::Transfer(first)) = batch(&mut pair) else { panic!("no batch") };
+    batch(&mut pair).unwrap();
+    assert_eq!(batch(&mut pair), Err(ActionError::PeerLimit), "no place would be left");
+    pair.run_for(millis(100));
+    assert_eq!(told(&mut pair), 0, "there is a place, but not for a batch");
+    server(&mut pair, Call::Failed(first, TransferCode::NO_SPACE, String::new())).unwrap();
+    pair.run_for(millis(100));
+    assert_eq!(told(&mut pair), 1);
+    batch(&mut pair).unwrap();
+    // What is no batch may take the place.
+    client(&mut pair, Call::Offer(Offer::new("x"))).unwrap();
+    pair.run_for(millis(100));
+    assert_eq!(told(&mut pair), 0, "only once");
+}
+
+#[test]
 fn none_means_none() {
     for config in [Config::builder().max_transfers(0), Config::builder().max_undecided(0)] {
         let mut pair = open_to(config);

@@ -1,8 +1,8 @@
 //! Many files at once.
 
 use bytes::Bytes;
-use duologue::proto::{Conclusion, Config};
-use duologue::session::{IncomingBatch, OutgoingBatch, TransferError};
+use duologue::proto::{ActionError, Conclusion, Config};
+use duologue::session::{IncomingBatch, OutgoingBatch, SessionError, TransferError};
 use duologue::wire::{Batch, Offer, TransferCode};
 use futures::future::join;
 
@@ -74,6 +74,60 @@ fn a_folder_arrives_with_its_empty_folders() {
         let ((names, verdict), files) = join(sending, receiving).await;
         assert_eq!((names.len(), files), (20, 20));
         assert_eq!((verdict.name(), verdict.total()), (Some("folder"), 21));
+    });
+}
+
+#[test]
+fn batches_wait_for_one_another_and_leave_a_place_for_their_members() {
+    World::run_at_once(async |world| {
+        let far = Config::builder().max_transfers(2).build().unwrap();
+        let near = Config::builder().outgoing_transfers(2).build().unwrap();
+        for configs in [(Default::default(), far), (near, Default::default())] {
+            let (near, mut far) = world.connect_with(configs).await;
+            let send = async || {
+                let mut outgoing = near.session.offer_batch(&batch(2, 0)).await.unwrap();
+                outgoing.accepted().await.unwrap();
+                for name in ["1", "2"] {
+                    let mut folder = outgoing.offer(Offer::new(name).directory()).await.unwrap();
+                    folder.verdict().await.unwrap();
+                }
+                outgoing.verdict().await.unwrap().total()
+            };
+            let receive = async {
+                for _ in 0..2 {
+                    let mut incoming = far.batch().await.accept().unwrap();
+                    world.detach(async move {
+                        while let Some((offer, member)) = incoming.next().await.unwrap() {
+                            member.stored(&offer.name).unwrap();
+                        }
+                        incoming.conclude(&Conclusion::Stored { name: "folder" }).unwrap();
+                    });
+                }
+            };
+            let (totals, ()) = join(join(send(), send()), receive).await;
+            assert_eq!(totals, (2, 2));
+        }
+    });
+}
+
+#[test]
+fn a_batch_that_has_no_place_for_a_member_is_refused_at_once() {
+    World::run_at_once(async |world| {
+        let far = Config::builder().max_transfers(1).build().unwrap();
+        let near = Config::builder().outgoing_transfers(1).build().unwrap();
+        for configs in [(Default::default(), far), (near, Default::default())] {
+            let (mut near, mut far) = world.connect_with(configs).await;
+            let (_outgoing, _incoming) = world.transfer(&mut near, &mut far, Offer::new("x")).await;
+            let refused = near.session.offer_batch(&batch(1, 0)).await.unwrap_err();
+            assert_eq!(refused, SessionError::Refused(ActionError::NoPlaceForMembers));
+            assert!(!refused.can_retry());
+        }
+        // One that has none needs no place for them.
+        let config = Config::builder().max_transfers(1).build().unwrap();
+        let (near, mut far) = world.connect_with((Default::default(), config)).await;
+        let (mut outgoing, incoming) = begin(&near, &mut far, batch(0, 0)).await;
+        incoming.conclude(&Conclusion::Stored { name: "folder" }).unwrap();
+        outgoing.verdict().await.unwrap();
     });
 }
 

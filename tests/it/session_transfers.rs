@@ -223,6 +223,22 @@ fn h38_each_side_can_pause_and_the_other_knows() {
 }
 
 #[test]
+fn a_receiver_that_never_says_how_it_ended_is_not_a_conversation_that_began_anew() {
+    World::run(async |world| {
+        let (mut near, mut far) = world.connect().await;
+        let (mut outgoing, _incoming) =
+            world.transfer(&mut near, &mut far, Offer::new("x").size(3)).await;
+        outgoing.send(Bytes::from_static(b"abc")).await.unwrap();
+        let error = outgoing.finish(None).await.unwrap_err();
+        assert_eq!(error, TransferError::Unanswered);
+        assert!(error.can_retry());
+        let text = error.to_string();
+        assert!(text.contains("did not say") && !text.contains("anew"), "{text}");
+        assert!(near.session.is_open());
+    });
+}
+
+#[test]
 fn h38_a_cancel_is_a_request_that_the_receiver_answers() {
     World::run_at_once(async |world| {
         let (mut near, mut far) = world.connect().await;

@@ -64,7 +64,7 @@ fn polled<T>(mut poll: impl FnMut(&mut Context<'_>) -> Poll<T>) -> usize {
 }
 
 fn batch() -> Batch<'static> {
-    Batch { name: "b".into(), count: 3, bytes: 0, metadata: b""[..].into() }
+    Batch { name: "b".into(), count: 0, bytes: 0, metadata: b""[..].into() }
 }
 
 fn message() -> Message<'static> {

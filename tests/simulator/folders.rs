@@ -108,7 +108,7 @@ impl Program {
             let Some(result) = ended.next().await else { break };
             count += 1;
             match result {
-                Err(error @ TransferError::Abandoned(_)) => {
+                Err(error @ (TransferError::Abandoned(_) | TransferError::Unanswered)) => {
                     lost = Some(error);
                     break;
                 }

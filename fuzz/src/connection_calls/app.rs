@@ -259,7 +259,8 @@ impl App {
                 self.truth.batches.insert(transfer, count);
                 self.outgoing.insert(transfer, Out { members: Some(count), ..Out::default() });
             }
-            Err(ActionError::Blocked | ActionError::PeerLimit) => {}
+            Err(ActionError::Blocked | ActionError::PeerLimit | ActionError::NoPlaceForMembers) => {
+            }
             Err(error) => panic!("{error}"),
         }
     }

@@ -15,8 +15,10 @@ pub(super) struct Patience {
     /// Before it jumps by less than `far`: what takes them longer is found a moment later.
     pub(super) moment: Duration,
     pub(super) far: Duration,
-    /// Before it jumps farther: time-outs are for peers, not for a machine that is busy.
+    /// Before it jumps farther: time-outs are for peers, not for a machine that is busy. So long at
+    /// a time, and so often that the disk was not called meanwhile.
     pub(super) long: Duration,
+    pub(super) idle: u32,
 }
 
 impl Patience {
@@ -24,13 +26,17 @@ impl Patience {
         moment: Duration::from_micros(300),
         far: Duration::from_millis(1500),
         long: Duration::from_millis(20),
+        idle: 1,
     };
     /// Where nothing fails nobody gives up.
-    pub(super) const ENDLESS: Self = Self { long: Duration::from_secs(2), ..Self::SHORT };
+    pub(super) const ENDLESS: Self = Self { long: Duration::from_secs(1), idle: 5, ..Self::SHORT };
 }
 
 /// Jumps of the clock that are no progress any more.
 const JUMPS: u32 = 1_000_000;
+
+/// Seconds without a call of the disk after which no thread is at work.
+const IDLE_SECONDS: u32 = 30;
 
 struct Flag {
     is_woken: AtomicBool,
@@ -47,6 +53,21 @@ impl Flag {
         }
         true
     }
+
+    /// Whether it is woken before so many slices of time have passed one after the other in which
+    /// the disk was not called. When the machine stood still meanwhile that is one slice.
+    fn waits_for_threads(&self, slice: Duration, most: u32, calls: impl Fn() -> u64) -> bool {
+        let (mut seen, mut idle) = (calls(), 0);
+        while idle < most {
+            if self.waits(slice) {
+                return true;
+            }
+            let now = calls();
+            idle = if now == seen { idle + 1 } else { 0 };
+            seen = now;
+        }
+        false
+    }
 }
 
 impl Wake for Flag {
@@ -56,10 +77,12 @@ impl Wake for Flag {
     }
 }
 
-/// Runs a future to its end. `works` says whether a thread may be at work for it.
+/// Runs a future to its end. `works` says whether a thread may be at work for it, and `calls` how many
+/// calls of the disk such threads have made.
 pub(super) fn block_on<F: Future>(
     clock: &VirtualClock,
     works: impl Fn() -> bool,
+    calls: impl Fn() -> u64,
     patience: Patience,
     future: F,
 ) -> F::Output {
@@ -80,7 +103,12 @@ pub(super) fn block_on<F: Future>(
         if works() {
             let is_near =
                 next.is_some_and(|at| at.saturating_duration_since(clock.now()) < patience.far);
-            if flag.waits(if is_near { patience.moment } else { patience.long }) {
+            let is_woken = if is_near {
+                flag.waits(patience.moment)
+            } else {
+                flag.waits_for_threads(patience.long, patience.idle, &calls)
+            };
+            if is_woken {
                 continue;
             }
         }
@@ -89,7 +117,11 @@ pub(super) fn block_on<F: Future>(
         match next {
             Some(at) => clock.advance_to(at),
             // Only a thread can go on with it.
-            None => assert!(works() && flag.waits(Duration::from_secs(30)), "nobody is woken"),
+            None => {
+                let second = Duration::from_secs(1);
+                let is_woken = works() && flag.waits_for_threads(second, IDLE_SECONDS, &calls);
+                assert!(is_woken, "nobody is woken");
+            }
         }
     }
 }

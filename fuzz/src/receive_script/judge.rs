@@ -18,6 +18,14 @@ pub(super) enum Place<'a> {
 }
 
 impl Place<'_> {
+    /// Calls of the disk so far, where they are counted.
+    pub(super) fn calls(self) -> u64 {
+        match self {
+            Self::Shadow(disk) => disk.calls(),
+            Self::Folder(_) => 0,
+        }
+    }
+
     fn read(self, name: &str) -> Option<Vec<u8>> {
         match self {
             Self::Shadow(disk) => disk.read(name),

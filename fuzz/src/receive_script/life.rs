@@ -78,7 +78,8 @@ pub(super) fn run(
     };
     let server = program.serve(streams);
     let patience = if judge.is_last.get() { Patience::ENDLESS } else { Patience::SHORT };
-    block_on(&clock, || program.works.get() > 0, patience, join(client, server));
+    let (works, calls) = (|| program.works.get() > 0, || place.calls());
+    block_on(&clock, works, calls, patience, join(client, server));
 }
 
 impl Program<'_> {

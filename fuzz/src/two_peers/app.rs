@@ -199,7 +199,8 @@ impl App {
                 ActionError::Blocked
                 | ActionError::NotOpen
                 | ActionError::Closed
-                | ActionError::PeerLimit,
+                | ActionError::PeerLimit
+                | ActionError::NoPlaceForMembers,
             ) => {}
             Err(error) => panic!("{error}"),
         }

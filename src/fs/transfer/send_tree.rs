@@ -142,7 +142,11 @@ pub async fn send_tree(
             }
             Err(error) => {
                 failed = failed.saturating_add(1);
-                let is_over = matches!(error, SendError::Transfer(TransferError::Abandoned(_)));
+                // What the receiver never ends keeps it from ending the folder.
+                let is_over = matches!(
+                    error,
+                    SendError::Transfer(TransferError::Abandoned(_) | TransferError::Unanswered)
+                );
                 observe(TreeEvent::Failed { path: ended.0, error: error.clone() });
                 if is_over {
                     return Err(error);

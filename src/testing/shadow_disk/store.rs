@@ -125,8 +125,9 @@ impl StoreFile for ShadowFile {
         let mut state = self.disk.lock_released();
         state.call()?;
         self.check_writable()?;
-        let mut bytes: Vec<u8> = bytes.iter().flat_map(|slice| slice.iter().copied()).collect();
-        bytes.truncate(state.longest_write);
+        // No more than is written: who writes little at a time offers all the rest each time.
+        let bytes = bytes.iter().flat_map(|slice| slice.iter().copied());
+        let bytes: Vec<u8> = bytes.take(state.longest_write).collect();
         let offset = usize::try_from(offset).map_err(|_| io::ErrorKind::FileTooLarge)?;
         state.write(self.node, offset, &bytes);
         Ok(bytes.len())
