@@ -49,8 +49,8 @@ enum Ending {
 }
 
 impl ChatWriter {
-    /// Most bytes that may pile up in the writer from several texts: 64 KiB. A single text may be
-    /// longer.
+    /// Most bytes, as they are encoded, that may pile up in the writer from several texts: 64 KiB. A
+    /// single text may be longer.
     pub const MAX_PENDING: usize = 64 * 1024;
 
     /// A writer of UTF-8.
@@ -116,7 +116,8 @@ impl ChatWriter {
             return Ok(());
         }
         let pending = self.pending();
-        if pending > 0 && pending.saturating_add(text.len()) > Self::MAX_PENDING {
+        let room = Self::MAX_PENDING.saturating_sub(pending);
+        if pending > 0 && self.encoder.encoded_len(text) > room {
             return Err(ChatSendError::Backlog { pending, limit: Self::MAX_PENDING });
         }
         let mut bytes = self.take_pending();

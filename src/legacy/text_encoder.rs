@@ -110,6 +110,24 @@ impl TextEncoder {
         Ok(())
     }
 
+    /// Bytes that [`encode`](Self::encode) makes of `text`, or what comes before a character that
+    /// it refuses; an encoding with states counts from the initial one.
+    pub(super) fn encoded_len(&self, text: &str) -> usize {
+        match &self.inner {
+            Inner::Utf8 => text.len(),
+            #[cfg(feature = "encoding")]
+            Inner::Utf16Le | Inner::Utf16Be => text.encode_utf16().count().saturating_mul(2),
+            #[cfg(feature = "encoding")]
+            Inner::Other(encoder) => {
+                let mut spare = encoder.encoding().new_encoder();
+                let mut len = 0_usize;
+                let count = |bytes: &[u8]| len = len.saturating_add(bytes.len());
+                let _ = encode_other(&mut spare, text, false, count);
+                len
+            }
+        }
+    }
+
     /// Ends the text: appends what brings the peer back to the initial state, which for all
     /// encodings but ISO-2022-JP is nothing.
     ///

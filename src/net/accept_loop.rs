@@ -8,7 +8,7 @@ use futures::future::AbortHandle;
 
 use super::connection::{Admitted, Hooks, Slot};
 use super::peers::Peers;
-use super::{Admission, Candidate, End, Event, Listener, Peer, Refusal, Served, Stream};
+use super::{Admission, Candidate, End, Event, Failure, Listener, Peer, Refusal, Served, Stream};
 use crate::io::TransportError;
 use crate::time::{AsyncIoTimer, Time, Timer};
 
@@ -36,14 +36,15 @@ pub(super) struct Stop {
     timer: AsyncIoTimer,
     armed: Option<Time>,
     since: Option<Time>,
-    cut_off: bool,
+    /// When the handlers that were left were cut off.
+    cut_off: Option<Time>,
     error: Option<TransportError>,
 }
 
 impl Stop {
     pub(super) fn new() -> Self {
         let timer = AsyncIoTimer::new();
-        Self { timer, armed: None, since: None, cut_off: false, error: None }
+        Self { timer, armed: None, since: None, cut_off: None, error: None }
     }
 }
 
@@ -57,7 +58,13 @@ impl<L: FnMut(Admitted)> AcceptLoop<L> {
             match ready!(listener.poll_accept(cx)) {
                 Ok(stream) => self.decide(stream),
                 Err(error) => {
-                    // The connections there are have done nothing wrong.
+                    // The connections there are have done nothing wrong, and may go on for long:
+                    // that nobody listens must be known before they end.
+                    self.hooks.observer.emit(|| Event::Error {
+                        id: None,
+                        peer: None,
+                        failure: Failure::Listener(error.clone()),
+                    });
                     self.stop.error = Some(error);
                     self.peers.stop_within(Duration::MAX);
                 }
@@ -110,18 +117,18 @@ impl<L: FnMut(Admitted)> AcceptLoop<L> {
             let now = stop.timer.now();
             let deadline = stop.since.get_or_insert(now).saturating_add(limit);
             let live = self.peers.len();
-            if live > 0 && now >= deadline && !stop.cut_off {
-                stop.cut_off = true;
+            if live > 0 && now >= deadline && stop.cut_off.is_none() {
+                stop.cut_off = Some(now);
                 self.served.cut_off = live;
                 self.peers.abort_all();
                 continue;
             }
-            let last = deadline.saturating_add(GRACE);
-            if live == 0 || now >= last {
+            let last = stop.cut_off.map(|at| at.saturating_add(GRACE));
+            if live == 0 || last.is_some_and(|last| now >= last) {
                 self.served.left = live;
                 return Poll::Ready(stop.error.take().map_or(Ok(self.served), Err));
             }
-            let wake_at = if stop.cut_off { last } else { deadline };
+            let wake_at = last.unwrap_or(deadline);
             if stop.armed != Some(wake_at) {
                 Pin::new(&mut stop.timer).reset(wake_at);
                 stop.armed = Some(wake_at);

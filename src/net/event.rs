@@ -141,7 +141,8 @@ pub enum Event {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Failure {
-    /// Accepting a connection, for lack of descriptors or memory; the listener tries again.
+    /// Accepting a connection, for lack of descriptors, memory or permission; the listener tries
+    /// again.
     Accept {
         /// What the system said.
         error: TransportError,
@@ -150,6 +151,9 @@ pub enum Failure {
     },
     /// Connecting.
     Connect(ConnectError),
+    /// The listening socket itself is broken: nobody listens any more, and the server stops once
+    /// its handlers have ended.
+    Listener(TransportError),
     /// The handler: the cause goes to [`Server::on_error`](super::Server::on_error).
     Handler,
     /// Replacing the stream: the cause goes to [`Server::on_error`](super::Server::on_error).

@@ -33,7 +33,8 @@ pub enum ListenError {
 }
 
 impl ListenError {
-    /// Whether the same target can work later, as one that is in use now.
+    /// Whether the same target can work later, as one that is in use now, or when the system has
+    /// descriptors and memory again.
     pub fn can_retry(&self) -> bool {
         match self {
             Self::Target(error) => error.can_retry(),
@@ -41,9 +42,17 @@ impl ListenError {
             Self::Lookup { .. } => true,
             Self::Bind { error, .. } => {
                 matches!(error.kind(), ErrorKind::AddrInUse | ErrorKind::AddrNotAvailable)
+                    || lacks_means(error)
             }
         }
     }
+}
+
+/// Whether the system has no descriptors or memory left. Of descriptors there is no kind: ENFILE and
+/// EMFILE are 23 and 24 on every unix.
+fn lacks_means(error: &TransportError) -> bool {
+    let TransportError::Io { kind, code } = error else { return false };
+    *kind == ErrorKind::OutOfMemory || (cfg!(unix) && matches!(code, Some(23 | 24)))
 }
 
 impl From<TargetError> for ListenError {

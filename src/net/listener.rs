@@ -24,9 +24,9 @@ const MOST_PASSED_OVER: u32 = 64;
 /// A listening TCP or Unix socket: a stream of accepted connections that never ends.
 ///
 /// Accepting one connection never waits for another. A connection that its client gave up before it
-/// was accepted is passed over. When the system has no descriptors or memory left, the listener
-/// reports [`Failure::Accept`] and tries again after 50 ms, then 100 ms and so on up to 1 s, while
-/// connections wait in the system's queue; it does not spin.
+/// was accepted is passed over. When the system has no descriptors or memory left, or does not
+/// permit to accept, the listener reports [`Failure::Accept`] and tries again after 50 ms, then
+/// 100 ms and so on up to 1 s, while connections wait in the system's queue; it does not spin.
 ///
 /// Dropping the listener ends listening, and removes the file of its Unix socket.
 ///
@@ -247,7 +247,9 @@ enum Verdict {
 /// What an error of accepting is about: one connection, the system's means, or the listener.
 ///
 /// accept(2) of Linux hands on network errors of the new connection and asks to treat them like
-/// "try again"; what is not known is waited out, because a listener is meant to stay.
+/// "try again"; what is not known is waited out, because a listener is meant to stay. So is a
+/// permission that is denied: a policy of the system may do so before the queue is touched, and the
+/// same connection is there at the next call.
 fn judge(error: &io::Error) -> Verdict {
     use io::ErrorKind as Kind;
     match error.kind() {
@@ -258,7 +260,6 @@ fn judge(error: &io::Error) -> Verdict {
         | Kind::NetworkUnreachable
         | Kind::NetworkDown
         | Kind::NotConnected
-        | Kind::PermissionDenied
         | Kind::TimedOut => Verdict::PassOver,
         Kind::InvalidInput => Verdict::GiveUp,
         _ => Verdict::TryLater,
@@ -276,7 +277,10 @@ mod tests {
             (4, Verdict::PassOver),   // EINTR
             (103, Verdict::PassOver), // ECONNABORTED
             (113, Verdict::PassOver), // EHOSTUNREACH
-            (1, Verdict::PassOver),   // EPERM, from a firewall
+            // From a firewall, or a policy that comes before the queue is touched: then the same
+            // connection is there again, however often it is asked for.
+            (1, Verdict::TryLater),   // EPERM
+            (13, Verdict::TryLater),  // EACCES
             (107, Verdict::PassOver), // ENOTCONN: gone before its address was asked for
             (24, Verdict::TryLater),  // EMFILE
             (23, Verdict::TryLater),  // ENFILE

@@ -31,7 +31,7 @@
 //! | connections that wait to be accepted | 1024 | 0 to 65535 | the system may allow fewer |
 //! | connections served at once | 1024 | any | |
 //! | replacing a stream (a TLS handshake) | 10 s | any | |
-//! | keep-alive: idle, interval, probes | 60 s, 15 s, 4 | | a dead peer is noticed in 2 minutes |
+//! | keep-alive: idle, interval, probes | 60 s, 15 s, 4 | | a dead peer is noticed in 2 minutes, if nothing is under way to it; see [`Stream`] |
 //! | pause when descriptors run out | 50 ms, doubling to 1 s | | |
 //! | wait for handlers that were cut off | 1 s | | |
 //! | addresses that a [`RateLimit`] remembers | 4096 | | about 200 KiB, by estimate |

@@ -268,8 +268,9 @@ impl<R: ReplaceStream> Server<R> {
     ///
     /// # Errors
     ///
-    /// [`TransportError`] when the listening socket itself is broken; the connections there are
-    /// may end first.
+    /// [`TransportError`] when the listening socket itself is broken. The connections there are may
+    /// end first, however long that takes: [`Failure::Listener`](super::Failure::Listener) is
+    /// reported at once, and [`ServerHandle::stop_gracefully`] sets a limit.
     ///
     /// # Cancel safety
     ///

@@ -30,7 +30,11 @@ const KEEP_ALIVE_PROBES: u32 = 4;
 ///
 /// On TCP, small writes go out at once (no-delay), and keep-alive is on: after 60 s of silence the
 /// system asks the peer, every 15 s and 4 times, so that a peer that vanished is noticed after two
-/// minutes. (A system that refuses one of these options keeps its own default.)
+/// minutes. That is when nothing is under way: while what was sent is not acknowledged the system
+/// asks nothing, but sends it again, on Linux for about 15 minutes (`tcp_retries2`). No shorter time
+/// is set for that (`TCP_USER_TIMEOUT`), for it would also end a connection whose peer is there and
+/// does not read. The limits of [`io`](crate::io) and the keep-alive of a session notice sooner.
+/// (A system that refuses one of these options keeps its own default.)
 ///
 /// Vectored reads and writes are passed on. [`close`](futures::AsyncWriteExt::close) ends this
 /// side's half; the peer's can still be read. Dropping the stream closes both.

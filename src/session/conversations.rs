@@ -27,26 +27,38 @@ use crate::wire::{CloseCode, ConversationId};
 /// The conversations of a listener: each stream that comes begins one, or goes on with the one that
 /// its client had before it broke. Clones are the same.
 ///
+/// When there are as many as there may be, a newcomer gets the place of the oldest one that is not
+/// open yet, whose client is told [`CloseCode::LIMIT`]; if all are open it is refused with that
+/// code. So clients that say HELLO and then nothing keep nobody out. What is open holds its place
+/// until it ends, also while its client is away, for the configuration's `detached_timeout` at most.
+///
+/// Streams on which not even HELLO came hold no place, and each is waited for as long as
+/// `handshake_timeout`: how many there are at a time is up to whoever accepts them, as
+/// [`Server::most_connections`](crate::net::Server::most_connections) and
+/// [`RateLimit::most_live`](crate::net::RateLimit::most_live) are.
+///
 /// # Examples
 ///
 /// ```no_run
 /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
-/// use duologue::net::{Listener, Target};
+/// use duologue::net::{self, Listener, RateLimit, Server};
 /// use duologue::proto::{Config, StreamParameters};
 /// use duologue::session::{Accepted, Conversations};
 /// use duologue::time::AsyncIoTimer;
 /// use futures::StreamExt;
+/// use std::time::Duration;
 ///
 /// let conversations = Conversations::new(Config::default()).max_conversations(100);
-/// let mut listener = Listener::any(5000).await?;
-/// loop {
-///     let stream = listener.accept().await?;
+/// let server = Server::new(Listener::any(5000).await?)
+///     .most_connections(200) // those that say nothing among them
+///     .admission(RateLimit::new(20, Duration::from_secs(60)).most_live(4));
+/// let handler = move |connection: net::Accepted| {
 ///     let conversations = conversations.clone();
-///     smol::spawn(async move {
+///     async move {
 ///         let mut seed = [0; 32];
 ///         getrandom::fill(&mut seed).unwrap();
-///         let parameters = StreamParameters::new(seed);
-///         match conversations.accept(stream, parameters, AsyncIoTimer::new()).await {
+///         let (parameters, timer) = (StreamParameters::new(seed), AsyncIoTimer::new());
+///         match conversations.accept(connection.stream, parameters, timer).await {
 ///             Ok(Accepted::New(session, mut events, driver)) => {
 ///                 let application = async { while events.next().await.is_some() {} };
 ///                 futures::join!(driver, application);
@@ -55,9 +67,11 @@ use crate::wire::{CloseCode, ConversationId};
 ///             Ok(Accepted::Resumed(_)) => {} // its driver goes on
 ///             Err(error) => eprintln!("{error}"),
 ///         }
-///     })
-///     .detach();
-/// }
+///         Ok::<(), std::io::Error>(())
+///     }
+/// };
+/// server.serve(|task| smol::spawn(task).detach(), handler).await?;
+/// # Ok(())
 /// # }
 /// ```
 pub struct Conversations<IO> {
@@ -67,12 +81,22 @@ pub struct Conversations<IO> {
 struct Inner<IO> {
     config: Config,
     most: usize,
-    table: Mutex<BTreeMap<ConversationId, Arc<Entry<IO>>>>,
+    table: Mutex<Table<IO>>,
+}
+
+struct Table<IO> {
+    entries: BTreeMap<ConversationId, Arc<Entry<IO>>>,
+    /// Those that had never been open when they were last looked at, by their order.
+    unopened: BTreeMap<u64, ConversationId>,
+    /// How many have begun.
+    begun: u64,
 }
 
 /// A conversation and the place where a new stream is handed to its driver.
 struct Entry<IO> {
     shared: Arc<Shared>,
+    /// Which one it is, of all that have begun.
+    order: u64,
     place: Mutex<Place<IO>>,
 }
 
@@ -151,7 +175,7 @@ impl<IO> Conversations<IO> {
 
     /// How many there are now.
     pub fn len(&self) -> usize {
-        self.inner.lock().len()
+        self.inner.lock().entries.len()
     }
 
     /// Whether there are none now.
@@ -161,8 +185,46 @@ impl<IO> Conversations<IO> {
 }
 
 impl<IO> Inner<IO> {
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<ConversationId, Arc<Entry<IO>>>> {
+    fn lock(&self) -> MutexGuard<'_, Table<IO>> {
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<IO> Default for Table<IO> {
+    fn default() -> Self {
+        Self { entries: BTreeMap::new(), unopened: BTreeMap::new(), begun: 0 }
+    }
+}
+
+impl<IO> Table<IO> {
+    fn insert(&mut self, conversation: ConversationId, shared: Arc<Shared>) -> Arc<Entry<IO>> {
+        let order = self.begun;
+        self.begun = order.saturating_add(1);
+        let place = Mutex::new(Place { offered: None, host: None, is_over: false });
+        let entry = Arc::new(Entry { shared, order, place });
+        self.entries.insert(conversation, Arc::clone(&entry));
+        self.unopened.insert(order, conversation);
+        entry
+    }
+
+    /// Unless another one has its place.
+    fn remove(&mut self, conversation: &ConversationId, entry: &Arc<Entry<IO>>) {
+        self.unopened.remove(&entry.order);
+        if self.entries.get(conversation).is_some_and(|present| Arc::ptr_eq(present, entry)) {
+            self.entries.remove(conversation);
+        }
+    }
+
+    /// The oldest one that has not been open. Each that has been is looked at once.
+    fn oldest_unopened(&mut self) -> Option<(ConversationId, Arc<Entry<IO>>)> {
+        while let Some((order, conversation)) = self.unopened.pop_first() {
+            let Some(entry) = self.entries.get(&conversation) else { continue };
+            if !entry.shared.with(|state| state.connection.statistics().streams > 0) {
+                self.unopened.insert(order, conversation);
+                return Some((conversation, Arc::clone(entry)));
+            }
+        }
+        None
     }
 }
 
@@ -197,12 +259,15 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Conversations<IO> {
     ///
     /// # Errors
     ///
-    /// [`AcceptError`]: the client was told why, if its stream took it, and no conversation was
-    /// touched.
+    /// [`AcceptError`], and no conversation was touched. The client was told why, if its stream took
+    /// it; but not when it came back to a conversation that ended meanwhile, or with another stream
+    /// before this one was taken ([`Error::Closed`]).
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future drops the stream, unless a conversation goes on over it already.
+    /// Dropping the future drops the stream, unless its client has proved that an earlier
+    /// conversation is its own: then the stream may be with that one's driver already, which goes on
+    /// over it.
     pub async fn accept<T: Timer + Unpin>(
         &self,
         io: IO,
@@ -212,7 +277,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Conversations<IO> {
         let config = self.inner.config.clone();
         let mut handshake = Handshake::new(io, config, stream, timer);
         let request = handshake.request().await?;
-        let entry = self.inner.lock().get(&request.conversation).cloned();
+        let entry = self.inner.lock().entries.get(&request.conversation).cloned();
         if let Some(entry) = entry {
             let resumed = handshake.resume(&entry.shared).await?;
             self.hand_over(&entry, resumed).await?;
@@ -234,7 +299,8 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Conversations<IO> {
         Ok(Accepted::New(session, events, driver))
     }
 
-    /// Begins a conversation if there may be one more.
+    /// Begins a conversation if there may be one more, or one can be turned away for it: who only
+    /// says HELLO keeps nobody out.
     #[expect(clippy::type_complexity, reason = "what a conversation consists of")]
     fn begin<T: Timer + Unpin>(
         &self,
@@ -245,15 +311,30 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Conversations<IO> {
         Box<Handshake<IO, T>>,
     > {
         let mut table = self.inner.lock();
-        if table.len() >= self.inner.most || table.contains_key(&conversation) {
+        if table.entries.contains_key(&conversation) {
             return Err(Box::new(handshake));
         }
-        Ok(handshake.accept().map(|(session, events, driver)| {
-            let place = Place { offered: None, host: None, is_over: false };
-            let entry = Arc::new(Entry { shared: driver.shared(), place: Mutex::new(place) });
-            table.insert(conversation, Arc::clone(&entry));
-            (session, events, driver, entry)
-        }))
+        let mut oldest = None;
+        if table.entries.len() >= self.inner.most {
+            oldest = table.oldest_unopened();
+            if oldest.is_none() {
+                return Err(Box::new(handshake));
+            }
+        }
+        let (session, events, driver) = match handshake.accept() {
+            Ok(begun) => begun,
+            Err(error) => return Ok(Err(error)),
+        };
+        if let Some((conversation, entry)) = &oldest {
+            table.remove(conversation, entry);
+        }
+        let entry = table.insert(conversation, driver.shared());
+        drop(table);
+        if let Some((_, oldest)) = oldest {
+            // It wakes the driver, which may run anything: not under the table's lock.
+            oldest.shared.with(|state| state.close(CloseCode::LIMIT, ""));
+        }
+        Ok(Ok((session, events, driver, entry)))
     }
 
     /// Hands a stream to the driver of its conversation, and waits until that has it.
@@ -393,7 +474,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin, T: Timer + Unpin> Future for HostedDriv
 impl<IO, T: Timer + Unpin> HostedDriver<IO, T> {
     /// No client can come back any more.
     fn leave(&mut self) {
-        self.inner.lock().remove(&self.conversation);
+        self.inner.lock().remove(&self.conversation, &self.entry);
         let mut place = self.entry.lock();
         place.is_over = true;
         let left = place.offered.take();

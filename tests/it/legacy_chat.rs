@@ -185,6 +185,23 @@ fn a_backlog_is_refused_and_nothing_of_the_text_is_taken() {
 }
 
 #[test]
+fn a_backlog_is_measured_in_bytes_of_the_encoding() {
+    let half = ChatWriter::MAX_PENDING / 2;
+    for (label, letter, each) in [("utf-16le", "x", 2), ("utf-16be", "é", 2), ("euc-kr", "안", 2)]
+    {
+        let mut writer = ChatWriter::with_encoder(TextEncoder::for_label(label).unwrap());
+        writer.push(letter).unwrap();
+        let rest = letter.repeat(half);
+        let refused = writer.push(&rest);
+        let limit = ChatWriter::MAX_PENDING;
+        assert_eq!(refused, Err(ChatSendError::Backlog { pending: each, limit }), "{label}");
+        // As much as there is room for is taken, however long it is as UTF-8.
+        writer.push(rest.strip_suffix(letter).unwrap()).unwrap();
+        assert_eq!(writer.pending(), limit, "{label}");
+    }
+}
+
+#[test]
 fn a_text_that_cannot_be_encoded_is_refused_whole() {
     let clock = VirtualClock::new();
     let mut stream = Vec::new();

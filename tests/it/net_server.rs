@@ -1,6 +1,8 @@
 use std::collections::BTreeSet;
 use std::future::pending;
 use std::io;
+#[cfg(target_os = "linux")]
+use std::os::fd::AsFd;
 use std::sync::Mutex;
 use std::time::Duration;
 
@@ -225,6 +227,54 @@ fn a_graceful_stop_cuts_off_who_takes_too_long_and_a_shorter_limit_counts() {
 }
 
 #[test]
+fn a_stop_that_becomes_urgent_later_still_gives_the_executor_its_second() {
+    let executor = std::rc::Rc::new(smol::LocalExecutor::new());
+    let tasks = std::rc::Rc::clone(&executor);
+    run(executor.run(async move {
+        let (observer, mut events) = recorder();
+        let server = server().await.on_event(observer);
+        let (target, handle) = (target_of(server.local_address()), server.handle());
+        let handlers = std::rc::Rc::clone(&tasks);
+        let serving = server.serve_local(move |task| handlers.spawn(task).detach(), hold);
+        let serving = tasks.spawn(serving);
+        let _client = connect(&target).await.unwrap();
+        events.until("peer-ready").await;
+        handle.stop_gracefully(Duration::from_secs(3600));
+        // Longer than what handlers that were cut off get; how much longer does not matter.
+        smol::Timer::after(Duration::from_millis(1100)).await;
+        handle.stop_now();
+        let served = serving.await.unwrap();
+        assert_eq!((served.cut_off, served.left), (1, 0));
+        assert!(handle.is_empty());
+    }));
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_listener_that_breaks_is_told_at_once_while_handlers_finish() {
+    run(async {
+        let (observer, mut events) = recorder();
+        let listener = Listener::bind(&"127.0.0.1:0".parse().unwrap()).await.unwrap();
+        let socket = socket2::Socket::from(listener.as_fd().try_clone_to_owned().unwrap());
+        let running = start(Server::new(listener).on_event(observer), hold);
+        let _silent = connect(&running.target).await.unwrap();
+        events.until("peer-ready").await;
+        // A socket that does not listen any more: Linux says so with EINVAL.
+        socket.shutdown(std::net::Shutdown::Both).unwrap();
+        let told = events.until("error").await.pop().unwrap();
+        let Event::Error { id: None, peer: None, failure: duologue::net::Failure::Listener(error) } =
+            told
+        else {
+            panic!("{told:?}")
+        };
+        assert_eq!(error.kind(), io::ErrorKind::InvalidInput);
+        assert_eq!(running.handle.len(), 1, "who is connected has done nothing wrong");
+        running.handle.stop_now();
+        assert_eq!(running.served.await, Err(error));
+    });
+}
+
+#[test]
 fn a_stop_does_not_wait_for_an_executor_that_has_forgotten_its_tasks() {
     run(async {
         let (observer, mut events) = recorder();
@@ -347,6 +397,19 @@ fn a_server_on_a_unix_socket() {
         served.await.unwrap();
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0, "its file is gone");
     });
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn binding_can_be_tried_again_when_the_system_has_means_again() {
+    for (code, can_retry) in
+        [(24, true), (23, true), (12, true), (98, true), (13, false), (97, false)]
+    {
+        let address = std::net::SocketAddr::from(([127, 0, 0, 1], 1)).into();
+        let error = io::Error::from_raw_os_error(code).into();
+        let error = duologue::net::ListenError::Bind { address, error };
+        assert_eq!(error.can_retry(), can_retry, "{error}");
+    }
 }
 
 #[test]

@@ -8,7 +8,7 @@ use duologue::session::{
     AcceptError, Backoff, Conversations, Event, Outcome, session, worst_case_memory,
 };
 use duologue::wire::{Chat, CloseCode};
-use futures::StreamExt;
+use futures::{FutureExt, StreamExt};
 
 use super::session_network::{Network, listen, reconnecting};
 use super::session_util::World;
@@ -227,5 +227,47 @@ fn h40_silence_and_noise_do_not_become_conversations() {
         let error = arrivals.next().await.unwrap().err().unwrap();
         assert!(error.can_retry(), "{error}");
         assert!(conversations.is_empty());
+    });
+}
+
+#[test]
+fn h40_those_that_never_open_make_room_for_a_newcomer_the_oldest_first() {
+    World::run(async |world| {
+        let (network, listener) = Network::new(world);
+        let conversations = Conversations::new(Config::default()).max_conversations(2);
+        let mut arrivals = listen(world, listener, &conversations);
+        let mut silent = Vec::new();
+        let mut hosted = Vec::new();
+        for _ in 0..2 {
+            // It says HELLO, and nothing more until it is polled again.
+            let (session, events, mut driver) =
+                world.client(network.stream().unwrap(), Config::default());
+            assert!((&mut driver).now_or_never().is_none());
+            hosted.push(arrivals.next().await.unwrap().unwrap().unwrap());
+            silent.push((session, events, driver));
+        }
+        assert_eq!(conversations.len(), 2);
+
+        let mut open = Vec::new();
+        for ((session, events, driver), turned_away) in silent.into_iter().zip(hosted) {
+            let backoff = Backoff::new([1; 32]);
+            let client = reconnecting(&network, Config::default(), backoff).await;
+            open.push((client, arrivals.next().await.unwrap().unwrap().unwrap()));
+            let reason = turned_away.session.closed().await;
+            assert_eq!(reason, CloseReason::Local { code: CloseCode::LIMIT, is_answered: false });
+            let driver = world.spawn(driver);
+            assert_eq!(session.closed().await, CloseReason::Peer(CloseCode::LIMIT));
+            drop((events, driver));
+            // The end of one that was turned away takes nobody's place.
+            turned_away.driver.await.unwrap();
+            assert!(conversations.len() <= 2);
+        }
+
+        // Those that are open stay.
+        let (session, _events, driver) = world.client(network.stream().unwrap(), Config::default());
+        let _driver = world.spawn(driver);
+        assert!(matches!(arrivals.next().await.unwrap(), Err(AcceptError::Full)));
+        assert_eq!(session.closed().await, CloseReason::Peer(CloseCode::LIMIT));
+        assert_eq!(conversations.len(), 2);
     });
 }
