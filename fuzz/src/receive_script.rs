@@ -110,6 +110,8 @@ fn one(
     for mishap in life.mishaps.iter().take(3) {
         mishap.befall(&disk);
     }
+    let fails = life.mishaps.iter().any(|mishap| matches!(mishap, Mishap::PowerOff { .. }));
+    judge.has_lost_power.set(judge.has_lost_power.get() || fails || life.end & 3 == 0);
     life::run(capacity, life, (&inbox, Place::Shadow(&disk)), sources, judge);
     assert!(inbox.used() >= inbox.used_by(Some(b"peer")), "{inbox:?}");
     drop(inbox);
