@@ -108,7 +108,7 @@ impl BatchReceiver {
         if batch.bytes > max {
             return Err(Error::Quota { max });
         }
-        let open = OpenBatch::new(inbox.shared());
+        let open = OpenBatch::new(inbox.shared(), Scope::new(identity));
         let key = known_folders::key(&inbox, identity, batch, name);
         let shared = Arc::clone(inbox.shared());
         // Who offers the same meanwhile waits until it is noted.
@@ -189,7 +189,7 @@ impl BatchReceiver {
             return Ok(Member::Known(Published { is_known: true, ..Published::new(path) }));
         }
         let budget = Some(Arc::clone(&self.budget));
-        let (part, scope, turn) = (fresh_name(), self.scope, self.open.turn(self.scope, &path));
+        let (part, scope, turn) = (fresh_name(), self.scope, self.open.turn(&path));
         let incoming = Incoming { part, scope, target: path, budget, key: None, turn };
         self.inbox.begin(None, offer, incoming).map(Member::File)
     }
@@ -231,12 +231,15 @@ impl BatchReceiver {
         if self.inbox.shared().settings.collision == Collision::Number {
             return Ok(is_there() == Ok(true));
         }
-        let Some(turn) = self.open.turn(self.scope, path) else {
+        let Some(turn) = self.open.turn(path) else {
             return self.inbox.check_free(path, is_there);
         };
         // What is on its way still is not to replace it.
-        let known = turn.store(|| Ok(self.inbox.check_free(path, is_there)?.then_some(())))?;
-        Ok(known.is_some())
+        match turn.store(|| Ok(self.inbox.check_free(path, is_there)?.then_some(()))) {
+            // It may be the very file. Without a digest that is seen once it is received.
+            Err(Error::Superseded) => self.is_there(path, offer),
+            known => Ok(known?.is_some()),
+        }
     }
 
     /// Whether what is offered is stored already: its content is read.

@@ -117,11 +117,13 @@ impl Error {
         }
     }
 
-    /// Whether we may not look at what is there.
-    pub(super) fn is_denied(&self) -> bool {
+    /// Whether it is about what has a name, which we may not look at or cannot make survive: another name
+    /// will do.
+    pub(super) fn is_of_its_name(&self) -> bool {
         matches!(
             self,
             Self::Storage { action: Action::Inspect, kind: io::ErrorKind::PermissionDenied, .. }
+                | Self::Storage { action: Action::Sync, .. }
         )
     }
 

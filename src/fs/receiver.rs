@@ -411,8 +411,8 @@ impl Receiver {
                         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
                             match self.is_there(part, &path, &mut reads) {
                                 Ok(true) => return Ok(Placed::Before(path)),
-                                // Somebody else's: there are other names.
-                                Err(error) if error.is_denied() => {}
+                                // There are other names.
+                                Err(error) if error.is_of_its_name() => {}
                                 Ok(false) => {}
                                 Err(error) => return Err(error),
                             }
@@ -437,7 +437,7 @@ impl Receiver {
             None => name_it(),
         };
         match placed {
-            Err(Error::Superseded) if self.is_there(part, &self.target, &mut 1)? => {
+            Err(Error::Superseded) if self.is_same(part, &self.target, &mut 1)? => {
                 Ok(Placed::Before(self.target.clone()))
             }
             placed => placed?.ok_or(Error::Superseded),

@@ -1,5 +1,6 @@
 //! Which of some offers of one name is the newest that was stored: under [`Replace`] an older one that is
-//! still on its way to the disk, given up by its sender perhaps, must not take its place.
+//! still on its way to the disk, given up by its sender perhaps, must not take its place. Of peers without
+//! an identity nothing is known, and whoever is whole last has the name.
 //!
 //! [`Replace`]: super::Collision::Replace
 
@@ -23,14 +24,15 @@ pub(super) struct Names {
     rows: HashMap<Key, Newest>,
     /// How many offers there were.
     offers: u64,
-    /// The batches that are being received: their members, still to come, are as old.
-    batches: BTreeSet<u64>,
+    /// The batches of each peer that are being received: their members, still to come, are as old.
+    batches: BTreeSet<(Scope, u64)>,
 }
 
 /// A batch that is being received, among the offers.
 #[derive(Debug)]
 pub(super) struct OpenBatch {
     shared: Arc<Shared>,
+    scope: Scope,
     number: u64,
 }
 
@@ -49,11 +51,12 @@ impl Names {
         self.offers
     }
 
-    /// Whether anybody may come who is older than what is stored. A row is only locked here when nobody
-    /// stands in it.
-    fn is_needed(&self, newest: &Newest) -> bool {
+    /// Whether anybody may come who is older than what is stored: a member of a batch, whose name is in a
+    /// folder. A row is only locked here when nobody stands in it.
+    fn is_needed(&self, (scope, name): &Key, newest: &Newest) -> bool {
+        let oldest = || self.batches.range((*scope, 0)..=(*scope, u64::MAX)).next();
         Arc::strong_count(newest) > 1
-            || self.batches.first().is_some_and(|oldest| *oldest < *lock(newest))
+            || (name.contains('/') && oldest().is_some_and(|(_, oldest)| *oldest < *lock(newest)))
     }
 }
 
@@ -62,25 +65,25 @@ fn lock(newest: &Newest) -> MutexGuard<'_, u64> {
 }
 
 impl OpenBatch {
-    pub(super) fn new(shared: &Arc<Shared>) -> Self {
+    pub(super) fn new(shared: &Arc<Shared>, scope: Scope) -> Self {
         let mut state = shared.lock();
         let number = state.names.next();
-        state.names.batches.insert(number);
-        Self { shared: Arc::clone(shared), number }
+        state.names.batches.insert((scope, number));
+        Self { shared: Arc::clone(shared), scope, number }
     }
 
     /// That of a member, where a file may replace another.
-    pub(super) fn turn(&self, scope: Scope, target: &RelativePath) -> Option<Turn> {
-        Turn::of(&self.shared, scope, target, |_| self.number)
+    pub(super) fn turn(&self, target: &RelativePath) -> Option<Turn> {
+        Turn::of(&self.shared, self.scope, target, |_| self.number)
     }
 }
 
 impl Drop for OpenBatch {
     fn drop(&mut self) {
         let mut state = self.shared.lock();
-        state.names.batches.remove(&self.number);
+        state.names.batches.remove(&(self.scope, self.number));
         let mut rows = core::mem::take(&mut state.names.rows);
-        rows.retain(|_, newest| state.names.is_needed(newest));
+        rows.retain(|key, newest| state.names.is_needed(key, newest));
         state.names.rows = rows;
     }
 }
@@ -97,7 +100,7 @@ impl Turn {
         target: &RelativePath,
         number: impl FnOnce(&mut Names) -> u64,
     ) -> Option<Self> {
-        if shared.settings.collision != Collision::Replace {
+        if shared.settings.collision != Collision::Replace || scope == Scope::default() {
             return None;
         }
         let key = (scope, target.to_string());
@@ -131,8 +134,33 @@ impl Drop for Turn {
         let mut state = self.shared.lock();
         drop(core::mem::take(&mut self.newest));
         let names = &mut state.names;
-        if names.rows.get(&self.key).is_some_and(|newest| !names.is_needed(newest)) {
+        let row = names.rows.get(&self.key);
+        if row.is_some_and(|newest| !names.is_needed(&self.key, newest)) {
             names.rows.remove(&self.key);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_members_of_the_same_peer_that_may_still_come_keep_a_row() {
+        let [one, other] = [&b"one"[..], b"other"].map(|identity| Scope::new(Some(identity)));
+        let mut names = Names::default();
+        names.batches.insert((one, 3));
+        let stored = |number: u64| Newest::new(Mutex::new(number));
+        let needs = |scope: Scope, name: &str, number: u64| {
+            names.is_needed(&(scope, name.to_string()), &stored(number))
+        };
+        assert!(needs(one, "folder/file", 4));
+        assert!(!needs(one, "folder/file", 2), "stored before the batch came");
+        assert!(!needs(one, "file", 4), "no member has such a name");
+        assert!(!needs(other, "folder/file", 4));
+        let row = stored(4);
+        let held = Arc::clone(&row);
+        assert!(names.is_needed(&(other, "file".to_string()), &row), "somebody stands in it");
+        drop(held);
     }
 }

@@ -112,6 +112,7 @@ impl TextEncoder {
 
     /// Bytes that [`encode`](Self::encode) makes of `text`, or what comes before a character that
     /// it refuses; an encoding with states counts from the initial one.
+    #[cfg(feature = "std")]
     pub(super) fn encoded_len(&self, text: &str) -> usize {
         match &self.inner {
             Inner::Utf8 => text.len(),

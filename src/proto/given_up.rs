@@ -53,6 +53,7 @@ impl Connection {
     }
 
     /// Whether its verdict was waited for in vain, and did not come since.
+    #[cfg(feature = "std")]
     pub(crate) fn is_given_up(&self, transfer: TransferId) -> bool {
         self.given_up.contains_key(&transfer)
     }

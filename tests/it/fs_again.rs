@@ -141,11 +141,37 @@ fn a_folder_that_goes_on_later_does_not_replace_what_a_newer_one_has_stored() {
     let offer = Offer::new("m").size(LEN as u64).batch(id);
     let mut old = inbox.receive_batch(PEER, &offered).unwrap();
     finish(begin(&inbox, &other), &other).unwrap();
-    assert_eq!(old.receive(&offer).err(), Some(Error::Superseded));
+    // Without a digest that is seen once it is there, and with one before.
+    let Member::File(mut late) = old.receive(&offer).unwrap() else { panic!("it may be the same") };
+    late.write(std::slice::from_ref(&one)).unwrap();
+    assert_eq!(finish(late, &one), Err(Error::Superseded));
+    drop(old);
+    let mut old = inbox.receive_batch(PEER, &offered).unwrap();
+    finish(begin(&inbox, &one), &one).unwrap();
+    finish(begin(&inbox, &other), &other).unwrap();
+    let same = offer.clone().digest(digest(&other));
+    assert!(matches!(old.receive(&same), Ok(Member::Known(_))));
     drop(old);
     assert_eq!(disk.read("b/m").unwrap(), other);
     finish(begin(&inbox, &one), &one).unwrap();
     assert_eq!(disk.read("b/m").unwrap(), one);
+}
+
+/// What could not be synchronised is not what was received, and other names are free.
+#[test]
+fn a_member_whose_like_cannot_be_synchronised_gets_another_name() {
+    let content = content(1, LEN);
+    let mut named = Vec::new();
+    for call in 0..40 {
+        let disk = ShadowDisk::new();
+        let inbox = on(&disk, small()).unwrap();
+        let receiver = begin(&inbox, &content);
+        disk.write("b/m", &content);
+        disk.fail(disk.calls() + call, 1, std::io::ErrorKind::Other);
+        named.extend(finish(receiver, &content));
+    }
+    assert!(named.iter().any(|path| path == "b/m"), "{named:?}");
+    assert!(named.iter().any(|path| path == "b/m (1)"), "{named:?}");
 }
 
 /// Nor is what another peer sends older, or newer.
@@ -154,16 +180,23 @@ fn what_replaces_a_file_is_what_is_whole_last_unless_it_is_older() {
     let (one, other) = (content(1, LEN), content(2, LEN));
     let disk = ShadowDisk::new();
     let inbox = on(&disk, small().collision(Collision::Replace)).unwrap();
-    let receive = |identity: &[u8], content: &Bytes, modified: u64| {
+    let receive_from = |identity: Option<&[u8]>, content: &Bytes, modified: u64| {
         let offer = Offer::new("x").size(LEN as u64).modified(modified);
-        let mut receiver = inbox.receive(Some(identity), &offer).unwrap();
+        let mut receiver = inbox.receive(identity, &offer).unwrap();
         receiver.write(std::slice::from_ref(content)).unwrap();
         receiver
+    };
+    let receive = |identity: &[u8], content: &Bytes, modified: u64| {
+        receive_from(Some(identity), content, modified)
     };
     let (first, second) = (receive(b"a", &one, 1), receive(b"b", &other, 1));
     finish(second, &other).unwrap();
     assert_eq!(finish(first, &one).as_deref(), Ok("x"));
     assert_eq!(disk.read("x").unwrap(), one);
+    // Who has no identity may be anybody.
+    let (first, second) = (receive_from(None, &one, 1), receive_from(None, &other, 1));
+    finish(second, &other).unwrap();
+    assert_eq!(finish(first, &one).as_deref(), Ok("x"));
     // A newer one that came to nothing is in nobody's way.
     let (old, new) = (receive(b"a", &one, 2), receive(b"a", &other, 3));
     assert_eq!(new.finish(LEN as u64, Some(digest(&one))), Err(Error::DigestDiffers));
