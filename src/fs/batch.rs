@@ -108,7 +108,8 @@ impl BatchReceiver {
         if batch.bytes > max {
             return Err(Error::Quota { max });
         }
-        let open = OpenBatch::new(inbox.shared(), Scope::new(identity));
+        let scope = Scope::new(identity);
+        let open = OpenBatch::new(inbox.shared(), scope);
         let key = known_folders::key(&inbox, identity, batch, name);
         let shared = Arc::clone(inbox.shared());
         // Who offers the same meanwhile waits until it is noted.
@@ -131,7 +132,7 @@ impl BatchReceiver {
         let budget = Budget { left: AtomicU64::new(batch.bytes), max: batch.bytes };
         let mut receiver = Self {
             inbox,
-            scope: Scope::new(identity),
+            scope,
             folder,
             open,
             goes_on,

@@ -161,7 +161,7 @@ impl Connection {
         Some((lane, core::mem::replace(self.delivered.get_mut(lane), 0..0)))
     }
 
-    /// Whether there are such.
+    /// Whether there are items to [take](Self::take_delivered).
     pub(super) fn has_delivered(&self) -> bool {
         !self.delivered.chat.is_empty() || !self.delivered.control.is_empty()
     }

@@ -23,7 +23,8 @@ impl Connection {
     ///
     /// [`ActionError::PeerLimit`] when the peer, or our own configuration, allows no more open or
     /// undecided offers for now, until one of them is accepted or ends:
-    /// [`Event::MayOffer`](super::Event::MayOffer) tells when, but only after this error; [`UnknownTransfer`](ActionError::UnknownTransfer) or
+    /// [`Event::MayOffer`](super::Event::MayOffer) tells when, but only after this error;
+    /// [`UnknownTransfer`](ActionError::UnknownTransfer) or
     /// [`WrongState`](ActionError::WrongState) for its batch;
     /// [`Exhausted`](ActionError::Exhausted); and those of [`send_chat`](Self::send_chat).
     pub fn offer(&mut self, offer: &Offer<'_>, now: Time) -> Result<TransferId, ActionError> {

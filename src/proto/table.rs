@@ -15,7 +15,8 @@ pub(super) trait Offered {
 }
 
 /// The transfers of one side that have not ended, how many of them are not decided, and how many
-/// are batches of ours: they are counted as they come, are decided, and go, so that no frame has to look at all of them.
+/// are batches of ours: they are counted as they come, are decided, and go, so that no frame has to
+/// look at all of them.
 #[derive(Debug)]
 pub(super) struct Table<T> {
     transfers: BTreeMap<TransferId, T>,

@@ -208,6 +208,7 @@ mod tests {
         assert_eq!(run.pop(), (9, "ccc".into(), true));
         assert_eq!(Run::new(7, "alone", 0).pop(), (7, "alone".into(), true));
     }
+
     #[test]
     fn memory_is_made_once_for_lines_that_are_known_to_follow() {
         let line = "x".repeat(60);
