@@ -6,6 +6,8 @@ use super::connection::Connection;
 use super::error::Error;
 use super::event::{CloseReason, DetachReason, Event};
 use super::link::{Link, Phase};
+#[cfg(feature = "std")]
+use super::outgoing::State;
 use super::outgoing::{Outgoing, Shape};
 use crate::time::Time;
 use crate::wire::{TransferCode, TransferId};
@@ -139,6 +141,20 @@ impl Connection {
         if let Some(deadline) = deadline {
             self.transfers_due = self.transfers_due.min(deadline);
         }
+    }
+
+    /// What was done about a transfer without knowing the time counts from now on.
+    #[cfg(feature = "std")]
+    pub(crate) fn restart_timeouts(&mut self, transfer: TransferId, now: Time) {
+        if let Some(t) = self.outgoing.get_mut(&transfer) {
+            t.progressed = now;
+            if t.state == State::Offered {
+                t.opened = now;
+            }
+        } else if let Some(t) = self.incoming.get_mut(&transfer) {
+            t.progressed = now;
+        }
+        self.watch(transfer);
     }
 
     pub(super) fn watch_all(&mut self) {

@@ -48,6 +48,7 @@ impl Undecided {
             inbound.meter.begin(offset, now);
             inbound.members_left = members;
             state.inbound.insert(key, inbound);
+            state.requests.restart.push(key.transfer);
             state.wake_driver();
             Ok::<(), TransferError>(())
         })?;

@@ -300,6 +300,7 @@ impl Outgoing {
     pub fn cancel(&mut self, code: TransferCode, text: &str) -> Result<(), TransferError> {
         self.act(|state, key| {
             state.connection.cancel(key.transfer, code, text)?;
+            state.requests.restart.push(key.transfer);
             if let Some(t) = state.outbound.get_mut(&key) {
                 t.is_cancel_asked = true;
             }
@@ -425,6 +426,7 @@ impl Drop for Outgoing {
                 state.outbound.remove(&key);
                 return;
             }
+            state.requests.restart.push(key.transfer);
             // It may have been asked before.
             let _ = state.connection.cancel(key.transfer, TransferCode::CANCELLED, "");
             state.wake_driver();

@@ -241,6 +241,7 @@ impl State {
         self.generation = self.generation.saturating_add(1);
         self.requests.take = [None, None];
         self.requests.durable.clear();
+        self.requests.restart.clear();
         self.abandoned_batches.clear();
         for t in self.outbound.values_mut() {
             t.end.get_or_insert(outbound::End::Abandoned(None));

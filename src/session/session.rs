@@ -528,6 +528,7 @@ fn poll_transfer(
         Ok(Ok(transfer)) => {
             let key = state.key(transfer);
             state.outbound.insert(key, Outbound::new(size, is_member));
+            state.requests.restart.push(transfer);
             state.wake_driver();
             Poll::Ready(Ok(key))
         }

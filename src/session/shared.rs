@@ -74,6 +74,8 @@ pub(super) struct Requests {
     pub(super) take: [Option<u64>; 2],
     pub(super) release: Vec<(TransferId, usize)>,
     pub(super) durable: Rare<BTreeMap<TransferId, u64>>,
+    /// Transfers whose time-outs begin anew: the time of the last turn may be long past.
+    pub(super) restart: Rare<Vec<TransferId>>,
     pub(super) close: Option<Box<(CloseCode, String)>>,
 }
 
@@ -310,6 +312,11 @@ impl State {
                 self.connection.release(transfer, len, now);
             }
         }
+        if let Some(restart) = self.requests.restart.made() {
+            for transfer in restart.drain(..) {
+                self.connection.restart_timeouts(transfer, now);
+            }
+        }
         if let Some(durable) = self.requests.durable.take() {
             for (transfer, offset) in durable {
                 self.connection.set_durable(transfer, offset, now);
@@ -347,6 +354,7 @@ impl State {
         }
         self.alarms.drop_if(Alarms::is_empty);
         self.requests.release.shrink_to_fit();
+        self.requests.restart.drop_if(Vec::is_empty);
         self.lane_waiters.iter_mut().for_each(Waiters::shrink_to_fit);
         for waiters in [&mut self.offer_waiters, &mut self.open_waiters, &mut self.end_waiters] {
             waiters.drop_if(Waiters::is_empty);

@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use duologue::proto::{CloseReason, Config, Connection, DetachReason, Error, Receipt as Fate};
-use duologue::session::{AcceptError, Event, Events, Outcome, Session, accept, session};
+use duologue::session::{
+    AcceptError, Event, Events, Outcome, Session, TransferError, accept, session,
+};
 use duologue::testing::duplex;
 use duologue::wire::{Chat, CloseCode, Offer};
 use futures::StreamExt;
@@ -263,4 +265,35 @@ fn t10_a_clock_that_leaps_breaks_nothing_but_the_stream() {
 
 async fn serves_lines_up_to(far: &mut Peer, line: &str) {
     while far.chat().await != line {}
+}
+
+#[test]
+fn t10_what_is_done_long_after_the_drivers_last_turn_has_its_whole_time() {
+    World::run(async |world| {
+        let minutes = |minutes: u64| Duration::from_secs(60 * minutes);
+        let config = || {
+            let config =
+                Config::builder().keep_alive_interval(minutes(50)).idle_timeout(minutes(99));
+            config.transfer_timeout(minutes(5)).stall_timeout(minutes(1)).build().unwrap()
+        };
+        let (near, mut far) = world.connect_with((config(), config())).await;
+        // Nothing happens, so neither driver knows that time has passed.
+        world.sleep(minutes(49)).await;
+        let mut decided = near.session.offer(&Offer::new("decided")).await.unwrap();
+        let mut undecided = near.session.offer(&Offer::new("undecided")).await.unwrap();
+        let (offered, begun) = (far.offer().await, world.clock.now());
+        let _left = far.offer().await;
+
+        world.sleep(minutes(4)).await;
+        let mut incoming = offered.accept().unwrap();
+        decided.accepted().await.unwrap();
+        world.sleep(Duration::from_secs(59)).await;
+        decided.send(Bytes::from(content(10))).await.unwrap();
+        assert_eq!(incoming.next().await.unwrap().unwrap().data.len(), 10);
+
+        let error = undecided.accepted().await.unwrap_err();
+        assert!(matches!(error, TransferError::NotStored(_) | TransferError::Expired), "{error:?}");
+        let passed = world.clock.now().saturating_duration_since(begun);
+        assert_eq!(passed.as_secs(), 300);
+    });
 }

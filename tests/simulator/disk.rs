@@ -36,8 +36,12 @@ struct Failures(Arc<AtomicU64>);
 
 impl Failures {
     fn note<R>(&self, result: io::Result<R>) -> io::Result<R> {
+        use io::ErrorKind as Kind;
         let kind = result.as_ref().err().map(io::Error::kind);
-        if let Some(io::ErrorKind::StorageFull | io::ErrorKind::Other) = kind {
+        if let Some(
+            Kind::StorageFull | Kind::PermissionDenied | Kind::ReadOnlyFilesystem | Kind::Other,
+        ) = kind
+        {
             self.0.fetch_add(1, Ordering::Relaxed);
         }
         result

@@ -130,13 +130,13 @@ impl Program {
     }
 
     /// Whether something may have the name of a folder. It is the folder itself, of which the note was lost
-    /// with the power, or not taken by the disk, or never made by a program that was killed just then,
+    /// with the power, or has rotted, or was not taken by the disk, or never made by a program that was killed just then,
     /// or gave way to another one where there are only four places.
     fn may_be_taken(&self, index: usize, first: Mark) -> bool {
         let side = 1 - self.side;
         let receiver = &self.world.profile.programs[side];
         let now = self.world.mark(side);
-        let is_lost = now.lapses > first.lapses;
+        let is_lost = now.lapses > first.lapses || now.rots > first.rots;
         let has_failed = now.failed_calls > first.failed_calls || now.fallen > first.fallen;
         let has_others = self.work().files.len() + self.work().folders.len() > 1;
         let is_full = has_others && !receiver.has_places;
@@ -264,12 +264,16 @@ impl Program {
         let is_unsynced = receiver.durability == Durability::NoSync
             && self.world.ledger(|ledger| ledger.has_forgotten[side]);
         match code {
-            // What the power left of a file.
-            Code::EXISTS => receiver.collision == Collision::Refuse && is_unsynced,
+            // What the power left of a file, or the file itself, which the disk failed to synchronise.
+            Code::EXISTS => {
+                let has_failed = self.world.mark(side).failed_calls > 0;
+                receiver.collision == Collision::Refuse && (is_unsynced || has_failed)
+            }
             Code::STORAGE_FAILED | Code::NO_SPACE => {
                 self.world.mark(side).failed_calls > since.failed_calls
             }
-            Code::CANCELLED => is_given_up,
+            // Or its batch was, for its slowness.
+            Code::CANCELLED => is_given_up || self.world.may_have_stalled(since),
             Code::BUSY => false,
             Code::STALLED => self.world.may_have_stalled(since),
             _ => false,

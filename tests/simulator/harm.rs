@@ -1,5 +1,6 @@
 //! What is done to the two programs, and how it all ends.
 
+use std::io::ErrorKind;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -9,7 +10,7 @@ use duologue::wire::CloseCode;
 
 use super::executor::Owner;
 use super::meter::uncounted;
-use super::profile::Fault;
+use super::profile::{FIRST_OF_ALL_FAULTS, Fault};
 use super::talk::UNPLANNED;
 use super::world::World;
 
@@ -18,7 +19,17 @@ use super::world::World;
 pub(crate) struct Fall {
     /// The call of its disk that is not made any more.
     call: u64,
-    has_power: bool,
+    after: After,
+}
+
+/// What is left of a disk when its program begins again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum After {
+    /// The program alone was killed.
+    Kill,
+    PowerLoss,
+    /// The power was lost, and hidden files have rotted.
+    Rot,
 }
 
 /// After the last fault everything has to end within this.
@@ -53,7 +64,7 @@ impl World {
         self.is_calm.set(true);
         self.note(|| "calm".to_owned());
         for (side, fall) in self.sides.iter().map(|side| side.falls.get()).enumerate() {
-            fall.into_iter().for_each(|fall| self.end_life(side, fall.has_power));
+            fall.into_iter().for_each(|fall| self.end_life(side, fall.after));
         }
         for side in &self.sides {
             side.disk.borrow().heal();
@@ -105,25 +116,30 @@ impl World {
             }
             Fault::Kill(side) => {
                 self.count(|report| report.kills += 1);
-                self.strike(side, true);
+                self.strike(side, After::Kill);
             }
             Fault::PowerLoss(side) => {
                 self.count(|report| report.power_losses += 1);
-                self.strike(side, false);
+                self.strike(side, After::PowerLoss);
             }
+            Fault::Rot(side) => {
+                self.count(|report| report.rots += 1);
+                self.strike(side, After::Rot);
+            }
+            Fault::Suspension => self.suspend(),
             Fault::Disk(side) => self.let_disk_fail(side),
         }
     }
 
     /// Kills a program: between two things that it does, or between two calls of its disk.
-    fn strike(self: &Rc<Self>, side: usize, has_power: bool) {
+    fn strike(self: &Rc<Self>, side: usize, after: After) {
         if self.percent(50) {
-            return self.end_life(side, has_power);
+            return self.end_life(side, after);
         }
         let disk = self.disk(side);
         let call = disk.calls() + self.random.borrow_mut().below(30);
         disk.power_off_at(call);
-        self.sides[side].falls.set(Some(Fall { call, has_power }));
+        self.sides[side].falls.set(Some(Fall { call, after }));
     }
 
     /// Ends a program whose disk has just not done a call: nothing that it did in that moment has left it.
@@ -133,27 +149,59 @@ impl World {
             if self.disk(side).calls() > fall.call {
                 self.note(|| format!("side {side} falls"));
                 self.sides[side].fallen.set(self.sides[side].fallen.get() + 1);
-                self.end_life(side, fall.has_power);
+                self.end_life(side, fall.after);
             }
         }
     }
 
     /// What the program had handed to the system stays; with the power goes what the disk had not
     /// written.
-    fn end_life(self: &Rc<Self>, side: usize, has_power: bool) {
+    fn end_life(self: &Rc<Self>, side: usize, after: After) {
         self.sides[side].falls.set(None);
         let disk = self.disk(side);
-        let after = if has_power {
+        let left = if after == After::Kill {
             disk.kill()
         } else {
             let share = self.random.borrow_mut().below(101);
-            let after = disk.crash(|_| self.percent(share));
+            let left = disk.crash(|_| self.percent(share));
             self.sides[side].power_losses.set(self.sides[side].power_losses.get() + 1);
-            self.forget_what_was_not_promised(side, &after);
-            after
+            self.forget_what_was_not_promised(side, &left);
+            left
         };
-        self.replace_disk(side, after);
+        if after == After::Rot {
+            self.let_rot(side, &left);
+        }
+        self.replace_disk(side, left);
         self.restart(side);
+    }
+
+    /// Changes a bit in some of the hidden files of a disk: what was durable of a file may be sent again,
+    /// but nothing wrong may come of it.
+    fn let_rot(&self, side: usize, disk: &ShadowDisk) {
+        for name in disk.names().into_iter().filter(|name| name.contains(".duologue-")) {
+            let Some(mut content) = disk.read(&name).filter(|content| !content.is_empty()) else {
+                continue;
+            };
+            if self.percent(50) {
+                let mut random = self.random.borrow_mut();
+                let at = random.below(content.len() as u64) as usize;
+                content[at] ^= 1 << random.below(8);
+                disk.write(&name, &content);
+            }
+        }
+        self.sides[side].rots.set(self.sides[side].rots.get() + 1);
+        self.ledger(|ledger| ledger.forget_durable(side));
+    }
+
+    /// All of them sleep, and find that time has passed: whatever was due meanwhile is so at once.
+    fn suspend(&self) {
+        self.count(|report| report.suspensions += 1);
+        let time = self.up_to(Duration::from_secs(3600));
+        self.cables.borrow().iter().for_each(|cable| cable.borrow_mut().harm());
+        for side in [0, 1] {
+            self.disk(side).advance(time);
+        }
+        uncounted(|| self.clock.advance(time));
     }
 
     fn let_disk_fail(&self, side: usize) {
@@ -163,10 +211,13 @@ impl World {
             let mut random = self.random.borrow_mut();
             (disk.calls() + random.below(50), random.log_uniform(100))
         };
-        let kind = if self.percent(50) {
-            std::io::ErrorKind::StorageFull
-        } else {
-            std::io::ErrorKind::Other
+        let is_full = self.percent(50);
+        let kind = match from % 3 {
+            _ if is_full => ErrorKind::StorageFull,
+            _ if self.profile.seed < FIRST_OF_ALL_FAULTS => ErrorKind::Other,
+            0 => ErrorKind::PermissionDenied,
+            1 => ErrorKind::ReadOnlyFilesystem,
+            _ => ErrorKind::Other,
         };
         disk.fail(from, count, kind);
     }

@@ -4,7 +4,8 @@
 //! Each side has a driver, an inbox on a disk that forgets, and an application that says lines, sends
 //! messages that are answered, and sends files and folders until they are stored or that is ruled out.
 //! Streams are slow, break at any byte, fall silent, stall, or end on one side; programs are killed or
-//! say goodbye, disks fail and lose power; either side pauses, declines, gives up, drops what it waits
+//! say goodbye, disks fail, lose power and rot; clocks jump, and files
+//! change while they are sent; either side pauses, declines, gives up, drops what it waits
 //! for. Then the faults end, and all that was begun has to come to its end; in the end one says goodbye.
 //!
 //! What is held to, and where:
@@ -58,6 +59,7 @@ use std::rc::Rc;
 use duologue::testing::ShadowDisk;
 
 use self::meter::uncounted;
+pub(crate) use self::profile::FIRST_OF_ALL_FAULTS;
 use self::profile::Profile;
 pub(crate) use self::report::{Failure, Report};
 use self::world::World;

@@ -12,6 +12,10 @@ use super::work::Work;
 /// What stands for 1 MiB in the inboxes, so that small files show what large ones do.
 pub(crate) const BLOCK: u64 = 4096;
 
+/// Seeds before this one are what they were when some of them found something: they know nothing of faults
+/// that were thought of later.
+pub(crate) const FIRST_OF_ALL_FAULTS: u64 = 10_000_000;
+
 /// Bytes a second at least.
 const SLOWEST: u64 = 20_000;
 
@@ -27,6 +31,8 @@ pub(crate) struct Profile {
     pub(crate) pause: Duration,
     pub(crate) programs: [Settings; 2],
     pub(crate) work: [Work; 2],
+    /// Sides whose files change while they are sent for the first time.
+    pub(crate) changes: [bool; 2],
     /// The time that an application or a disk takes for what it does, at most.
     pub(crate) slowness: Duration,
     /// What reaches a disk together or not at all.
@@ -52,6 +58,10 @@ pub(crate) enum Fault {
     Kill(usize),
     PowerLoss(usize),
     Disk(usize),
+    /// Its power is lost, and hidden files come back with a bit changed.
+    Rot(usize),
+    /// Both were suspended: all clocks have moved on when they wake.
+    Suspension,
 }
 
 const FAULTS: [Fault; 14] = [
@@ -71,12 +81,20 @@ const FAULTS: [Fault; 14] = [
     Fault::Disk(1),
 ];
 
+const LATER_FAULTS: [Fault; 3] = [Fault::Rot(0), Fault::Rot(1), Fault::Suspension];
+
 impl Profile {
     pub(crate) fn new(seed: u64) -> Self {
         let mut random = SplitMix64::new(seed);
         let (r, places) = (&mut random, &mut SplitMix64::new(seed ^ 0x0B));
         // Each kind is on in some runs only: too many at once hide each other.
-        let faults: Vec<Fault> = FAULTS.into_iter().filter(|_| r.percent(25)).collect();
+        let mut faults: Vec<Fault> = FAULTS.into_iter().filter(|_| r.percent(25)).collect();
+        let mut changes = [false; 2];
+        if seed >= FIRST_OF_ALL_FAULTS {
+            let later = &mut SplitMix64::new(seed ^ 0x0C);
+            faults.extend(LATER_FAULTS.into_iter().filter(|_| later.percent(15)));
+            changes = [(); 2].map(|()| later.percent(15));
+        }
         let latency = Duration::from_micros(r.log_uniform(200_000));
         // No link is so slow that files take hours.
         let least = (SLOWEST * latency.as_micros() as u64 / 1_000_000).max(16);
@@ -107,6 +125,7 @@ impl Profile {
             pause: Duration::from_millis(r.log_uniform(40_000)),
             programs,
             work,
+            changes,
             slowness: Duration::from_micros(if r.percent(50) { 0 } else { r.log_uniform(300_000) }),
             sector: (128 << r.below(4)).max(budget / 256),
             conversations: 2 + r.below(4) as usize,

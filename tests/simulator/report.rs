@@ -16,6 +16,8 @@ pub(crate) struct Report {
     pub(crate) kills: u64,
     pub(crate) power_losses: u64,
     pub(crate) disk_faults: u64,
+    pub(crate) rots: u64,
+    pub(crate) suspensions: u64,
     pub(crate) goodbyes: u64,
     pub(crate) resumptions: u64,
     /// Lines, and messages of the application.
@@ -30,6 +32,8 @@ pub(crate) struct Report {
     pub(crate) members: u64,
     pub(crate) taken_up: u64,
     pub(crate) pauses: u64,
+    /// Files that changed while they were sent.
+    pub(crate) changed: u64,
     pub(crate) cancelled: u64,
     pub(crate) refused: u64,
     pub(crate) failures: u64,
@@ -63,7 +67,7 @@ impl Report {
         self.trace ^= other.trace;
     }
 
-    fn sums(&mut self) -> [&mut u64; 30] {
+    fn sums(&mut self) -> [&mut u64; 33] {
         [
             &mut self.runs,
             &mut self.polls,
@@ -78,6 +82,8 @@ impl Report {
             &mut self.kills,
             &mut self.power_losses,
             &mut self.disk_faults,
+            &mut self.rots,
+            &mut self.suspensions,
             &mut self.goodbyes,
             &mut self.resumptions,
             &mut self.delivered,
@@ -91,6 +97,7 @@ impl Report {
             &mut self.members,
             &mut self.taken_up,
             &mut self.pauses,
+            &mut self.changed,
             &mut self.cancelled,
             &mut self.refused,
             &mut self.failures,

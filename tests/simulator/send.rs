@@ -41,6 +41,8 @@ impl Program {
         self.world.sleep(self.world.up_to(work.begins_after)).await;
         while self.file(index, |file| file.outcome.is_none()) {
             let (receiver, since) = (1 - self.side, self.world.mark(1 - self.side));
+            let changed = self.change(index, content);
+            let content = changed.as_ref().map_or(content, |changed| &**changed);
             let sending = self.try_to_send((index, since), work, content);
             let result = match work.dropped_after.filter(|_| !self.file(index, |f| f.was_dropped)) {
                 Some(time) => match self.within(time, sending).await {
@@ -75,6 +77,21 @@ impl Program {
         }
     }
 
+    /// What is sent in the first attempt, if the file changes in it.
+    fn change(&self, index: usize, content: &Content) -> Option<Uncounted<Content>> {
+        let len = content.bytes.len();
+        let has_changed = self.file(index, File::has_changed);
+        if !self.world.profile.changes[self.side] || len == 0 || has_changed {
+            return None;
+        }
+        self.world.count(|report| report.changed += 1);
+        let at = self.world.random.borrow_mut().below(len as u64) as usize;
+        Some(Uncounted::new(|| {
+            let bytes = self.file(index, |file| file.change(at));
+            Content { bytes, ..content.clone() }
+        }))
+    }
+
     pub(crate) async fn wait_to_try_again(&self) {
         self.world.count(|report| report.failures += 1);
         self.world.sleep(Duration::from_secs(1)).await;
@@ -93,6 +110,7 @@ impl Program {
         let has_failed = self.world.mark(1 - self.side).failed_calls > since.failed_calls;
         let is_unsynced = receiver.durability == Durability::NoSync
             && self.world.ledger(|ledger| ledger.has_forgotten[1 - self.side]);
+        let has_rotted = self.world.mark(1 - self.side).rots > 0;
         let is_right = match code {
             Code::CANCELLED if (0..2).any(|by| work.cancelled_at(by).is_some()) => {
                 self.world.count(|report| report.cancelled += 1);
@@ -108,7 +126,8 @@ impl Program {
             Code::TOO_LARGE => is_larger,
             Code::NO_SPACE => has_failed,
             // A part, or a file that was stored, is not what it was.
-            Code::STORAGE_FAILED => has_failed || is_unsynced,
+            Code::STORAGE_FAILED => has_failed || is_unsynced || has_rotted,
+            Code::DIGEST_DIFFERS => self.file(index, |file| file.is_changed),
             Code::STALLED => self.world.may_have_stalled(since),
             // Its receiver was looked at when it said so.
             Code::BUSY => self.file(index, |file| file.heard(code)),
@@ -233,7 +252,8 @@ impl Program {
     /// What a disk that fails has of it is given up, and so may be what its power took.
     fn note_durable(&self, (index, given_up, since): (usize, u32, Mark), outgoing: &Outgoing) {
         let now = self.world.mark(1 - self.side);
-        if (now.failed_calls, now.lapses) == (since.failed_calls, since.lapses) {
+        let befallen = |mark: Mark| (mark.failed_calls, mark.lapses, mark.rots);
+        if befallen(now) == befallen(since) {
             let durable = outgoing.progress().durable;
             self.file(index, |file| file.on_durable(durable, given_up, now.failed_calls));
         }

@@ -68,6 +68,7 @@ pub(crate) struct Mark {
     pub(crate) failed_calls: u64,
     pub(crate) power_losses: u64,
     pub(crate) lapses: u64,
+    pub(crate) rots: u64,
     pub(crate) fallen: u64,
 }
 
@@ -85,6 +86,8 @@ pub(crate) struct Side {
     /// How often its power was lost, and of these when that may have taken what was promised.
     pub(crate) power_losses: Cell<u64>,
     pub(crate) lapses: Cell<u64>,
+    /// How often its hidden files came back changed.
+    pub(crate) rots: Cell<u64>,
     /// It is about to be killed, in the middle of what it does.
     pub(crate) falls: Cell<Option<Fall>>,
     pub(crate) fallen: Cell<u64>,
@@ -110,6 +113,7 @@ impl World {
                 failed_calls: Arc::default(),
                 power_losses: Cell::new(0),
                 lapses: Cell::new(0),
+                rots: Cell::new(0),
                 falls: Cell::new(None),
                 fallen: Cell::new(0),
                 life: Cell::new(0),
@@ -269,6 +273,7 @@ impl World {
             failed_calls: side.failed_calls.load(Ordering::Relaxed),
             power_losses: side.power_losses.get(),
             lapses: side.lapses.get(),
+            rots: side.rots.get(),
             fallen: side.fallen.get(),
         }
     }

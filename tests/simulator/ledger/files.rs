@@ -44,6 +44,10 @@ pub(crate) struct File {
     pub(crate) receivers: u32,
     /// Its first attempt was dropped.
     pub(crate) was_dropped: bool,
+    /// What was read of it when it changed while it was sent, which it does once at most; and whether this
+    /// is that attempt.
+    changed: Option<Bytes>,
+    pub(crate) is_changed: bool,
     /// Which pauses were made.
     pub(crate) was_paused: [bool; 2],
 }
@@ -86,6 +90,8 @@ impl File {
             heard: [0; 2],
             receivers: 0,
             was_dropped: false,
+            changed: None,
+            is_changed: false,
             was_paused: [false; 2],
             work,
         }
@@ -102,9 +108,26 @@ impl File {
         self.given_up += 1;
     }
 
+    /// What its sender reads has a byte changed, in this attempt: nothing of it is to be stored, and what
+    /// there was is not gone on with.
+    pub(crate) fn change(&mut self, at: usize) -> Bytes {
+        let mut content = self.content.to_vec();
+        content[at] ^= 1;
+        self.is_changed = true;
+        self.on_given_up();
+        // Kept to the end: parts of it may go with a program, and are nobody's memory.
+        self.changed.insert(content.into()).clone()
+    }
+
+    /// Whether it has changed, in an attempt before the one that begins now.
+    pub(crate) fn has_changed(&mut self) -> bool {
+        self.is_changed = false;
+        self.changed.is_some()
+    }
+
     /// The sender of a try, which began when the file had been given up so often, is told of bytes.
     pub(crate) fn on_durable(&mut self, durable: u64, given_up: u32, failed_calls: u64) {
-        if !self.is_published && self.given_up == given_up {
+        if !self.is_published && !self.is_changed && self.given_up == given_up {
             let before = if self.failed_calls == failed_calls { self.durable } else { 0 };
             (self.durable, self.failed_calls) = (before.max(durable), failed_calls);
         }

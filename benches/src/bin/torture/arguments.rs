@@ -1,6 +1,7 @@
 use std::net::SocketAddr;
 
 use crate::Result;
+use crate::simulator::FIRST_OF_ALL_FAULTS;
 
 pub(crate) struct Arguments {
     pub(crate) seconds: u64,
@@ -34,7 +35,7 @@ pub(crate) enum Mode {
 pub(crate) fn read() -> Result<Arguments> {
     let mut arguments = Arguments {
         seconds: 60,
-        seed: 0,
+        seed: FIRST_OF_ALL_FAULTS,
         seeds: None,
         only: None,
         writes_limits: false,
