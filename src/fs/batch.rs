@@ -1,3 +1,4 @@
+use core::cell::Cell;
 use core::fmt;
 use core::sync::atomic::{AtomicU64, Ordering};
 use std::collections::HashMap;
@@ -11,9 +12,9 @@ use super::name::{FileName, RelativePath, numbered_name};
 use super::options::Collision;
 use super::part_id::{Scope, fresh_name};
 use super::receiver::{Budget, Incoming, Published, Receiver};
-use super::store::StatusKind;
+use super::store::{Status, StatusKind};
 use super::stored_files::Key;
-use super::turn::OpenBatch;
+use super::turn::{OpenBatch, Turn};
 use super::{Action, Error, PartFile};
 use crate::wire::{Batch, Digest, Offer};
 
@@ -92,9 +93,76 @@ impl Seen {
     }
 }
 
+/// A member whose name and size are in order.
+pub(super) enum Admitted {
+    Folder(Published),
+    File(Entry),
+}
+
+/// A file of a batch that is not begun yet.
+pub(super) struct Entry {
+    inbox: Inbox,
+    scope: Scope,
+    path: RelativePath,
+    key: [u8; 16],
+    /// Something may be in the folder from before.
+    goes_on: bool,
+    budget: Arc<Budget>,
+    turn: Option<Turn>,
+}
+
+impl Entry {
+    /// Whether it is stored already; if not it may be received, as far as its name goes.
+    pub(super) fn is_known(&self, offer: &Offer<'_>) -> Result<bool, Error> {
+        // What has the name, once it was seen to be another file.
+        let other = Cell::new(None);
+        let is_there = || if self.goes_on { self.is_there(offer, &other) } else { Ok(false) };
+        if self.inbox.shared().settings.collision == Collision::Number {
+            return Ok(is_there() == Ok(true));
+        }
+        let Some(turn) = &self.turn else {
+            return self.inbox.check_free(&self.path, is_there);
+        };
+        // What is on its way still is not to replace it.
+        match turn.store(|| Ok(self.inbox.check_free(&self.path, is_there)?.then_some(()))) {
+            // It may be the very file. Without a digest that is seen once it is received.
+            Err(Error::Outdated) => self.is_there(offer, &other),
+            known => Ok(known?.is_some()),
+        }
+    }
+
+    /// Whether what is offered is stored already: its content is read, unless that was done.
+    fn is_there(&self, offer: &Offer<'_>, other: &Cell<Option<Status>>) -> Result<bool, Error> {
+        let (Some(size), Some(Digest::Blake3(digest))) = (offer.size, offer.digest) else {
+            return Ok(false);
+        };
+        let (shared, path) = (self.inbox.shared(), self.path.as_str());
+        let named = shared.store.status_if_there(path).map_err(Error::storage(Action::Inspect))?;
+        let was_read = other.take();
+        if named.is_none() || named == was_read {
+            other.set(was_read);
+            return Ok(false);
+        }
+        let is_there = shared.holds(path, (size, &digest), &mut 1)?;
+        other.set(named.filter(|_| !is_there));
+        Ok(is_there)
+    }
+
+    /// Begins to receive it, unless that need not be done.
+    pub(super) fn begin(self, offer: &Offer<'_>, is_known: bool) -> Result<Member, Error> {
+        if is_known {
+            return Ok(Member::Known(Published { is_known, ..Published::new(self.path) }));
+        }
+        let Self { inbox, scope, path: target, budget, turn, .. } = self;
+        let (part, budget) = (fresh_name(), Some(budget));
+        let incoming = Incoming { part, scope, target, budget, key: None, turn };
+        inbox.begin(None, offer, incoming).map(Member::File)
+    }
+}
+
 impl BatchReceiver {
     pub(super) fn create(
-        inbox: Inbox,
+        (inbox, open): (Inbox, OpenBatch),
         identity: Option<&[u8]>,
         batch: &Batch<'_>,
         name: &FileName,
@@ -109,7 +177,6 @@ impl BatchReceiver {
             return Err(Error::Quota { max });
         }
         let scope = Scope::new(identity);
-        let open = OpenBatch::new(inbox.shared(), scope);
         let key = known_folders::key(&inbox, identity, batch, name);
         let shared = Arc::clone(inbox.shared());
         // Who offers the same meanwhile waits until it is noted.
@@ -161,6 +228,22 @@ impl BatchReceiver {
     /// [`Error`], whose [`code`](Error::code) is for the member's VERDICT. Names that differ in case
     /// only are [`Error::Exists`], and so is a file beneath another.
     pub fn receive(&mut self, offer: &Offer<'_>) -> Result<Member, Error> {
+        match self.admit(offer)? {
+            Admitted::Folder(published) => Ok(Member::Folder(published)),
+            Admitted::File(entry) => match entry.is_known(offer) {
+                Ok(is_known) => entry.begin(offer, is_known),
+                Err(error) => {
+                    self.retract(&entry);
+                    Err(error)
+                }
+            },
+        }
+    }
+
+    /// The first half of [`receive`](Self::receive): what concerns other members. A file is still to be
+    /// looked for, which takes as long as it is, and then [begun](Entry::begin) or
+    /// [retracted](Self::retract).
+    pub(super) fn admit(&mut self, offer: &Offer<'_>) -> Result<Admitted, Error> {
         self.note();
         self.members = self.members.saturating_add(1);
         if self.members > self.count {
@@ -177,22 +260,28 @@ impl BatchReceiver {
         self.create_parents(&path)?;
         if offer.is_directory {
             self.create_one(&path)?;
-            return Ok(Member::Folder(Published::new(path)));
+            return Ok(Admitted::Folder(Published::new(path)));
         }
         self.inbox.check_offer(offer)?;
         let (key, seen) = Seen::new(&path, false);
         if self.seen.contains_key(&key) {
             return Err(Error::Exists);
         }
-        let is_known = self.is_known(&path, offer)?;
         self.seen.insert(key, seen);
-        if is_known {
-            return Ok(Member::Known(Published { is_known: true, ..Published::new(path) }));
-        }
-        let budget = Some(Arc::clone(&self.budget));
-        let (part, scope, turn) = (fresh_name(), self.scope, self.open.turn(&path));
-        let incoming = Incoming { part, scope, target: path, budget, key: None, turn };
-        self.inbox.begin(None, offer, incoming).map(Member::File)
+        Ok(Admitted::File(Entry {
+            inbox: self.inbox.clone(),
+            scope: self.scope,
+            turn: self.open.turn(&path),
+            goes_on: self.goes_on,
+            budget: Arc::clone(&self.budget),
+            path,
+            key,
+        }))
+    }
+
+    /// Forgets a member that came to nothing before it was begun.
+    pub(super) fn retract(&mut self, entry: &Entry) {
+        self.seen.remove(&entry.key);
     }
 
     /// Makes the batch's folder stay, even if it got no member. Before a batch's verdict.
@@ -224,31 +313,6 @@ impl BatchReceiver {
             Ok(()) => self.unnoted = None,
             Err(_) => self.is_unclear = true,
         }
-    }
-
-    /// Whether a member is stored already; if not it may be received, as far as its name goes.
-    fn is_known(&self, path: &RelativePath, offer: &Offer<'_>) -> Result<bool, Error> {
-        let is_there = || if self.goes_on { self.is_there(path, offer) } else { Ok(false) };
-        if self.inbox.shared().settings.collision == Collision::Number {
-            return Ok(is_there() == Ok(true));
-        }
-        let Some(turn) = self.open.turn(path) else {
-            return self.inbox.check_free(path, is_there);
-        };
-        // What is on its way still is not to replace it.
-        match turn.store(|| Ok(self.inbox.check_free(path, is_there)?.then_some(()))) {
-            // It may be the very file. Without a digest that is seen once it is received.
-            Err(Error::Superseded) => self.is_there(path, offer),
-            known => Ok(known?.is_some()),
-        }
-    }
-
-    /// Whether what is offered is stored already: its content is read.
-    fn is_there(&self, path: &RelativePath, offer: &Offer<'_>) -> Result<bool, Error> {
-        let (Some(size), Some(Digest::Blake3(digest))) = (offer.size, offer.digest) else {
-            return Ok(false);
-        };
-        self.inbox.shared().holds(path.as_str(), (size, &digest), &mut 1)
     }
 
     fn create_parents(&mut self, path: &RelativePath) -> Result<(), Error> {

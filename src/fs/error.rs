@@ -49,9 +49,11 @@ pub enum Error {
     Reserve,
     /// The same file of the same peer is being received by another transfer, or another program.
     Busy,
-    /// Another transfer of the same peer took the part over while this one was detached; or one that was
-    /// offered later has stored what this one was to be [replaced](super::Collision::Replace) with.
+    /// Another transfer of the same peer took the part over while this one was detached.
     Superseded,
+    /// The peer: a newer offer of its is stored under this name, and is not
+    /// [replaced](super::Collision::Replace) by an older one.
+    Outdated,
     /// Some of the folder is here: it is to be offered again, with digests of its files.
     KnownInPart,
     /// What was kept of the file is not what it was; it is dropped, and the next offer begins at 0.
@@ -134,7 +136,7 @@ impl Error {
 
     /// Whether the same call can succeed later, once there is room on the disk, say.
     ///
-    /// So it is for what is [`Busy`](Self::Busy), or waits for a quota or for room. Not after a
+    /// So it is for what is [`Busy`](Self::Busy) or [`Superseded`](Self::Superseded), or waits for a quota or for room. Not after a
     /// failed [`Action::Write`], [`Action::Sync`] or [`Action::SyncFolder`]: the system
     /// may have dropped what it could not write.
     pub fn can_retry(&self) -> bool {
@@ -145,6 +147,7 @@ impl Error {
             Self::Quota { .. }
             | Self::Reserve
             | Self::Busy
+            | Self::Superseded
             | Self::KnownInPart
             | Self::PartDiffers => true,
             _ => false,
@@ -155,7 +158,7 @@ impl Error {
     pub fn code(&self) -> TransferCode {
         match self {
             Self::Name | Self::FileName(_) | Self::Directory => TransferCode::NAME_REFUSED,
-            Self::Collisions | Self::Exists => TransferCode::EXISTS,
+            Self::Collisions | Self::Exists | Self::Outdated => TransferCode::EXISTS,
             Self::TooLarge { .. } => TransferCode::TOO_LARGE,
             Self::TooMany { .. } => TransferCode::DECLINED,
             Self::Quota { .. } | Self::Reserve => TransferCode::NO_SPACE,
@@ -203,6 +206,7 @@ impl fmt::Display for Error {
             Self::Reserve => f.write_str("not enough room on the disk"),
             Self::Busy => f.write_str("the same file is being received already"),
             Self::Superseded => f.write_str("another transfer goes on with the file"),
+            Self::Outdated => f.write_str("a newer file has the name"),
             Self::KnownInPart => f.write_str("some of it is here: offer it with digests"),
             Self::PartDiffers => f.write_str("what was kept of the file is not what it was"),
             Self::DigestDiffers => f.write_str("the content is not what the digest says"),
@@ -233,12 +237,12 @@ impl From<Error> for io::Error {
     fn from(error: Error) -> Self {
         let kind = match &error {
             Error::Name | Error::FileName(_) => io::ErrorKind::InvalidInput,
-            Error::Collisions | Error::Exists => io::ErrorKind::AlreadyExists,
+            Error::Collisions | Error::Exists | Error::Outdated => io::ErrorKind::AlreadyExists,
             Error::Storage { kind, .. } => *kind,
             Error::TooLarge { .. } => io::ErrorKind::FileTooLarge,
             Error::Quota { .. } => io::ErrorKind::QuotaExceeded,
             Error::Reserve => io::ErrorKind::StorageFull,
-            Error::Busy => io::ErrorKind::ResourceBusy,
+            Error::Busy | Error::Superseded => io::ErrorKind::ResourceBusy,
             Error::SizeDiffers { .. } | Error::DigestDiffers => io::ErrorKind::InvalidData,
             _ => io::ErrorKind::Other,
         };

@@ -15,9 +15,9 @@ use super::part_id::{
 };
 use super::receiver::{Incoming, Published, Receiver};
 use super::shared::Shared;
-use super::store::{Status, StatusKind, Store, StoreFile, if_there};
+use super::store::{Status, StatusKind, Store, StoreFile, if_readable};
 use super::stored_files::{self, Key, StoredFile};
-use super::turn::Turn;
+use super::turn::{OpenBatch, Turn};
 use super::{Action, Error};
 use crate::wire::{Batch, Offer};
 
@@ -119,8 +119,7 @@ impl Inbox {
     ///
     /// [`Error`], whose [`code`](Error::code) is for the REJECT.
     pub fn receive(&self, identity: Option<&[u8]>, offer: &Offer<'_>) -> Result<Receiver, Error> {
-        let name = self.file_name(&offer.name)?;
-        self.receive_as(identity, offer, &name)
+        self.receive_in_turn(identity, offer, self.turn(identity, offer))
     }
 
     /// As [`receive`](Self::receive), under a name of our own.
@@ -134,13 +133,23 @@ impl Inbox {
         offer: &Offer<'_>,
         name: &FileName,
     ) -> Result<Receiver, Error> {
+        let target = RelativePath::from(name.clone());
+        let turn = Turn::new(&self.shared, Scope::new(identity), &target);
+        self.receive_at(identity, offer, target, turn)
+    }
+
+    fn receive_at(
+        &self,
+        identity: Option<&[u8]>,
+        offer: &Offer<'_>,
+        target: RelativePath,
+        turn: Option<Turn>,
+    ) -> Result<Receiver, Error> {
         self.check_offer(offer)?;
         let scope = Scope::new(identity);
         let id = self.keeps(identity).then(|| PartId::new(identity, offer));
         let part = id.map_or_else(fresh_name, |id| id.part_name(scope));
-        let target = RelativePath::from(name.clone());
         let key = id.map(|id| Key::new(&id, &target));
-        let turn = Turn::new(&self.shared, scope, &target);
         if self.shared.settings.collision != Collision::Number {
             self.check_free(&target, || Ok(self.stored(key.as_ref(), offer)?.is_some()))?;
         }
@@ -164,8 +173,7 @@ impl Inbox {
         identity: Option<&[u8]>,
         batch: &Batch<'_>,
     ) -> Result<BatchReceiver, Error> {
-        let name = self.file_name(&batch.name)?;
-        BatchReceiver::create(self.clone(), identity, batch, &name)
+        self.receive_batch_in_turn(identity, batch, self.open_batch(identity))
     }
 
     /// Makes files that were [published](Receiver::publish) stay under their names, whatever becomes
@@ -224,6 +232,38 @@ impl Inbox {
 impl Inbox {
     pub(super) fn shared(&self) -> &Arc<Shared> {
         &self.shared
+    }
+
+    /// Where an offer that is taken now stands among those that replace one another. It does not block.
+    pub(super) fn turn(&self, identity: Option<&[u8]>, offer: &Offer<'_>) -> Option<Turn> {
+        // What has no name here is refused.
+        let name = self.file_name(&offer.name).ok()?;
+        Turn::new(&self.shared, Scope::new(identity), &name.into())
+    }
+
+    pub(super) fn receive_in_turn(
+        &self,
+        identity: Option<&[u8]>,
+        offer: &Offer<'_>,
+        turn: Option<Turn>,
+    ) -> Result<Receiver, Error> {
+        let name = self.file_name(&offer.name)?;
+        self.receive_at(identity, offer, name.into(), turn)
+    }
+
+    /// As [`turn`](Self::turn), of a batch.
+    pub(super) fn open_batch(&self, identity: Option<&[u8]>) -> OpenBatch {
+        OpenBatch::new(&self.shared, Scope::new(identity))
+    }
+
+    pub(super) fn receive_batch_in_turn(
+        &self,
+        identity: Option<&[u8]>,
+        batch: &Batch<'_>,
+        open: OpenBatch,
+    ) -> Result<BatchReceiver, Error> {
+        let name = self.file_name(&batch.name)?;
+        BatchReceiver::create((self.clone(), open), identity, batch, &name)
     }
 
     /// Whether anything of this peer's is found again.
@@ -346,7 +386,7 @@ impl Inbox {
         if !store.status_if_there(path).map_err(&inspect)?.is_some_and(is_it) {
             return Ok(None);
         }
-        let opened = if_there(store.open_to_read(path));
+        let opened = if_readable(store.open_to_read(path));
         let Some(file) = opened.map_err(&inspect)? else { return Ok(None) };
         Ok(is_it(file.status().map_err(&inspect)?).then_some((file, found)))
     }

@@ -16,8 +16,9 @@ pub enum Collision {
     #[default]
     Number,
     /// The file is replaced, at once and by the whole new one. The files of a batch go into the
-    /// folder that is there. A folder is never replaced, nor a file by one, nor what a peer offered later
-    /// by what it offered before ([`Error::Superseded`]).
+    /// folder that is there. A folder is never replaced, nor a file by one, nor what was taken later of the
+    /// same peer's offers by what was taken before ([`Error::Outdated`]): with
+    /// [`receive`](super::receive) when it was polled first.
     Replace,
 }
 

@@ -402,6 +402,15 @@ impl Part {
         if is_same && is_whole { Ok(()) } else { Err(Error::PartDiffers) }
     }
 
+    /// Another file may have been put in the place of the part.
+    pub(super) fn check_named(&self) -> Result<(), Error> {
+        let opened = self.file.status().map_err(Error::storage(Action::Inspect))?;
+        let named = self.store.status_if_there(&self.name);
+        let named = named.map_err(Error::storage(Action::Inspect))?;
+        let is_same = named.is_some_and(|named| named.file == opened.file);
+        if is_same { Ok(()) } else { Err(Error::PartDiffers) }
+    }
+
     fn check_digest(&self, offered: Option<Digest>, said: Option<Digest>) -> Result<(), Error> {
         if offered.is_none() && said.is_none() && self.settings.requires_digest {
             return Err(Error::DigestMissing);

@@ -314,7 +314,8 @@ impl Receiver {
     ///
     /// [`Error::SizeDiffers`]; [`Error::DigestDiffers`], [`Error::DigestMissing`],
     /// [`Error::DigestUnsupported`]; [`Error::Exists`], [`Error::Collisions`]; [`Error::Storage`];
-    /// [`Error::PartDiffers`], [`Error::Superseded`]. The name that was wanted is as it was then.
+    /// [`Error::PartDiffers`], [`Error::Superseded`], [`Error::Outdated`]. The name that was wanted is as it
+    /// was then.
     pub fn publish(self, total: u64, digest: Option<Digest>) -> Result<Published, Error> {
         let mut slot = self.slot.lock();
         let Some(mut part) = slot.take() else { return Err(Error::Superseded) };
@@ -337,7 +338,7 @@ impl Receiver {
                     self.shared.suspect(path.as_str());
                 }
                 // `drop` will see to it.
-                if error.can_retry() {
+                if error.can_retry() && error != Error::PartDiffers {
                     *slot = Some(part);
                 } else {
                     self.shared.lock().ledger.forget(&self.part);
@@ -371,6 +372,7 @@ impl Receiver {
                     return Err(Error::Exists);
                 }
                 let is_noted = self.note(part, target);
+                part.check_named()?;
                 store.rename(part.name(), target.as_str()).map_err(publish)?;
                 name_it(target, is_noted).map(Some)
             }),
@@ -384,6 +386,7 @@ impl Receiver {
                     Ok(false) => (self.note(part, target), None),
                     Err(error) => (false, Some(Error::storage(Action::Inspect)(error))),
                 };
+                part.check_named()?;
                 match store.rename_no_replace(part.name(), target.as_str()) {
                     Ok(()) => name_it(target, is_noted),
                     Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
@@ -406,6 +409,10 @@ impl Receiver {
                         continue;
                     }
                     let is_noted = self.note(part, &path);
+                    // Of a thousand names that are tried in a row, with the first.
+                    if number == 0 || self.key.is_some() {
+                        part.check_named()?;
+                    }
                     match store.rename_no_replace(part.name(), path.as_str()) {
                         Ok(()) => return name_it(&path, is_noted),
                         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
@@ -437,10 +444,10 @@ impl Receiver {
             None => name_it(),
         };
         match placed {
-            Err(Error::Superseded) if self.is_same(part, &self.target, &mut 1)? => {
+            Err(Error::Outdated) if self.is_same(part, &self.target, &mut 1)? => {
                 Ok(Placed::Before(self.target.clone()))
             }
-            placed => placed?.ok_or(Error::Superseded),
+            placed => placed?.ok_or(Error::Outdated),
         }
     }
 

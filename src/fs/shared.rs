@@ -1,4 +1,3 @@
-use core::sync::atomic::AtomicBool;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::string::{String, ToString};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -9,7 +8,7 @@ use super::options::{Collision, Durability, Settings};
 use super::part_id::{Scope, is_part};
 use super::receiver::{Published, Slot};
 use super::running_digest::{Differs, RunningDigest};
-use super::store::{Status, StatusKind, Store, StoreFile, if_there};
+use super::store::{Status, StatusKind, Store, StoreFile, if_readable};
 use super::turn::Names;
 use super::{Action, Error};
 use crate::wire::Digest;
@@ -26,8 +25,9 @@ pub(super) struct Shared {
     pub(super) settings: Settings,
     /// Locked from where a folder is looked for until it is noted, so that it is made once.
     folders: Mutex<()>,
-    /// The name of the table of what was stored is on the disk for certain.
-    pub(super) is_table_named: AtomicBool,
+    /// Whether the name of the table of what was stored is on the disk for certain. Locked while it is made,
+    /// and while that comes about.
+    is_table_named: Mutex<bool>,
     state: Mutex<State>,
 }
 
@@ -58,7 +58,7 @@ impl Shared {
             store,
             settings,
             folders: Mutex::default(),
-            is_table_named: AtomicBool::new(false),
+            is_table_named: Mutex::default(),
             state: Mutex::new(state),
         })
     }
@@ -70,6 +70,10 @@ impl Shared {
 
     pub(super) fn lock_folders(&self) -> MutexGuard<'_, ()> {
         self.folders.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn lock_table(&self) -> MutexGuard<'_, bool> {
+        self.is_table_named.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn charge(&self, part: &str, scope: Scope, bytes: u64) -> Result<(), Error> {
@@ -87,7 +91,8 @@ impl Shared {
     }
 
     /// Whether a file of this size and digest has the name: its content is read, if as many files as
-    /// that may be read, and synchronised, as who wrote it may not have done that.
+    /// that may be read, and synchronised, as who wrote it may not have done that. What we may not read is
+    /// another one.
     pub(super) fn holds(
         &self,
         path: &str,
@@ -103,9 +108,8 @@ impl Shared {
         if !named.is_some_and(|named| is_whole(&named)) {
             return Ok(false);
         }
-        let Some(mut file) = if_there(self.store.open_to_read(path)).map_err(&inspect)? else {
-            return Ok(false);
-        };
+        let opened = if_readable(self.store.open_to_read(path));
+        let Some(mut file) = opened.map_err(&inspect)? else { return Ok(false) };
         if !is_whole(&file.status().map_err(&inspect)?) {
             return Ok(false);
         }

@@ -193,6 +193,14 @@ pub(super) fn if_there<T>(found: io::Result<T>) -> io::Result<Option<T>> {
     }
 }
 
+/// Nor that it may not be read.
+pub(super) fn if_readable<T>(found: io::Result<T>) -> io::Result<Option<T>> {
+    match if_there(found) {
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(None),
+        found => found,
+    }
+}
+
 /// Slices of one call.
 const SLICES: usize = 64;
 

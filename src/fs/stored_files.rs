@@ -7,7 +7,6 @@
 //! each slot is written by one call and has a check.
 
 use alloc::vec::Vec;
-use core::sync::atomic::Ordering;
 use core::time::Duration;
 use std::io;
 use std::time::SystemTime;
@@ -88,7 +87,12 @@ pub(super) fn note(shared: &Shared, key: &Key, found: &StoredFile) -> io::Result
         }
         Err(_) => true,
     };
-    let mut file = match is_new.then(|| store.create_new(NAME)) {
+    let create = || {
+        let mut is_named = shared.lock_table();
+        *is_named = false;
+        store.create_new(NAME)
+    };
+    let mut file = match is_new.then(create) {
         Some(Ok(file)) => file,
         _ => store.open(NAME)?,
     };
@@ -97,10 +101,10 @@ pub(super) fn note(shared: &Shared, key: &Key, found: &StoredFile) -> io::Result
         // Before the file has its name: else it could be there without its note.
         file.sync()?;
         // Who made the table may have failed, or ended, before its name was synchronised.
-        if is_new || !shared.is_table_named.load(Ordering::Acquire) {
-            shared.is_table_named.store(false, Ordering::Release);
+        let mut is_named = shared.lock_table();
+        if !*is_named {
             store.sync_folder("")?;
-            shared.is_table_named.store(true, Ordering::Release);
+            *is_named = true;
         }
     }
     Ok(())

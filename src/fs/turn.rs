@@ -1,22 +1,26 @@
 //! Which of some offers of one name is the newest that was stored: under [`Replace`] an older one that is
-//! still on its way to the disk, given up by its sender perhaps, must not take its place. Of peers without
-//! an identity nothing is known, and whoever is whole last has the name.
+//! still on its way to the disk, given up by its sender perhaps, must not take its place. They are as old as
+//! the moment when they were taken, before another thread does what blocks. Of peers without an identity
+//! nothing is known, and whoever is whole last has the name.
+//!
+//! Names that differ in case only stand in one row. Whether they are one name as well is asked of the disk.
 //!
 //! [`Replace`]: super::Collision::Replace
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::string::{String, ToString};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::options::Collision;
 use super::part_id::Scope;
 use super::shared::Shared;
-use super::{Error, RelativePath};
+use super::{Action, Error, RelativePath};
 
-/// A name, and whose offers of it stand in a row: those of different peers are not newer or older.
+/// A name, its case aside, and whose offers of it stand in a row: those of different peers are not newer or
+/// older.
 type Key = (Scope, String);
-/// The number of the newest offer that was stored.
-type Newest = Arc<Mutex<u64>>;
+/// The number of the newest offer that was stored, by how its name is spelled.
+type Newest = Arc<Mutex<BTreeMap<String, u64>>>;
 
 /// The names that somebody receives.
 #[derive(Debug, Default)]
@@ -41,6 +45,8 @@ pub(super) struct OpenBatch {
 pub(super) struct Turn {
     shared: Arc<Shared>,
     key: Key,
+    /// How the name is spelled.
+    name: String,
     number: u64,
     newest: Newest,
 }
@@ -55,12 +61,13 @@ impl Names {
     /// folder. A row is only locked here when nobody stands in it.
     fn is_needed(&self, (scope, name): &Key, newest: &Newest) -> bool {
         let oldest = || self.batches.range((*scope, 0)..=(*scope, u64::MAX)).next();
+        let is_older = |oldest: u64| lock(newest).values().any(|number| oldest < *number);
         Arc::strong_count(newest) > 1
-            || (name.contains('/') && oldest().is_some_and(|(_, oldest)| *oldest < *lock(newest)))
+            || (name.contains('/') && oldest().is_some_and(|(_, oldest)| is_older(*oldest)))
     }
 }
 
-fn lock(newest: &Newest) -> MutexGuard<'_, u64> {
+fn lock(newest: &Newest) -> MutexGuard<'_, BTreeMap<String, u64>> {
     newest.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -89,7 +96,7 @@ impl Drop for OpenBatch {
 }
 
 impl Turn {
-    /// That of a file that is offered now, where it may replace another.
+    /// That of a file that is taken now, where it may replace another. It does not block.
     pub(super) fn new(shared: &Arc<Shared>, scope: Scope, target: &RelativePath) -> Option<Self> {
         Self::of(shared, scope, target, Names::next)
     }
@@ -103,11 +110,11 @@ impl Turn {
         if shared.settings.collision != Collision::Replace || scope == Scope::default() {
             return None;
         }
-        let key = (scope, target.to_string());
+        let key = (scope, target.folded());
         let mut state = shared.lock();
         let number = number(&mut state.names);
         let newest = Arc::clone(state.names.rows.entry(key.clone()).or_default());
-        Some(Self { shared: Arc::clone(shared), key, number, newest })
+        Some(Self { shared: Arc::clone(shared), key, name: target.to_string(), number, newest })
     }
 
     /// Stores the file of the offer, if it does, while no other of the row is stored, and unless a
@@ -117,14 +124,27 @@ impl Turn {
         store: impl FnOnce() -> Result<Option<T>, Error>,
     ) -> Result<Option<T>, Error> {
         let mut newest = lock(&self.newest);
-        if *newest > self.number {
-            return Err(Error::Superseded);
+        for (name, number) in &*newest {
+            if *number > self.number && self.is_also(name)? {
+                return Err(Error::Outdated);
+            }
         }
         let stored = store()?;
         if stored.is_some() {
-            *newest = self.number;
+            newest.insert(self.name.clone(), self.number);
         }
         Ok(stored)
+    }
+
+    /// Whether another spelling of the name stands for the same file here.
+    fn is_also(&self, name: &str) -> Result<bool, Error> {
+        if name == self.name {
+            return Ok(true);
+        }
+        let status = |name: &str| self.shared.store.status_if_there(name);
+        let found = status(name).and_then(|other| Ok((other, status(&self.name)?)));
+        let (other, own) = found.map_err(Error::storage(Action::Inspect))?;
+        Ok(other.zip(own).is_some_and(|(other, own)| other.file == own.file))
     }
 }
 
@@ -150,7 +170,8 @@ mod tests {
         let [one, other] = [&b"one"[..], b"other"].map(|identity| Scope::new(Some(identity)));
         let mut names = Names::default();
         names.batches.insert((one, 3));
-        let stored = |number: u64| Newest::new(Mutex::new(number));
+        let stored =
+            |number: u64| Newest::new(Mutex::new(BTreeMap::from([("name".to_string(), number)])));
         let needs = |scope: Scope, name: &str, number: u64| {
             names.is_needed(&(scope, name.to_string()), &stored(number))
         };

@@ -248,8 +248,10 @@ impl State {
     /// before the conversation began anew counts in the window all the same, and is paid first.
     pub(super) fn release(&mut self, key: Key, len: usize) {
         let transfer = key.transfer;
-        let sum = match self.requests.release.last_mut() {
-            Some((last, sum)) if *last == transfer => {
+        // Of a few transfers, those that are read at a time.
+        let mut waiting = self.requests.release.iter_mut().rev();
+        let sum = match waiting.find(|(other, _)| *other == transfer) {
+            Some((_, sum)) => {
                 *sum = sum.saturating_add(len);
                 *sum
             }

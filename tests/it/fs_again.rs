@@ -102,7 +102,7 @@ fn what_is_on_its_way_does_not_replace_what_was_offered_later_and_is_stored() {
         } else {
             finish(begin(&inbox, &other), &other).unwrap();
         }
-        assert_eq!(finish(old, &one), Err(Error::Superseded), "{is_known}");
+        assert_eq!(finish(old, &one), Err(Error::Outdated), "{is_known}");
         assert_eq!(disk.read("b/m").unwrap(), other);
         assert_eq!(inbox.used(), LEN as u64);
 
@@ -121,7 +121,7 @@ fn what_is_on_its_way_does_not_replace_what_was_offered_later_and_is_stored() {
         let (old, new) = (receive(&one, 1), receive(&other, 2));
         assert_eq!(new.prefix().is_some(), is_known);
         assert_eq!(finish(new, &other).as_deref(), Ok("x"));
-        assert_eq!(finish(old, &one), Err(Error::Superseded), "{is_known}");
+        assert_eq!(finish(old, &one), Err(Error::Outdated), "{is_known}");
         assert_eq!(disk.read("x").unwrap(), other);
         // Not for ever.
         assert_eq!(finish(receive(&one, 1), &one).as_deref(), Ok("x"));
@@ -144,7 +144,7 @@ fn a_folder_that_goes_on_later_does_not_replace_what_a_newer_one_has_stored() {
     // Without a digest that is seen once it is there, and with one before.
     let Member::File(mut late) = old.receive(&offer).unwrap() else { panic!("it may be the same") };
     late.write(std::slice::from_ref(&one)).unwrap();
-    assert_eq!(finish(late, &one), Err(Error::Superseded));
+    assert_eq!(finish(late, &one), Err(Error::Outdated));
     drop(old);
     let mut old = inbox.receive_batch(PEER, &offered).unwrap();
     finish(begin(&inbox, &one), &one).unwrap();

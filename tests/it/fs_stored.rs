@@ -495,6 +495,43 @@ fn s3_a_table_that_another_run_made_is_on_the_disk_before_a_file_has_its_name() 
     }
 }
 
+/// The old one was removed as nobody had used it for long, and the program goes on.
+#[test]
+fn s3_a_table_that_is_made_anew_is_on_the_disk_before_a_file_has_its_name() {
+    let content = content(1, 300);
+    for call in 0.. {
+        let disk = ShadowDisk::new();
+        let inbox = on(&disk, small()).unwrap();
+        transfer(&inbox, "w", &content).unwrap();
+        disk.advance(Duration::from_secs(100 * 24 * 3600));
+        inbox.clean().unwrap();
+        assert_eq!(disk.names(), ["w"]);
+        let from = disk.calls() + call;
+        disk.fail(from, 1, ErrorKind::Other);
+        let published = inbox.receive(PEER, &offer("x", &content)).and_then(|mut receiver| {
+            send(&mut receiver, &content, 300)?;
+            receiver.publish(300, Some(digest(&content)))
+        });
+        let is_beyond = disk.calls() <= from;
+        disk.heal();
+        drop(published);
+        let mut receiver = inbox.receive(PEER, &offer("y", &content)).unwrap();
+        send(&mut receiver, &content, 300).unwrap();
+        let _published = receiver.publish(300, Some(digest(&content))).unwrap();
+        for lost in 0..disk.pending() {
+            let after = disk.crash(|thing| thing != lost);
+            if after.read("y").is_some() {
+                let inbox = on(&after, small()).unwrap();
+                assert_eq!(known(&inbox, "y", &content).as_deref(), Ok("y"), "{call} {lost}");
+            }
+        }
+        if is_beyond {
+            assert!(call > 5, "{call} calls only");
+            break;
+        }
+    }
+}
+
 #[test]
 fn s3_a_file_that_somebody_stored_without_synchronising_is_synchronised_before_it_is_known() {
     let content = content(1, LEN);

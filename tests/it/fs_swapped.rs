@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::SystemTime;
 
 use duologue::fs::store::{Status, Store, StoreFile};
+use duologue::fs::{Collision, Error};
 use duologue::testing::ShadowDisk;
 
 use super::fs_util::{BLOCK, PEER, content, digest, offer, send, small};
@@ -95,4 +96,29 @@ fn a13_a_part_that_is_replaced_before_it_is_locked_is_not_written_to() {
     receiver.finish(file.len() as u64, Some(digest(&file))).unwrap();
     assert_eq!(disk.disk.names(), [".duologue-stored.table", "x"]);
     assert!(disk.disk.read("x").unwrap() == file);
+}
+
+/// Another program has moved a file over the part: that is not what was received.
+#[test]
+fn what_was_put_in_the_place_of_a_part_does_not_get_its_name() {
+    let file = content(6, 4 * BLOCK as usize);
+    for collision in [Collision::Number, Collision::Refuse, Collision::Replace] {
+        let disk = ShadowDisk::new();
+        let inbox = small().collision(collision).open_on(Arc::new(disk.clone())).unwrap();
+        let mut receiver = inbox.receive(PEER, &offer("x", &file)).unwrap();
+        send(&mut receiver, &file, file.len()).unwrap();
+        let part = disk.names().into_iter().find(|name| name.ends_with(".part")).unwrap();
+        disk.write("other", b"of another program");
+        disk.rename("other", &part).unwrap();
+        let error = receiver.finish(file.len() as u64, Some(digest(&file))).unwrap_err();
+        assert_eq!((&error, error.can_retry()), (&Error::PartDiffers, true), "{collision:?}");
+        assert_eq!(disk.read("x"), None, "{collision:?}");
+        assert_eq!(inbox.used(), 0);
+        // Offered again it comes whole.
+        let mut receiver = inbox.receive(PEER, &offer("x", &file)).unwrap();
+        assert_eq!(receiver.position(), 0);
+        send(&mut receiver, &file, file.len()).unwrap();
+        receiver.finish(file.len() as u64, Some(digest(&file))).unwrap();
+        assert!(disk.read("x").unwrap() == file);
+    }
 }

@@ -343,6 +343,55 @@ fn a_folder_arrives_with_all_that_is_in_it() {
     compare(&folder, &to.path().join("photos"));
 }
 
+#[test]
+fn two_folders_that_are_sent_at_once_arrive_both() {
+    let (from, to) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let folders = ["photos", "papers"].map(|name| from.path().join(name));
+    let members = folders.each_ref().map(|folder| write_tree(folder));
+    fs::write(folders[1].join("sub-0/0.txt"), "another file of the same name").unwrap();
+    let inbox = Inbox::open(to.path()).unwrap();
+    let sending = folders.clone();
+    let (sent, received) = converse(
+        |session, _events| async move {
+            let send = |folder| {
+                send_tree(&session, folder, TreeOptions::new(), |event| {
+                    assert!(matches!(event, TreeEvent::Stored { .. }), "{event:?}");
+                })
+            };
+            let [one, other] = &sending;
+            let (one, other) = future::join(send(one), send(other)).await;
+            [one.unwrap(), other.unwrap()]
+        },
+        |_session, events| async move {
+            let mut received: Vec<ReceivedBatch> = events
+                .filter_map(async |event| match event {
+                    Event::Batch(offer) => Some(offer),
+                    _ => None,
+                })
+                .map(|offer| {
+                    receive_batch(offer, &inbox, Some(b"peer"), |event| {
+                        assert!(matches!(event, BatchEvent::Stored(_)), "{event:?}");
+                    })
+                })
+                .buffer_unordered(2)
+                .map(Result::unwrap)
+                .collect()
+                .await;
+            received.sort_by(|one, other| other.path.cmp(&one.path));
+            received
+        },
+    );
+    assert_eq!(received.len(), 2);
+    for (at, folder) in folders.iter().enumerate() {
+        let name = folder.file_name().unwrap().to_str().unwrap();
+        assert_eq!((sent[at].stored as usize, sent[at].failed), (members[at], 0));
+        assert_eq!(sent[at].verdict.as_ref().unwrap().name(), Some(name));
+        assert_eq!((received[at].stored as usize, received[at].failed), (members[at], 0));
+        assert_eq!(received[at].path.as_str(), name);
+        compare(folder, &to.path().join(name));
+    }
+}
+
 /// One file that cannot be stored is the sender's to know, and harms no other.
 #[test]
 fn a_file_that_is_refused_harms_no_other() {

@@ -228,7 +228,7 @@ fn h44_many_equal_offers_cost_a_bounded_number_of_tries_each() {
         most = most.max(disk.calls() - before);
     }
     assert_eq!(stored, 40, "the name, and those up to 999 with a number");
-    assert!((1000..1020).contains(&most), "{most} calls for one offer");
+    assert!((1000..1025).contains(&most), "{most} calls for one offer");
     let mut names = disk.names();
     names.retain(|name| name != ".duologue-stored.table");
     assert!(names.len() == 1000 && names.iter().all(|name| name.starts_with("same")));

@@ -45,8 +45,10 @@ pub async fn receive(
 ) -> Result<Received, ReceiveError> {
     let begun = {
         let (inbox, proposed) = (inbox.clone(), offer.offer().clone());
+        let turn = inbox.turn(identity, &proposed);
         let identity = identity.map(ToOwned::to_owned);
-        blocking::unblock(move || inbox.receive(identity.as_deref(), &proposed)).await
+        let begin = move || inbox.receive_in_turn(identity.as_deref(), &proposed, turn);
+        blocking::unblock(begin).await
     };
     let receiver = match begun {
         Ok(receiver) => receiver,

@@ -76,8 +76,10 @@ pub async fn receive_batch(
 ) -> Result<ReceivedBatch, ReceiveError> {
     let begun = {
         let (inbox, proposed) = (inbox.clone(), offer.batch().clone());
+        let open = inbox.open_batch(identity);
         let identity = identity.map(ToOwned::to_owned);
-        blocking::unblock(move || inbox.receive_batch(identity.as_deref(), &proposed)).await
+        let begin = move || inbox.receive_batch_in_turn(identity.as_deref(), &proposed, open);
+        blocking::unblock(begin).await
     };
     let receiver = match begun {
         Ok(receiver) => receiver,

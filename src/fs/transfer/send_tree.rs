@@ -1,4 +1,4 @@
-use core::future::{Future, poll_fn};
+use core::future::poll_fn;
 use core::pin::pin;
 use core::task::Poll;
 use std::borrow::ToOwned;
@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use std::string::String;
 use std::sync::Arc;
 
-use futures::StreamExt;
-use futures::stream::FuturesUnordered;
+use futures::stream::{self, FuturesUnordered};
+use futures::{Stream, StreamExt};
 
 use super::error::SendError;
 use super::reading::Reading;
@@ -97,41 +97,43 @@ pub async fn send_tree(
         observe(TreeEvent::LeftOut { path: path.clone(), reason: *reason });
     }
     let (mut batch, has_digests) = offer_tree(session, &tree, &name).await?;
+    let (stored, failed) = send_members(&mut batch, &tree, has_digests, observe).await?;
+    let verdict = batch.verdict().await;
+    Ok(SentTree { verdict, stored, failed })
+}
+
+/// Sends all that is in a folder, and says how much of it is stored and how much is not.
+async fn send_members(
+    batch: &mut OutgoingBatch,
+    tree: &Arc<Tree>,
+    has_digests: bool,
+    mut observe: impl FnMut(TreeEvent),
+) -> Result<(u32, u32), SendError> {
     let mut running = FuturesUnordered::new();
-    let mut entries = tree.entries().iter().peekable();
+    // One at a time, which is begun once: those that run go on while it waits to be allowed.
+    let mut offering = pin!(offer_members(batch, tree, has_digests).fuse());
     let (mut stored, mut failed): (u32, u32) = (0, 0);
-    while entries.peek().is_some() || !running.is_empty() {
-        let next = entries.peek().filter(|_| running.len() < AT_A_TIME).copied();
-        let turn = match next {
-            None => running.next().await.map(Turn::Ended),
-            Some(entry) => {
-                // Those that run go on while one more waits to be allowed.
-                let mut offering = pin!(async {
-                    let digest = if has_digests { digest_of(&tree, entry).await } else { None };
-                    let mut offer = entry.offer(batch.id());
-                    offer.digest = digest;
-                    batch.offer(offer).await.map(|outgoing| (outgoing, digest))
-                });
-                let turn = poll_fn(|cx| {
-                    if let Poll::Ready(Some(ended)) = running.poll_next_unpin(cx) {
-                        return Poll::Ready(Turn::Ended(ended));
-                    }
-                    offering.as_mut().poll(cx).map(Turn::Offered)
-                });
-                Some(turn.await)
+    loop {
+        let turn = poll_fn(|cx| {
+            if let Poll::Ready(Some(ended)) = running.poll_next_unpin(cx) {
+                return Poll::Ready(Some(Turn::Ended(ended)));
             }
-        };
-        let ended = match turn {
+            if running.len() >= AT_A_TIME {
+                return Poll::Pending;
+            }
+            match offering.as_mut().poll_next(cx) {
+                Poll::Ready(None) if !running.is_empty() => Poll::Pending,
+                offered => offered.map(|offered| offered.map(Turn::Offered)),
+            }
+        });
+        let ended = match turn.await {
             Some(Turn::Ended(ended)) => ended,
-            Some(Turn::Offered(offered)) => {
-                if let Some(entry) = entries.next() {
-                    let (outgoing, digest) = offered?;
-                    let tree = Arc::clone(&tree);
-                    running.push(send_member(outgoing, tree, entry.clone(), digest));
-                }
+            Some(Turn::Offered((entry, offered))) => {
+                let (outgoing, digest) = offered?;
+                running.push(send_member(outgoing, Arc::clone(tree), entry, digest));
                 continue;
             }
-            None => break,
+            None => return Ok((stored, failed)),
         };
         match ended.1 {
             Ok(sent) => {
@@ -154,8 +156,22 @@ pub async fn send_tree(
             }
         }
     }
-    let verdict = batch.verdict().await;
-    Ok(SentTree { verdict, stored, failed })
+}
+
+/// Offers what is in a folder, one after the other.
+fn offer_members<'a>(
+    batch: &'a mut OutgoingBatch,
+    tree: &'a Arc<Tree>,
+    has_digests: bool,
+) -> impl Stream<Item = (Entry, Result<Offered, TransferError>)> + 'a {
+    stream::unfold((batch, tree.entries().iter()), move |(batch, mut entries)| async move {
+        let entry = entries.next()?;
+        let digest = if has_digests { digest_of(tree, entry).await } else { None };
+        let mut offer = entry.offer(batch.id());
+        offer.digest = digest;
+        let offered = batch.offer(offer).await.map(|outgoing| (outgoing, digest));
+        Some(((entry.clone(), offered), (batch, entries)))
+    })
 }
 
 /// Offers the folder, and once more if the receiver has some of it: says whether it wants digests.
@@ -188,9 +204,12 @@ async fn digest_of(tree: &Arc<Tree>, entry: &Entry) -> Option<Digest> {
 }
 
 enum Turn {
-    Offered(Result<(Outgoing, Option<Digest>), TransferError>),
+    Offered((Entry, Result<Offered, TransferError>)),
     Ended(Member),
 }
+
+/// A member that is offered, and the digest that it was offered with.
+type Offered = (Outgoing, Option<Digest>);
 
 /// Where it is in the folder, and what the receiver said; nothing but that it is there of a folder.
 type Member = (String, Result<Option<Sent>, SendError>);

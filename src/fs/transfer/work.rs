@@ -13,6 +13,7 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 
 use super::error::ReceiveError;
+use crate::fs::batch::Admitted;
 use crate::fs::{BatchReceiver, Error, Member, Published, Receiver};
 use crate::session::{Chunk, Incoming, Progress, TransferError};
 use crate::wire::{Finish, Offer, TransferCode};
@@ -88,11 +89,7 @@ impl Work {
         let mut receiver = match self.target {
             Target::File(receiver) => receiver,
             Target::Member { batch, offer } => {
-                let mut batch = batch.lock().unwrap_or_else(PoisonError::into_inner);
-                if self.is_abandoned.load(Ordering::Acquire) {
-                    return Err(Error::Busy);
-                }
-                match batch.receive(&offer)? {
+                match receive_member(&batch, &offer, &self.is_abandoned)? {
                     Member::File(receiver) => Box::new(receiver),
                     Member::Folder(published) | Member::Known(published) => {
                         return Ok(Done::Published(published));
@@ -119,6 +116,29 @@ impl Work {
                 Err(Error::Busy)
             }
             Some(finish) => receiver.publish(finish.total, finish.digest).map(Done::Published),
+        }
+    }
+}
+
+/// Begins a member. Others need not wait while what is there of it is read and synchronised.
+fn receive_member(
+    batch: &Mutex<BatchReceiver>,
+    offer: &Offer<'_>,
+    is_abandoned: &AtomicBool,
+) -> Result<Member, Error> {
+    let lock = || batch.lock().unwrap_or_else(PoisonError::into_inner);
+    let admitted = {
+        let mut batch = lock();
+        if is_abandoned.load(Ordering::Acquire) {
+            return Err(Error::Busy);
+        }
+        batch.admit(offer)?
+    };
+    match admitted {
+        Admitted::Folder(published) => Ok(Member::Folder(published)),
+        Admitted::File(entry) => {
+            let is_known = entry.is_known(offer).inspect_err(|_| lock().retract(&entry))?;
+            entry.begin(offer, is_known)
         }
     }
 }
