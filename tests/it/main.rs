@@ -112,6 +112,7 @@ mod session_handles;
 mod session_idle;
 mod session_memory;
 mod session_network;
+mod session_offers;
 mod session_peer;
 mod session_progress;
 mod session_rates;
