@@ -311,39 +311,62 @@ impl Session {
     /// [`Ended`](SessionError::Ended).
     pub fn accept_peer(&self, handshake_hash: &[u8; 32]) -> Result<(), SessionError> {
         self.handle.with(|state| {
-            let present = state.connection.handshake_hash();
-            let accepted = if present.is_some_and(|present| present != *handshake_hash) {
-                Err(ActionError::NotOpen)
-            } else {
-                state.connection.accept_peer(state.now)
-            };
+            let accepted = state
+                .connection
+                .check_handshake(handshake_hash)
+                .and_then(|()| state.connection.accept_peer(state.now));
             // A conversation that begins anew has other numbers from now on.
             state.route_all();
             state.acted(accepted)
         })
     }
 
-    /// Does not accept the peer, for a reason of at most 255 bytes that it is told.
+    /// Does not accept the peer, for a reason of at most 255 bytes that it is told, and ends the
+    /// conversation: whoever said what has this [`handshake_hash`](super::Event::PeerHello), and
+    /// nobody who is on another stream by now. While there is no stream it ends, too.
     ///
     /// # Errors
     ///
-    /// [`SessionError::Refused`] for a longer text; [`Ended`](SessionError::Ended).
-    pub fn refuse_peer(&self, code: CloseCode, text: &str) -> Result<(), SessionError> {
+    /// [`SessionError::Refused`] for a longer text, before the peer's HELLO has come, and when another
+    /// stream has come since: another [`Event::PeerHello`](super::Event::PeerHello) follows;
+    /// [`Ended`](SessionError::Ended).
+    pub fn refuse_peer(
+        &self,
+        handshake_hash: &[u8; 32],
+        code: CloseCode,
+        text: &str,
+    ) -> Result<(), SessionError> {
         self.handle.with(|state| {
-            let refused = state.connection.refuse_peer(code, text, state.now);
+            let is_other = state.connection.has_stream()
+                && state.connection.check_handshake(handshake_hash).is_err();
+            let refused = if is_other {
+                Err(ActionError::NotOpen)
+            } else {
+                state.connection.refuse_peer(code, text, state.now)
+            };
             state.acted(refused)
         })
     }
 
-    /// Sends authentication bytes: at most 16384, at most three times on each stream.
+    /// Sends authentication bytes: at most 16384, at most three times on each stream. They are for
+    /// whoever said what has this [`handshake_hash`](super::Event::PeerHello), and are not sent to
+    /// somebody who is on another stream by now.
     ///
     /// # Errors
     ///
-    /// [`SessionError::Refused`] outside of the handshake, or for more;
+    /// [`SessionError::Refused`] outside of the handshake, for more, and when the hash is that of a
+    /// stream that is broken: another [`Event::PeerHello`](super::Event::PeerHello) follows;
     /// [`Ended`](SessionError::Ended).
-    pub fn authenticate(&self, bytes: &[u8]) -> Result<(), SessionError> {
+    pub fn authenticate(
+        &self,
+        handshake_hash: &[u8; 32],
+        bytes: &[u8],
+    ) -> Result<(), SessionError> {
         self.handle.with(|state| {
-            let sent = state.connection.authenticate(bytes);
+            let sent = state
+                .connection
+                .check_handshake(handshake_hash)
+                .and_then(|()| state.connection.authenticate(bytes));
             state.acted(sent)
         })
     }
