@@ -172,6 +172,14 @@ impl Connection {
         self.link.is_some()
     }
 
+    /// Whether the peer of a handshake that goes on has said more than HELLO.
+    #[cfg(feature = "std")]
+    pub(crate) fn has_peer_spoken(&self) -> bool {
+        self.link.as_ref().is_some_and(|link| {
+            matches!(link.phase, Phase::Authenticating | Phase::Waiting) && link.has_peer_spoken()
+        })
+    }
+
     /// Whether what was decided on this handshake is about the peer of the present stream.
     #[cfg(feature = "std")]
     pub(crate) fn check_handshake(&self, handshake_hash: &[u8; 32]) -> Result<(), ActionError> {

@@ -126,6 +126,7 @@ mod session_shapes;
 mod session_streams;
 mod session_timers;
 mod session_transfers;
+mod session_turned_away;
 mod session_util;
 mod session_wakers;
 mod session_wakeups;
