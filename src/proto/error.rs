@@ -53,7 +53,9 @@ impl fmt::Display for Error {
         match self {
             Self::NotDuologue => f.write_str("the peer does not speak this protocol"),
             Self::Violation(violation) => violation.fmt(f),
-            Self::Incomplete => f.write_str("the stream ended before the conversation was open"),
+            Self::Incomplete => f.write_str(
+                "the peer's stream ended before the conversation was open: another may do better",
+            ),
             Self::HandshakeTimedOut => {
                 f.write_str("the peer was too slow to open the conversation")
             }

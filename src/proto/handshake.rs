@@ -166,6 +166,29 @@ impl Connection {
         Ok(())
     }
 
+    /// Whether there is a stream, whatever its handshake is at.
+    #[cfg(feature = "std")]
+    pub(crate) fn has_stream(&self) -> bool {
+        self.link.is_some()
+    }
+
+    /// Whether the peer of a handshake that goes on has said more than HELLO.
+    #[cfg(feature = "std")]
+    pub(crate) fn has_peer_spoken(&self) -> bool {
+        self.link.as_ref().is_some_and(|link| {
+            matches!(link.phase, Phase::Authenticating | Phase::Waiting) && link.has_peer_spoken()
+        })
+    }
+
+    /// Whether what was decided on this handshake is about the peer of the present stream.
+    #[cfg(feature = "std")]
+    pub(crate) fn check_handshake(&self, handshake_hash: &[u8; 32]) -> Result<(), ActionError> {
+        match self.handshake_hash() {
+            Some(present) if present == *handshake_hash => Ok(()),
+            _ => Err(ActionError::NotOpen),
+        }
+    }
+
     /// The application does not accept the peer: says why, in at most 255 bytes, and ends.
     ///
     /// # Errors

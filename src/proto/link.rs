@@ -225,6 +225,14 @@ impl Link {
         self.handshake.as_ref().and_then(|handshake| handshake.resume.as_ref())
     }
 
+    /// Whether the peer's authentication or RESUME has come, until the stream is open.
+    #[cfg(feature = "std")]
+    pub(super) fn has_peer_spoken(&self) -> bool {
+        self.handshake.as_ref().is_some_and(|handshake| {
+            handshake.authentications_received > 0 || handshake.resume.is_some()
+        })
+    }
+
     /// The peer's HELLO and RESUME, if both have come: with them goes the rest of the handshake.
     pub(super) fn end_handshake(&mut self) -> Option<(Option<Hello>, Resume<'static>)> {
         let handshake = self.handshake.take_if(|handshake| handshake.resume.is_some())?;

@@ -501,7 +501,7 @@ mod items;
 mod lanes;
 mod link;
 mod memory;
-mod offer_limits;
+pub(crate) mod offer_limits;
 mod outgoing;
 mod pacer;
 mod plan;

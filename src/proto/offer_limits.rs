@@ -3,17 +3,27 @@
 use super::connection::{Connection, usize_from};
 use super::error::ActionError;
 use super::event::Event;
-use crate::wire::TransferId;
+use crate::wire::{Batch, Offer, TransferId};
 
 /// What an offer needs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Needs {
+pub(crate) enum Needs {
     /// A place among the transfers that have not ended: a member of a batch.
     Place,
     /// A decision of the peer's besides.
     Decision,
     /// And a place for its members: a batch.
     Members,
+}
+
+impl Needs {
+    pub(crate) fn of(offer: &Offer<'_>) -> Self {
+        if offer.batch.is_none() { Self::Decision } else { Self::Place }
+    }
+
+    pub(crate) fn of_batch(batch: &Batch<'_>) -> Self {
+        if batch.count == 0 { Self::Decision } else { Self::Members }
+    }
 }
 
 /// Offers that the limits did not allow, and for which there was no room since.
@@ -63,6 +73,24 @@ impl Connection {
         let batches = self.outgoing.batches().saturating_add(1);
         batches < usize_from(self.config.outgoing_transfers)
             && batches.saturating_add(self.given_up.len()) < usize_from(limits.transfers)
+    }
+
+    /// Whether an offer that is refused now is allowed once the transfers have ended that this side
+    /// still waits for. What was given up may never end at the peer, and a batch does not end before
+    /// its members: a member does not wait for those that lack some.
+    #[cfg(feature = "std")]
+    pub(crate) fn may_offer_later(&self, needs: Needs) -> bool {
+        let limits = self.peer_limits().copied().unwrap_or_default();
+        let staying = match needs {
+            Needs::Place => self.outgoing.values().filter(|t| t.lacks_members()).count(),
+            Needs::Decision => 0,
+            // Itself.
+            Needs::Members => 1,
+        };
+        let counted = staying.saturating_add(self.given_up.len());
+        staying < usize_from(self.config.outgoing_transfers)
+            && counted < usize_from(limits.transfers)
+            && (needs == Needs::Place || self.given_up.undecided() < usize_from(limits.undecided))
     }
 
     /// Tells the application that it may offer again, if it was refused.

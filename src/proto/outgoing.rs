@@ -152,6 +152,15 @@ impl Outgoing {
         matches!(self.shape, Shape::Batch { .. })
     }
 
+    /// Not all of its members were offered, without which it does not end.
+    #[cfg(feature = "std")]
+    pub(super) fn lacks_members(&self) -> bool {
+        let is_asked = matches!(self.state, State::CancelAsked { .. });
+        matches!(self.shape, Shape::Batch { count, offered, .. } if offered < count)
+            && !is_asked
+            && !self.is_silent
+    }
+
     /// Accepted, and neither cancelled nor silenced.
     pub(super) fn is_open(&self) -> bool {
         self.state == State::Open && !self.is_silent

@@ -39,8 +39,7 @@ impl Connection {
                 _ => return Err(ActionError::WrongState(batch)),
             }
         }
-        let needs = if offer.batch.is_none() { Needs::Decision } else { Needs::Place };
-        let transfer = self.next_transfer(needs)?;
+        let transfer = self.next_transfer(Needs::of(offer))?;
         let item = self.push_checked(Lane::Control, Kind::OFFER, transfer.to_wire(), |out| {
             out.extend_from_slice(&payload);
             Ok(())
@@ -150,8 +149,7 @@ impl Connection {
         self.check_open()?;
         let mut payload = Vec::new();
         batch.encode(&mut payload)?;
-        let needs = if batch.count == 0 { Needs::Decision } else { Needs::Members };
-        let transfer = self.next_transfer(needs)?;
+        let transfer = self.next_transfer(Needs::of_batch(batch))?;
         let item = self.push_checked(Lane::Control, Kind::BATCH, transfer.to_wire(), |out| {
             out.extend_from_slice(&payload);
             Ok(())

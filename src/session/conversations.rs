@@ -8,6 +8,7 @@ use core::task::{Context, Poll, Waker};
 use std::boxed::Box;
 use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError};
+use std::vec::Vec;
 
 use futures::channel::oneshot;
 use futures::io::{AsyncRead, AsyncWrite};
@@ -18,7 +19,7 @@ use super::driver::Driver;
 use super::events::Events;
 use super::outcome::{Ended, Outcome};
 use super::session::Session;
-use super::shared::Shared;
+use super::shared::{Shared, State, WakeList};
 use crate::proto::{Config, Error, StreamParameters};
 use crate::sync::{Mutex, MutexGuard};
 use crate::time::Timer;
@@ -31,6 +32,8 @@ use crate::wire::{CloseCode, ConversationId};
 /// open yet, whose client is told [`CloseCode::LIMIT`]; if all are open it is refused with that
 /// code. So clients that say HELLO and then nothing keep nobody out. What is open holds its place
 /// until it ends, also while its client is away, for the configuration's `detached_timeout` at most.
+/// So does, where the application [decides](HostedDriver::ask_for_peer) on the peer, a client that has
+/// said more than HELLO and waits for that: for the configuration's `handshake_timeout` at most.
 ///
 /// Streams on which not even HELLO came hold no place, and each is waited for as long as
 /// `handshake_timeout`: how many there are at a time is up to whoever accepts them, as
@@ -215,16 +218,52 @@ impl<IO> Table<IO> {
         }
     }
 
-    /// The oldest one that has not been open. Each that has been is looked at once.
-    fn oldest_unopened(&mut self) -> Option<(ConversationId, Arc<Entry<IO>>)> {
-        while let Some((order, conversation)) = self.unopened.pop_first() {
-            let Some(entry) = self.entries.get(&conversation) else { continue };
-            if !entry.shared.with(|state| state.connection.statistics().streams > 0) {
-                self.unopened.insert(order, conversation);
-                return Some((conversation, Arc::clone(entry)));
+    /// Closes the oldest one of those that hold a place for nothing, and takes it out. Whoever has to
+    /// know of it is woken by the caller, as that may run anything: not under the table's lock.
+    fn turn_one_away(&mut self) -> Option<WakeList> {
+        let mut opened = Vec::new();
+        let mut found = None;
+        for (&order, conversation) in &self.unopened {
+            let Some(entry) = self.entries.get(conversation) else { continue };
+            match entry.shared.with(State::turn_away) {
+                TurnedAway::Opened => opened.push(order),
+                TurnedAway::Waits => {}
+                TurnedAway::Closed(wake) => {
+                    found = Some((*conversation, Arc::clone(entry), wake));
+                    break;
+                }
             }
         }
-        None
+        // Each that has been open is looked at once.
+        for order in opened {
+            self.unopened.remove(&order);
+        }
+        let (conversation, entry, wake) = found?;
+        self.remove(&conversation, &entry);
+        Some(wake)
+    }
+}
+
+/// What became of a conversation that was to make room.
+enum TurnedAway {
+    /// It is or has been open.
+    Opened,
+    /// The application has to decide on the peer, which has said what it had to say.
+    Waits,
+    Closed(WakeList),
+}
+
+impl State {
+    /// Closes the conversation unless it opened before: looked at and closed in one step.
+    fn turn_away(&mut self) -> TurnedAway {
+        if self.connection.statistics().streams > 0 {
+            return TurnedAway::Opened;
+        }
+        if self.asks_for_peer && self.connection.has_peer_spoken() {
+            return TurnedAway::Waits;
+        }
+        self.close(CloseCode::LIMIT, "");
+        TurnedAway::Closed(mem::take(&mut self.wake))
     }
 }
 
@@ -314,27 +353,20 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Conversations<IO> {
         if table.entries.contains_key(&conversation) {
             return Err(Box::new(handshake));
         }
-        let mut oldest = None;
+        let mut wake = None;
         if table.entries.len() >= self.inner.most {
-            oldest = table.oldest_unopened();
-            if oldest.is_none() {
+            wake = table.turn_one_away();
+            if wake.is_none() {
                 return Err(Box::new(handshake));
             }
         }
-        let (session, events, driver) = match handshake.accept() {
-            Ok(begun) => begun,
-            Err(error) => return Ok(Err(error)),
-        };
-        if let Some((conversation, entry)) = &oldest {
-            table.remove(conversation, entry);
-        }
-        let entry = table.insert(conversation, driver.shared());
+        let begun = handshake.accept().map(|(session, events, driver)| {
+            let entry = table.insert(conversation, driver.shared());
+            (session, events, driver, entry)
+        });
         drop(table);
-        if let Some((_, oldest)) = oldest {
-            // It wakes the driver, which may run anything: not under the table's lock.
-            oldest.shared.with(|state| state.close(CloseCode::LIMIT, ""));
-        }
-        Ok(Ok((session, events, driver, entry)))
+        wake.into_iter().for_each(WakeList::wake);
+        Ok(begun)
     }
 
     /// Hands a stream to the driver of its conversation, and waits until that has it.

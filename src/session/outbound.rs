@@ -5,8 +5,8 @@ use std::string::String;
 use super::error::{EndedBy, TransferError, Verdict};
 use super::progress::Meter;
 use super::waiters::Waiters;
-use crate::proto::CloseReason;
-use crate::wire::{Accept, TransferCode};
+use crate::proto::{ActionError, CloseReason};
+use crate::wire::{Accept, TransferCode, TransferId};
 
 pub(super) struct Outbound {
     pub(super) accept: Option<Accept>,
@@ -57,19 +57,23 @@ impl Outbound {
 }
 
 impl End {
-    /// What a call that needs the transfer to go on returns.
-    pub(super) fn error(&self) -> TransferError {
+    /// What a call that needs the transfer to go on returns. That it was stored is no failure, but
+    /// there is nothing to act on.
+    pub(super) fn error(&self, transfer: TransferId) -> TransferError {
         match self {
+            Self::Verdict(verdict) if verdict.is_stored() => {
+                TransferError::Refused(ActionError::UnknownTransfer(transfer))
+            }
             Self::Verdict(verdict) => TransferError::NotStored(verdict.clone()),
             Self::Abandoned(reason) => TransferError::Abandoned(*reason),
             Self::Unanswered => TransferError::Unanswered,
         }
     }
 
-    pub(super) fn result(&self) -> Result<Verdict, TransferError> {
+    pub(super) fn result(&self, transfer: TransferId) -> Result<Verdict, TransferError> {
         match self {
             Self::Verdict(verdict) if verdict.is_stored() => Ok(verdict.clone()),
-            other => Err(other.error()),
+            other => Err(other.error(transfer)),
         }
     }
 }

@@ -86,7 +86,7 @@ impl Outgoing {
             let accept = match state.outbound.get(&key) {
                 // The verdict may be here at once, with the decision.
                 Some(Outbound { accept: Some(accept), end: Some(end), .. })
-                    if end.result().is_ok() =>
+                    if end.result(key.transfer).is_ok() =>
                 {
                     Some(*accept)
                 }
@@ -118,7 +118,8 @@ impl Outgoing {
     /// [`TransferError::Rewind`] for a seekable offer after a break: the chunk was not taken; go on
     /// from that offset. [`NotStored`](TransferError::NotStored) and
     /// [`Abandoned`](TransferError::Abandoned) when it has ended,
-    /// [`Refused`](TransferError::Refused) for more bytes than were offered.
+    /// [`Refused`](TransferError::Refused) for more bytes than were offered, and when it is stored
+    /// already.
     ///
     /// # Cancel safety
     ///
@@ -261,7 +262,7 @@ impl Outgoing {
                 return Err(TransferError::Abandoned(state.ended()));
             };
             if let Some(end) = &t.end {
-                return end.result().map(Some);
+                return end.result(key.transfer).map(Some);
             }
             if let Some(offset) = t.rewind.take() {
                 return Err(TransferError::Rewind { offset });
@@ -295,8 +296,8 @@ impl Outgoing {
     ///
     /// # Errors
     ///
-    /// [`TransferError::Refused`] the second time, for a text over 255 bytes or with a NUL, and for
-    /// [`TransferCode::STORED`].
+    /// [`TransferError::Refused`] the second time, for a text over 255 bytes or with a NUL, for
+    /// [`TransferCode::STORED`], and when it is stored already; how it has ended otherwise.
     pub fn cancel(&mut self, code: TransferCode, text: &str) -> Result<(), TransferError> {
         self.act(|state, key| {
             state.connection.cancel(key.transfer, code, text)?;
@@ -333,7 +334,7 @@ impl Outgoing {
                 return Poll::Ready(Err(TransferError::Abandoned(state.ended())));
             };
             if let Some(end) = &t.end {
-                return Poll::Ready(end.result());
+                return Poll::Ready(end.result(key.transfer));
             }
             state.wait(WaitFor::Transfer(key), &mut Waiting::handle(cx));
             Poll::Pending
@@ -345,7 +346,8 @@ impl Outgoing {
     /// # Errors
     ///
     /// [`TransferError::Refused`], as for
-    /// [`Connection::pause`](crate::proto::Connection::pause).
+    /// [`Connection::pause`](crate::proto::Connection::pause), and when it is stored already; how it has
+    /// ended otherwise.
     pub fn pause(&self, is_paused: bool) -> Result<(), TransferError> {
         self.act(|state, key| state.connection.pause(key.transfer, is_paused))
     }
@@ -408,7 +410,7 @@ fn open(state: &mut State, key: Key) -> Result<&mut Outbound, TransferError> {
     let ended = state.ended();
     let t = state.outbound.get_mut(&key).ok_or(TransferError::Abandoned(ended))?;
     match &t.end {
-        Some(end) => Err(end.error()),
+        Some(end) => Err(end.error(key.transfer)),
         None => Ok(t),
     }
 }

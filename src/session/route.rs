@@ -397,6 +397,8 @@ impl State {
             if !t.has_handle {
                 self.outbound.remove(&key);
             }
+            // Who waits to offer may wait in vain now.
+            self.wake.extend_rare(&mut self.offer_waiters);
         } else if let Some(t) = self.inbound.get_mut(&key) {
             let end =
                 if is_expired { inbound::End::Expired } else { inbound::End::Abandoned(None) };

@@ -15,6 +15,7 @@ use super::outgoing::{Outgoing, OutgoingBatch};
 use super::receipts::Receipt;
 use super::shared::{Key, Shared, State};
 use super::waiters::{WaitFor, Waiting, wait_for};
+use crate::proto::offer_limits::Needs;
 use crate::proto::{ActionError, CloseReason, Connection, Lane, Statistics};
 use crate::time::Timer;
 use crate::wire::{
@@ -235,7 +236,10 @@ impl Session {
     /// # Errors
     ///
     /// [`SessionError::Refused`] for an offer that cannot be sent, and before the conversation is
-    /// open; [`Ended`](SessionError::Ended).
+    /// open; with [`ActionError::PeerLimit`] when no end that is in sight makes room for it: the peer
+    /// allows none at all, or what takes the places was given up
+    /// ([`TransferError::Unanswered`](super::TransferError::Unanswered));
+    /// [`Ended`](SessionError::Ended).
     ///
     /// # Cancel safety
     ///
@@ -289,7 +293,8 @@ impl Session {
         waiting: &mut Waiting<'_>,
         batch: &Batch<'_>,
     ) -> Poll<Result<OutgoingBatch, SessionError>> {
-        let offered = poll_transfer(&self.handle, waiting, None, false, |state| {
+        let needs = Needs::of_batch(batch);
+        let offered = poll_transfer(&self.handle, waiting, None, needs, |state| {
             state.connection.offer_batch(batch, state.now)
         });
         offered.map_ok(|key| OutgoingBatch::new(Arc::clone(&self.handle), key))
@@ -306,39 +311,62 @@ impl Session {
     /// [`Ended`](SessionError::Ended).
     pub fn accept_peer(&self, handshake_hash: &[u8; 32]) -> Result<(), SessionError> {
         self.handle.with(|state| {
-            let present = state.connection.handshake_hash();
-            let accepted = if present.is_some_and(|present| present != *handshake_hash) {
-                Err(ActionError::NotOpen)
-            } else {
-                state.connection.accept_peer(state.now)
-            };
+            let accepted = state
+                .connection
+                .check_handshake(handshake_hash)
+                .and_then(|()| state.connection.accept_peer(state.now));
             // A conversation that begins anew has other numbers from now on.
             state.route_all();
             state.acted(accepted)
         })
     }
 
-    /// Does not accept the peer, for a reason of at most 255 bytes that it is told.
+    /// Does not accept the peer, for a reason of at most 255 bytes that it is told, and ends the
+    /// conversation: whoever said what has this [`handshake_hash`](super::Event::PeerHello), and
+    /// nobody who is on another stream by now. While there is no stream it ends, too.
     ///
     /// # Errors
     ///
-    /// [`SessionError::Refused`] for a longer text; [`Ended`](SessionError::Ended).
-    pub fn refuse_peer(&self, code: CloseCode, text: &str) -> Result<(), SessionError> {
+    /// [`SessionError::Refused`] for a longer text, before the peer's HELLO has come, and when another
+    /// stream has come since: another [`Event::PeerHello`](super::Event::PeerHello) follows;
+    /// [`Ended`](SessionError::Ended).
+    pub fn refuse_peer(
+        &self,
+        handshake_hash: &[u8; 32],
+        code: CloseCode,
+        text: &str,
+    ) -> Result<(), SessionError> {
         self.handle.with(|state| {
-            let refused = state.connection.refuse_peer(code, text, state.now);
+            let is_other = state.connection.has_stream()
+                && state.connection.check_handshake(handshake_hash).is_err();
+            let refused = if is_other {
+                Err(ActionError::NotOpen)
+            } else {
+                state.connection.refuse_peer(code, text, state.now)
+            };
             state.acted(refused)
         })
     }
 
-    /// Sends authentication bytes: at most 16384, at most three times on each stream.
+    /// Sends authentication bytes: at most 16384, at most three times on each stream. They are for
+    /// whoever said what has this [`handshake_hash`](super::Event::PeerHello), and are not sent to
+    /// somebody who is on another stream by now.
     ///
     /// # Errors
     ///
-    /// [`SessionError::Refused`] outside of the handshake, or for more;
+    /// [`SessionError::Refused`] outside of the handshake, for more, and when the hash is that of a
+    /// stream that is broken: another [`Event::PeerHello`](super::Event::PeerHello) follows;
     /// [`Ended`](SessionError::Ended).
-    pub fn authenticate(&self, bytes: &[u8]) -> Result<(), SessionError> {
+    pub fn authenticate(
+        &self,
+        handshake_hash: &[u8; 32],
+        bytes: &[u8],
+    ) -> Result<(), SessionError> {
         self.handle.with(|state| {
-            let sent = state.connection.authenticate(bytes);
+            let sent = state
+                .connection
+                .check_handshake(handshake_hash)
+                .and_then(|()| state.connection.authenticate(bytes));
             state.acted(sent)
         })
     }
@@ -506,8 +534,8 @@ pub(super) fn poll_offer(
     offer: &Offer<'_>,
     batch: Option<Key>,
 ) -> Poll<Result<Outgoing, SessionError>> {
-    let is_member = offer.batch.is_some();
-    let offered = poll_transfer(handle, waiting, offer.size, is_member, |state| match batch {
+    let needs = Needs::of(offer);
+    let offered = poll_transfer(handle, waiting, offer.size, needs, |state| match batch {
         Some(batch) if !state.is_current(batch) => {
             Err(ActionError::UnknownTransfer(batch.transfer))
         }
@@ -520,14 +548,14 @@ fn poll_transfer(
     handle: &Handle,
     waiting: &mut Waiting<'_>,
     size: Option<u64>,
-    is_member: bool,
+    needs: Needs,
     offer: impl FnOnce(&mut State) -> Result<TransferId, ActionError>,
 ) -> Poll<Result<Key, SessionError>> {
     handle.with(|state| match state.check_taking().map(|()| offer(state)) {
         Err(error) => Poll::Ready(Err(error)),
         Ok(Ok(transfer)) => {
             let key = state.key(transfer);
-            state.outbound.insert(key, Outbound::new(size, is_member));
+            state.outbound.insert(key, Outbound::new(size, needs == Needs::Place));
             state.requests.restart.push(transfer);
             state.wake_driver();
             Poll::Ready(Ok(key))
@@ -536,23 +564,12 @@ fn poll_transfer(
             state.wait(WaitFor::Room(Lane::Control), waiting);
             Poll::Pending
         }
-        Ok(Err(ActionError::PeerLimit)) if state.may_offer_later(is_member) => {
+        Ok(Err(ActionError::PeerLimit)) if state.connection.may_offer_later(needs) => {
             state.wait(WaitFor::Offer, waiting);
             Poll::Pending
         }
         Ok(Err(error)) => Poll::Ready(Err(state.error(error))),
     })
-}
-
-impl State {
-    /// Whether a limit on offers is one of the moment, rather than none being allowed at all.
-    ///
-    /// Files of a conversation that was begun anew are no reason to wait: those of this one are.
-    fn may_offer_later(&self, is_member: bool) -> bool {
-        let limits = self.connection.peer_limits().copied().unwrap_or_default();
-        let allows = limits.transfers > 0 && (is_member || limits.undecided > 0);
-        allows && !self.outbound.is_empty()
-    }
 }
 
 fn check_goodbye(code: CloseCode, text: &str) -> Result<(), EncodeError> {

@@ -130,7 +130,7 @@ impl WakeList {
         first.is_none() && self.more.made().is_none()
     }
 
-    fn wake(mut self) {
+    pub(super) fn wake(mut self) {
         for waker in self.few {
             let Some(waker) = waker else { return };
             waker.wake();

@@ -188,6 +188,42 @@ fn a_peer_is_accepted_on_the_stream_that_was_decided_on_and_on_no_other() {
     assert!(far.session.is_open());
 }
 
+#[test]
+fn a_peer_is_refused_and_answered_on_the_stream_that_was_looked_at_and_on_no_other() {
+    let world = World::default();
+    let (mut near, stream) = client(&world, true);
+    let mut far = server(&world, stream);
+    settle(&mut far, &mut near);
+    let first = near.hello();
+    near.session.accept_peer(&first).unwrap();
+    pause(&world, &mut near, &mut far);
+    drop((near.events(), far));
+    // Over the next stream nobody has said anything yet: it is another peer all the same.
+    let stream = attach(&world, &mut near);
+    let late = Err(SessionError::Refused(ActionError::NotOpen));
+    assert_eq!(near.session.authenticate(&first, b"a secret"), late);
+    assert_eq!(near.session.refuse_peer(&first, CloseCode::REFUSED, "no"), late);
+    let mut far = server(&world, stream);
+    far.driver = far.driver.ask_for_peer();
+    settle(&mut far, &mut near);
+    let hash = near.hello();
+    assert_ne!(hash, first);
+    assert_eq!(near.session.authenticate(&first, b"a secret"), late);
+    assert_eq!(near.session.refuse_peer(&first, CloseCode::REFUSED, "no"), late);
+    near.session.authenticate(&hash, b"it is me").unwrap();
+    settle(&mut near, &mut far);
+    let heard: Vec<_> = far.events();
+    let heard = heard.iter().filter_map(|event| match event {
+        Event::Authentication(bytes) => Some(bytes.as_slice()),
+        _ => None,
+    });
+    assert_eq!(heard.collect::<Vec<_>>(), [b"it is me"]);
+    assert!(near.session.closed().now_or_never().is_none());
+    near.session.refuse_peer(&hash, CloseCode::REFUSED, "no").unwrap();
+    while near.poll().is_pending() && far.poll().is_pending() {}
+    assert!(matches!(near.session.closed().now_or_never(), Some(CloseReason::Local { .. })));
+}
+
 /// A stream that has handed on all of a write when it fails, as one of TLS may that writes record by
 /// record.
 struct FailsLate(Duplex, Arc<AtomicBool>);
@@ -306,7 +342,7 @@ fn who_refuses_a_peer_whose_stream_is_gone_ends_the_conversation_at_once() {
         counted.fetch_add(1, Ordering::Relaxed);
     })));
     assert!(Pin::new(&mut detached).poll(&mut Context::from_waker(&waker)).is_pending());
-    near.session.refuse_peer(CloseCode::REFUSED, "no").unwrap();
+    near.session.refuse_peer(&[0; 32], CloseCode::REFUSED, "no").unwrap();
     assert!(wakes.load(Ordering::Relaxed) > 0, "who waits for another stream hears of it");
     assert!(matches!(near.session.closed().now_or_never(), Some(CloseReason::Local { .. })));
     assert!(matches!(near.events().last(), Some(Event::Closed(_))));

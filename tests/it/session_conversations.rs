@@ -226,6 +226,8 @@ fn h40_silence_and_noise_do_not_become_conversations() {
         drop(network.stream().unwrap());
         let error = arrivals.next().await.unwrap().err().unwrap();
         assert!(error.can_retry(), "{error}");
+        let text = error.to_string();
+        assert!(text.contains("peer's stream ended") && text.contains("another"), "{text}");
         assert!(conversations.is_empty());
     });
 }

@@ -34,10 +34,10 @@ fn each_side_accepts_the_other_after_authentication() {
         let (mut client, mut server) = meet(world).await;
         let hash = hello(&mut client).await;
         assert_eq!(hello(&mut server).await, hash, "both have the same to sign");
-        client.session.authenticate(b"it is me").unwrap();
+        client.session.authenticate(&hash, b"it is me").unwrap();
         let event = server.event().await;
         assert!(matches!(&event, Event::Authentication(bytes) if bytes == b"it is me"));
-        server.session.authenticate(b"and it is me").unwrap();
+        server.session.authenticate(&hash, b"and it is me").unwrap();
         let event = client.event().await;
         assert!(matches!(&event, Event::Authentication(bytes) if bytes == b"and it is me"));
         client.session.accept_peer(&hash).unwrap();
@@ -47,7 +47,7 @@ fn each_side_accepts_the_other_after_authentication() {
         assert!(matches!(client.event().await, Event::Open(Opening::New)));
         assert!(matches!(server.event().await, Event::Open(Opening::New)));
         client.session.accept_peer(&hash).unwrap(); // once more does nothing
-        assert!(client.session.authenticate(b"late").is_err());
+        assert!(client.session.authenticate(&hash, b"late").is_err());
         assert!(client.session.peer_limits().is_some());
     });
 }
@@ -59,8 +59,8 @@ fn a_refused_peer_is_told_why() {
         let hash = hello(&mut client).await;
         hello(&mut server).await;
         client.session.accept_peer(&hash).unwrap();
-        assert!(server.session.refuse_peer(CloseCode::REFUSED, &"x".repeat(300)).is_err());
-        server.session.refuse_peer(CloseCode::REFUSED, "not on the list").unwrap();
+        assert!(server.session.refuse_peer(&hash, CloseCode::REFUSED, &"x".repeat(300)).is_err());
+        server.session.refuse_peer(&hash, CloseCode::REFUSED, "not on the list").unwrap();
         let (events, reason, _) = client.into_the_end().await;
         assert_eq!(reason, CloseReason::Peer(CloseCode::REFUSED));
         assert!(events.iter().any(
@@ -94,6 +94,8 @@ fn before_its_hello_there_is_no_peer() {
         let (session, _events, _driver) = world.client(near, Config::default());
         let error = session.accept_peer(&[0; 32]).unwrap_err();
         assert!(matches!(error, SessionError::Refused(ActionError::NotOpen)), "{error:?}");
+        assert_eq!(session.authenticate(&[0; 32], b""), Err(error.clone()));
+        assert_eq!(session.refuse_peer(&[0; 32], CloseCode::REFUSED, ""), Err(error));
         assert_eq!((session.handshake_hash(), session.peer_limits()), (None, None));
     });
 }

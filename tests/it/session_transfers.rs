@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use duologue::proto::ActionError;
 use duologue::session::{Chunk, EndedBy, TransferError};
 use duologue::wire::{Digest, Offer, TransferCode};
 use futures::future::{join, select};
@@ -219,6 +220,25 @@ fn h38_each_side_can_pause_and_the_other_knows() {
         incoming.pause(false).unwrap();
         assert_eq!(incoming.next().await.unwrap().unwrap().offset, 10);
         assert!(!outgoing.is_paused_by_peer());
+    });
+}
+
+#[test]
+fn what_is_stored_already_is_no_longer_acted_on_and_that_is_no_failure_of_it() {
+    World::run_at_once(async |world| {
+        let (mut near, mut far) = world.connect().await;
+        let offer = Offer::new("x").size(0);
+        let (mut outgoing, incoming) = world.transfer(&mut near, &mut far, offer).await;
+        assert!(is_pending(&mut Box::pin(outgoing.finish(None))));
+        world.settle().await;
+        incoming.stored("x").unwrap();
+        world.settle().await;
+        let ended = Err(TransferError::Refused(ActionError::UnknownTransfer(outgoing.id())));
+        assert_eq!(outgoing.pause(true), ended);
+        assert_eq!(outgoing.cancel(TransferCode::CANCELLED, ""), ended);
+        assert_eq!(outgoing.send(Bytes::from_static(b"x")).await, ended);
+        assert_eq!(outgoing.restart(), ended);
+        assert_eq!(outgoing.verdict().await.unwrap().name(), Some("x"));
     });
 }
 

@@ -79,10 +79,10 @@ impl Talk {
     fn meet(&self, handle: &Session, handshake_hash: &[u8; 32]) {
         let habit = self.world.habits.peers[self.side];
         if habit & 2 != 0 {
-            let _ = handle.authenticate(b"it is me");
+            let _ = handle.authenticate(handshake_hash, b"it is me");
         }
         let _ = match habit & 0x1C {
-            0x04 => handle.refuse_peer(CloseCode::new(habit.into()), "no"),
+            0x04 => handle.refuse_peer(handshake_hash, CloseCode::new(habit.into()), "no"),
             // Nobody answers: a time-out ends it.
             0x08 => Ok(()),
             _ => handle.accept_peer(handshake_hash),
