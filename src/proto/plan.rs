@@ -83,7 +83,7 @@ impl Planned {
     /// The length of the first of its frames.
     fn len(&self) -> usize {
         match self.source {
-            Source::Data { payload, .. } if self.count > 1 => HEADER_LEN.saturating_add(payload),
+            Source::Data { payload, .. } => HEADER_LEN.saturating_add(payload),
             _ => self.staged.saturating_add(self.payload.len()),
         }
     }

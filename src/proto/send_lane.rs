@@ -575,4 +575,17 @@ mod tests {
         lane.push(Kind::CHAT, 0, b"d");
         assert_eq!(lane.clear(), (2..3, 3..4));
     }
+
+    #[test]
+    fn little_memory_of_a_burst_is_kept_once_all_was_taken() {
+        let mut lane = SendLane::new(LaneLimits { peer_items: 1000, ..LIMITS });
+        (0..1000).for_each(|_| _ = lane.push(Kind::CHAT, 0, b""));
+        while let Some((_, _, number)) = frame(&mut lane) {
+            lane.commit(number, true, 9);
+        }
+        assert!(!lane.has_unframed());
+        assert_eq!(lane.acknowledge(1000, 9), Some(0..1000));
+        let kept = lane.memory_usage();
+        assert!((1000..18 << 10).contains(&kept), "{kept} bytes");
+    }
 }

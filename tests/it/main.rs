@@ -89,6 +89,7 @@ mod proto_replay;
 mod proto_restart;
 mod proto_resume;
 mod proto_scheduling;
+mod proto_sending;
 mod proto_short_ways;
 mod proto_timers;
 mod proto_transfers;

@@ -74,15 +74,19 @@ fn arrived(pair: &Pair) -> usize {
 
 #[test]
 fn untaken_messages_are_bounded_by_number_and_by_bytes() {
-    for (sizes, fit) in [
+    let cases = [
         (&[100, 100, 100, 100][..], 3),
         (&[8192, 8192, 11], 2),
         (&[8192, 8193], 1),
         (&[16_384, 11], 1),
         (&[11, 16_384], 1),
-    ] {
+    ];
+    // In one frame, and in several: an item that has begun counts once.
+    for ((sizes, fit), fragment) in
+        cases.into_iter().flat_map(|case| [(case, 16_384), (case, 1024)])
+    {
         let config = Config::builder().max_untaken(3).max_item(16_384).max_untaken_bytes(16_384);
-        let mut pair = open_to(config);
+        let mut pair = open_to(config.max_fragment(fragment));
         pair.server_mut().behaviour.takes = false;
         for &size in sizes {
             client(&mut pair, message(size)).unwrap();

@@ -297,6 +297,19 @@ fn a_sender_waits_for_its_verdict_only_so_long() {
 }
 
 #[test]
+fn a_verdict_is_waited_for_since_its_finish_left() {
+    let config = Config::builder().stall_timeout(seconds(30)).build().unwrap();
+    let mut duo = Duo::open(config, Config::default());
+    let id = accepted(&mut duo, 0);
+    duo.client.finish(id, None).unwrap();
+    // The transport takes nothing.
+    duo.now = after(&duo, 20);
+    duo.client.handle_timeout(duo.now);
+    let end = after(&duo, 30);
+    assert_expires(&mut duo, Side::Client, id, end);
+}
+
+#[test]
 fn a_paused_transfer_is_not_stalled() {
     for side in [Side::Client, Side::Server] {
         let mut duo = open();
