@@ -166,10 +166,10 @@ impl Connection {
         Ok(())
     }
 
-    /// Whether there is a stream, whatever its handshake is at.
+    /// Whether there is a stream that has not failed, whatever its handshake is at.
     #[cfg(feature = "std")]
     pub(crate) fn has_stream(&self) -> bool {
-        self.link.is_some()
+        self.link.as_ref().is_some_and(|link| link.phase != Phase::Closed)
     }
 
     /// Whether the peer of a handshake that goes on has said more than HELLO.

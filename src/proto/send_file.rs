@@ -475,6 +475,15 @@ impl Connection {
     /// once a cancel was asked; [`Blocked`](ActionError::Blocked) while the lane's queue is full;
     /// [`NotOpen`](ActionError::NotOpen) or [`Closed`](ActionError::Closed).
     pub fn pause(&mut self, transfer: TransferId, is_paused: bool) -> Result<(), ActionError> {
+        self.set_paused(transfer, is_paused).map(|_| ())
+    }
+
+    /// [Pauses](Self::pause) it, or lets it go on; says whether that changes anything.
+    pub(crate) fn set_paused(
+        &mut self,
+        transfer: TransferId,
+        is_paused: bool,
+    ) -> Result<bool, ActionError> {
         self.check_open()?;
         let now = self.now;
         let unknown = ActionError::UnknownTransfer(transfer);
@@ -491,7 +500,7 @@ impl Connection {
             return Err(ActionError::WrongState(transfer));
         }
         if was_paused == is_paused {
-            return Ok(());
+            return Ok(false);
         }
         let pause = Pause { is_paused };
         self.push_checked(Lane::Control, Kind::PAUSE, transfer.to_wire(), |out| pause.encode(out))?;
@@ -504,7 +513,7 @@ impl Connection {
         self.unplan_data(transfer);
         self.queue_data(transfer);
         self.watch(transfer);
-        Ok(())
+        Ok(true)
     }
 
     fn own_open(&mut self, transfer: TransferId) -> Result<&mut Outgoing, ActionError> {

@@ -33,7 +33,9 @@ use crate::wire::{CloseCode, ConversationId};
 /// code. So clients that say HELLO and then nothing keep nobody out. What is open holds its place
 /// until it ends, also while its client is away, for the configuration's `detached_timeout` at most.
 /// So does, where the application [decides](HostedDriver::ask_for_peer) on the peer, a client that has
-/// said more than HELLO and waits for that: for the configuration's `handshake_timeout` at most.
+/// said more than HELLO and waits for that: for the configuration's `handshake_timeout` at most. So
+/// strangers who say anything at all can fill the places of such a listener for that long, unless they
+/// are refused at once: let [`RateLimit`](crate::net::RateLimit) bound how many streams an address has.
 ///
 /// Streams on which not even HELLO came hold no place, and each is waited for as long as
 /// `handshake_timeout`: how many there are at a time is up to whoever accepts them, as

@@ -190,7 +190,7 @@ impl Incoming {
             if let Some(end) = inbound(state, self.key)?.end {
                 return Err(end.into());
             }
-            state.connection.pause(self.key.transfer, is_paused)?;
+            state.pause(self.key.transfer, is_paused)?;
             state.wake_driver();
             Ok(())
         })

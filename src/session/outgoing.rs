@@ -301,7 +301,6 @@ impl Outgoing {
     pub fn cancel(&mut self, code: TransferCode, text: &str) -> Result<(), TransferError> {
         self.act(|state, key| {
             state.connection.cancel(key.transfer, code, text)?;
-            state.requests.restart.push(key.transfer);
             if let Some(t) = state.outbound.get_mut(&key) {
                 t.is_cancel_asked = true;
             }
@@ -349,7 +348,7 @@ impl Outgoing {
     /// [`Connection::pause`](crate::proto::Connection::pause), and when it is stored already; how it has
     /// ended otherwise.
     pub fn pause(&self, is_paused: bool) -> Result<(), TransferError> {
-        self.act(|state, key| state.connection.pause(key.transfer, is_paused))
+        self.act(|state, key| state.pause(key.transfer, is_paused))
     }
 
     /// Whether the receiver has paused it.
@@ -428,7 +427,6 @@ impl Drop for Outgoing {
                 state.outbound.remove(&key);
                 return;
             }
-            state.requests.restart.push(key.transfer);
             // It may have been asked before.
             let _ = state.connection.cancel(key.transfer, TransferCode::CANCELLED, "");
             state.wake_driver();

@@ -238,7 +238,8 @@ impl Session {
     /// [`SessionError::Refused`] for an offer that cannot be sent, and before the conversation is
     /// open; with [`ActionError::PeerLimit`] when no end that is in sight makes room for it: the peer
     /// allows none at all, or what takes the places was given up
-    /// ([`TransferError::Unanswered`](super::TransferError::Unanswered));
+    /// ([`TransferError::Unanswered`](super::TransferError::Unanswered)), and nothing tells when that changes:
+    /// let time pass before another try;
     /// [`Ended`](SessionError::Ended).
     ///
     /// # Cancel safety
@@ -323,7 +324,8 @@ impl Session {
 
     /// Does not accept the peer, for a reason of at most 255 bytes that it is told, and ends the
     /// conversation: whoever said what has this [`handshake_hash`](super::Event::PeerHello), and
-    /// nobody who is on another stream by now. While there is no stream it ends, too.
+    /// nobody who is on another stream by now. While there is no stream it ends, too. Who was accepted by a
+    /// listener and comes back is not asked about again: [close](Self::close) the conversation instead.
     ///
     /// # Errors
     ///

@@ -244,6 +244,18 @@ impl State {
         *take = (*take).max(number);
     }
 
+    /// Pauses a transfer, or lets it go on: the other end has its whole time from then on.
+    pub(super) fn pause(
+        &mut self,
+        transfer: TransferId,
+        is_paused: bool,
+    ) -> Result<(), ActionError> {
+        if self.connection.set_paused(transfer, is_paused)? {
+            self.requests.restart.push(transfer);
+        }
+        Ok(())
+    }
+
     /// File data was handed to the application, or thrown away: as much more may come. What is of
     /// before the conversation began anew counts in the window all the same, and is paid first.
     pub(super) fn release(&mut self, key: Key, len: usize) {

@@ -297,3 +297,34 @@ fn t10_what_is_done_long_after_the_drivers_last_turn_has_its_whole_time() {
         assert_eq!(passed.as_secs(), 300);
     });
 }
+
+#[test]
+fn t10_who_is_paused_for_long_has_its_whole_time_after_that() {
+    World::run(async |world| {
+        let seconds = Duration::from_secs;
+        let config = || {
+            let config =
+                Config::builder().keep_alive_interval(seconds(50)).idle_timeout(seconds(99));
+            config.stall_timeout(seconds(5)).build().unwrap()
+        };
+        let (mut near, mut far) = world.connect_with((config(), config())).await;
+        let (mut outgoing, mut incoming) =
+            world.transfer(&mut near, &mut far, Offer::new("x").size(20)).await;
+        incoming.pause(true).unwrap();
+        // Longer than a stall may take, and shorter than the driver sleeps.
+        world.sleep(seconds(40)).await;
+        incoming.pause(false).unwrap();
+        world.sleep(Duration::from_millis(4900)).await;
+        outgoing.send(Bytes::from(content(10))).await.unwrap();
+        assert_eq!(incoming.next().await.unwrap().unwrap().data.len(), 10);
+        // Nothing more comes.
+        let begun = world.clock.now();
+        let error = incoming.next().await.unwrap_err();
+        let passed = world.clock.now().saturating_duration_since(begun);
+        assert_eq!(
+            (passed.as_secs(), format!("{error:?}").contains("Expired")),
+            (5, true),
+            "{error:?}"
+        );
+    });
+}
