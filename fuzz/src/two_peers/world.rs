@@ -40,6 +40,8 @@ struct Stream {
     server: End,
     /// What the server of this stream belongs to.
     conversation: Option<usize>,
+    /// Of the server's handshake on it.
+    handshake_hash: Option<[u8; 32]>,
 }
 
 #[derive(Debug)]
@@ -110,6 +112,7 @@ impl World {
             is_client: true,
             server: End::Acceptor(acceptor),
             conversation: None,
+            handshake_hash: None,
         });
         if self.streams.len() > 4 {
             self.lose(0);
@@ -326,6 +329,9 @@ impl World {
                     assert_ne!(conversation, self.apps[0].conversation);
                 }
                 self.apps[0].conversation = conversation;
+                // Both sign the same.
+                assert!(self.client.handshake_hash().is_some());
+                assert_eq!(self.client.handshake_hash(), self.streams[at].handshake_hash);
             }
             self.apps[0].on_event(&mut self.ledger, event);
         }
@@ -416,6 +422,7 @@ impl World {
                     }
                     resuming.accept_peer();
                     self.streams[at].conversation = Some(self.apps[1].conversation);
+                    self.streams[at].handshake_hash = Some(resuming.handshake_hash());
                     self.streams[at].server = End::Resuming(resuming);
                 }
                 Err(acceptor) => {
@@ -439,7 +446,9 @@ impl World {
                     self.apps[1] = App::new(Side::Server, self.policies[1], conversation);
                 }
                 self.streams[at].conversation = Some(self.apps[1].conversation);
-                self.server = Some(acceptor.accept(now).expect("it is waiting"));
+                let server = acceptor.accept(now).expect("it is waiting");
+                self.streams[at].handshake_hash = server.handshake_hash();
+                self.server = Some(server);
                 self.streams[at].server = End::Attached;
             }
         }
