@@ -22,6 +22,11 @@ use futures::future::join;
 /// Rows that are nobody's misbehaviour, and why.
 const ELSEWHERE: &[(&str, &str)] = &[
     ("H23", "it is the clock's"),
+    (
+        "H29",
+        "a disk in memory has no links: `fs_inbox`, `fs_batches` and `fs_distrust` try them on a real one",
+    ),
+    ("H42", "it is whoever stands between two: `hostile_rows` alters each bit of a HELLO"),
     ("H45", "it is the application's, which drops its futures"),
     ("H46", "it is what holds for each of them"),
     ("A13", "it takes two, and what they resume"),

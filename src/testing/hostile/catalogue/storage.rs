@@ -113,7 +113,7 @@ pub(super) static LIST: &[Misbehaviour] = &[
     ),
     disk(
         "name-taken",
-        "S6 H28 H29 H39",
+        "S6 H28 H39",
         "has the final name taken by somebody else",
         Expected::Tolerated,
         |disk, name, _, _| {
