@@ -21,7 +21,7 @@ use duologue::wire::Side;
 use futures::channel::mpsc;
 use futures::future::{join3, ready};
 
-pub(crate) use self::storage::befall;
+pub(crate) use self::storage::{Strikes, befall};
 
 /// Who else talks to the same listener.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

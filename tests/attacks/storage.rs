@@ -46,25 +46,91 @@ fn receive(inbox: &Inbox, content: &Bytes, end: usize, then: impl FnOnce()) -> R
     Ok(())
 }
 
+/// What became of a file on whose disk it befell.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Befallen {
+    /// Calls failed, files were altered, or there was no room.
+    has_struck: bool,
+    /// The file was not stored, and that was said.
+    is_refused: bool,
+}
+
+/// What became of all those files.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Strikes {
+    pub(crate) runs: u64,
+    pub(crate) struck: u64,
+    pub(crate) refused: u64,
+}
+
+impl Strikes {
+    pub(crate) fn add(&mut self, befallen: Befallen) {
+        self.runs += 1;
+        self.struck += u64::from(befallen.has_struck);
+        self.refused += u64::from(befallen.is_refused);
+    }
+
+    /// Fails if it did not happen, or did not do what it is said to.
+    pub(crate) fn check(&self, expected: Expected) -> Result<(), String> {
+        let Self { runs, struck, refused } = *self;
+        if runs == 0 || struck < runs {
+            return Err(format!("of {runs} it struck {struck}"));
+        }
+        // A call whose failure harms nothing, and what comes after the file is stored, refuse none.
+        let is_as_expected = match expected {
+            Expected::Refused => refused > runs / 2,
+            Expected::Tolerated => refused == 0,
+            _ => true,
+        };
+        if is_as_expected { Ok(()) } else { Err(format!("of {runs} it refused {refused}")) }
+    }
+}
+
+/// Receives the first blocks of a file, and in another transfer all of it. Before that one or in the middle
+/// of it something happens. Returns what came of it.
+fn in_two(
+    disk: &ShadowDisk,
+    content: &Bytes,
+    is_before: bool,
+    mut happens: impl FnMut(),
+) -> Result<Result<(), Error>, String> {
+    let opened = inbox(disk).map_err(|error| error.to_string())?;
+    // A part to go on with.
+    receive(&opened, content, 3 * BLOCK, || ()).map_err(|error| error.to_string())?;
+    if is_before {
+        happens();
+    }
+    Ok(receive(&opened, content, LEN, || {
+        if !is_before {
+            happens();
+        }
+    }))
+}
+
+/// How many calls a disk makes to which nothing happens, from there on.
+fn calls(content: &Bytes, is_before: bool) -> Result<u64, String> {
+    let (disk, mut from) = (ShadowDisk::new(), 0);
+    let result = in_two(&disk, content, is_before, || from = disk.calls())?;
+    result.map_err(|error| format!("nothing happened: {error}"))?;
+    Ok(disk.calls() - from)
+}
+
 /// Lets it befall a disk: before, or in the middle of a file. Fails with what did not hold.
-pub(crate) fn befall(misbehaviour: &'static Misbehaviour, seed: u64) -> Result<(), String> {
+pub(crate) fn befall(misbehaviour: &'static Misbehaviour, seed: u64) -> Result<Befallen, String> {
     let mut random = SplitMix64::new(seed);
     let content: Bytes = (0..LEN).map(|_| random.next_u64() as u8).collect::<Vec<u8>>().into();
-    let disk = ShadowDisk::new();
-    let opened = inbox(&disk).map_err(|error| error.to_string())?;
-    // A part to go on with.
-    receive(&opened, &content, 3 * BLOCK, || ()).map_err(|error| error.to_string())?;
-    let strikes = || assert!(misbehaviour.befall(&disk, NAME, seed), "it is the disk's");
-    // What was written is not read again while the receiver has it open.
-    let is_before = seed % 2 == 0 || misbehaviour.name().starts_with("spoilt");
-    if is_before {
-        strikes();
-    }
-    let result = receive(&opened, &content, LEN, || {
-        if !is_before {
-            strikes();
-        }
-    });
+    // What was written is not read again while the receiver has it open; room is asked for first.
+    let is_early = |start: &str| misbehaviour.name().starts_with(start);
+    let is_before = seed % 2 == 0 || is_early("spoilt") || is_early("no-room");
+    let calls = calls(&content, is_before)?;
+    let (disk, mut is_altered) = (ShadowDisk::new(), false);
+    let result = in_two(&disk, &content, is_before, || {
+        let found = files(&disk);
+        assert!(misbehaviour.befall(&disk, NAME, calls, seed), "it is the disk's");
+        is_altered = found != files(&disk);
+    })?;
+    let is_refused = result.is_err();
+    let has_struck = is_altered || is_refused || disk.failed_calls() > 0;
     wrong(&disk, &content, result.is_ok())?;
     // It is well again, or the machine is started again, and the file is sent once more.
     let after = match misbehaviour.expected() {
@@ -86,7 +152,13 @@ pub(crate) fn befall(misbehaviour: &'static Misbehaviour, seed: u64) -> Result<(
             Err(error) => return Err(format!("afterwards: {error}")),
         }
     }
-    wrong(&after, &content, result.is_ok())
+    wrong(&after, &content, result.is_ok())?;
+    Ok(Befallen { has_struck, is_refused })
+}
+
+/// All that is on it.
+fn files(disk: &ShadowDisk) -> Vec<(String, Option<Vec<u8>>)> {
+    disk.names().into_iter().map(|name| (name.clone(), disk.read(&name))).collect()
 }
 
 /// Under a final name there is what was sent, or what somebody else put there; what was stored is.

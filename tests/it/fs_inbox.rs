@@ -410,12 +410,21 @@ fn h34_an_announced_size_alone_takes_no_room() {
     use std::os::unix::fs::MetadataExt;
     let folder = tempfile::tempdir().unwrap();
     let inbox = InboxOptions::new().keep_free(0).open(folder.path()).unwrap();
-    let Ok(_receiver) = inbox.receive(PEER, &Offer::new("x").size(8 << 30)) else {
-        return; // there is not so much room here, and that was said at once
-    };
+    // Four times what is reserved at once, and no more than there is room for wherever this is run.
+    let _receiver = inbox.receive(PEER, &Offer::new("x").size(256 << 20)).unwrap();
     let metadata = fs::metadata(folder.path().join(&names(folder.path())[0])).unwrap();
     assert_eq!(metadata.len(), 0);
     assert!(metadata.blocks() * 512 <= (64 << 20) + (1 << 20), "{}", metadata.blocks());
+
+    // What there is no room for is refused at once, and leaves nothing.
+    let disk = ShadowDisk::new();
+    let inbox = on(&disk, InboxOptions::new().keep_free(0)).unwrap();
+    let huge = Offer::new("x").size(8 << 30);
+    disk.set_free_space((8 << 30) - 1);
+    assert_eq!(inbox.receive(PEER, &huge).unwrap_err(), Error::Reserve);
+    assert_eq!(disk.names(), [""; 0]);
+    disk.set_free_space(8 << 30);
+    assert!(inbox.receive(PEER, &huge).is_ok());
 }
 
 #[test]

@@ -80,9 +80,9 @@ pub(super) enum Act {
     Streams(&'static [Leg]),
     /// By the transport.
     Transport(fn(&mut SplitMix64) -> Script),
-    /// By the disk, on which a file of that name is received.
+    /// By the disk, on which a file of that name is received in so many calls.
     #[cfg(feature = "fs")]
-    Storage(fn(&crate::testing::ShadowDisk, &str, &mut SplitMix64)),
+    Storage(fn(&crate::testing::ShadowDisk, &str, u64, &mut SplitMix64)),
 }
 
 impl Misbehaviour {
@@ -157,12 +157,22 @@ impl Misbehaviour {
     }
 
     /// Does to a disk what befalls it while a file named `name` is received onto it: at once, or
-    /// in some of its next calls. Returns `false`, and does nothing, if it is not the disk's.
+    /// from one of its next `calls` calls on. Returns `false`, and does nothing, if it is not the
+    /// disk's.
+    ///
+    /// It is certain to happen if that many calls are made where nothing befalls the disk: count them
+    /// with [`calls`](crate::testing::ShadowDisk::calls).
     #[cfg(feature = "fs")]
     #[cfg_attr(docsrs, doc(cfg(feature = "fs")))]
-    pub fn befall(&self, disk: &crate::testing::ShadowDisk, name: &str, seed: u64) -> bool {
+    pub fn befall(
+        &self,
+        disk: &crate::testing::ShadowDisk,
+        name: &str,
+        calls: u64,
+        seed: u64,
+    ) -> bool {
         match self.act {
-            Act::Storage(befall) => befall(disk, name, &mut SplitMix64::new(seed)),
+            Act::Storage(befall) => befall(disk, name, calls, &mut SplitMix64::new(seed)),
             _ => return false,
         }
         true

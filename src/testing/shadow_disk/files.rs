@@ -76,6 +76,12 @@ impl ShadowDisk {
         self.lock().calls
     }
 
+    /// Those of them that failed because they [were to](Self::fail), or because the power [had
+    /// failed](Self::power_off_at).
+    pub fn failed_calls(&self) -> u64 {
+        self.lock().failed_calls
+    }
+
     /// Lets `count` calls fail from the one with this number, from 0, on. A failed synchronisation
     /// loses what it was to write.
     pub fn fail(&self, from: u64, count: u64, kind: io::ErrorKind) {

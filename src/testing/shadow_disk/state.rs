@@ -59,6 +59,7 @@ pub(super) struct State {
     pending: Vec<Pending>,
     next: u64,
     pub(super) calls: u64,
+    pub(super) failed_calls: u64,
     faults: Vec<Fault>,
     /// The call at which the power fails.
     power_off_at: u64,
@@ -81,6 +82,7 @@ impl Default for State {
             pending: Vec::new(),
             next: 0,
             calls: 0,
+            failed_calls: 0,
             faults: Vec::new(),
             power_off_at: u64::MAX,
             ignored: Vec::new(),
@@ -113,11 +115,14 @@ impl State {
     pub(super) fn call(&mut self) -> io::Result<()> {
         let call = self.calls;
         self.calls = self.calls.saturating_add(1);
-        if self.is_off() {
-            return Err(io::ErrorKind::Other.into());
-        }
         let fault = self.faults.iter().find(|fault| (fault.from..fault.until).contains(&call));
-        fault.map_or(Ok(()), |fault| Err(fault.kind.into()))
+        let kind = match fault {
+            _ if self.is_off() => io::ErrorKind::Other,
+            Some(fault) => fault.kind,
+            None => return Ok(()),
+        };
+        self.failed_calls = self.failed_calls.saturating_add(1);
+        Err(kind.into())
     }
 
     /// Whether the last call came when the power had failed.
@@ -346,6 +351,7 @@ impl State {
         after.faults.clear();
         after.power_off_at = u64::MAX;
         after.calls = 0;
+        after.failed_calls = 0;
         after
     }
 

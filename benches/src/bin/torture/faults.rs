@@ -16,8 +16,8 @@ use futures::stream::FuturesUnordered;
 
 use crate::Result;
 use crate::arguments::Arguments;
-use crate::attacks::befall;
 use crate::attacks::talk::{Heard, Talk, hear};
+use crate::attacks::{Strikes, befall};
 use crate::counted::{Calls, Counted};
 use crate::table::{Table, on_all_cores};
 
@@ -95,21 +95,41 @@ pub(crate) fn run(arguments: &Arguments, table: &mut Table) -> Result<()> {
         table.row(&format!("least of a kind: {name}"), tally.happened);
     }
     table.row("streams broken by them", sum(|tally| tally.broke));
+    run_disks(arguments, table);
+    Ok(())
+}
+
+/// Lets each thing befall a disk, so many times.
+fn run_disks(arguments: &Arguments, table: &mut Table) {
     let disks: Vec<&'static Misbehaviour> =
         Misbehaviour::all().filter(|m| m.culprit() == Culprit::Storage).collect();
-    let seeds = arguments.seed..arguments.seed + DISK_SEEDS;
-    let work: Vec<_> =
-        disks.iter().flat_map(|m| seeds.clone().map(move |seed| (*m, seed))).collect();
-    let results = on_all_cores(&work, |(misbehaviour, seed)| befall(misbehaviour, *seed));
-    for ((misbehaviour, seed), result) in work.iter().zip(results) {
-        if let Err(error) = result {
-            let what = format!("{misbehaviour}, seed {seed}: {error}");
-            table.fail(what, format!("--only faults --seed {seed}"));
+    let mut struck = 0;
+    for misbehaviour in &disks {
+        let seeds: Vec<u64> = (arguments.seed..arguments.seed + DISK_SEEDS).collect();
+        let results = on_all_cores(&seeds, |seed| befall(misbehaviour, *seed));
+        let (mut strikes, mut is_wrong) = (Strikes::default(), false);
+        for (seed, result) in seeds.iter().zip(results) {
+            match result {
+                Ok(befallen) => strikes.add(befallen),
+                Err(error) => {
+                    is_wrong = true;
+                    let what = format!("{misbehaviour}, seed {seed}: {error}");
+                    table.fail(what, format!("--only faults --seed {seed}"));
+                }
+            }
         }
+        if let (false, Err(error)) = (is_wrong, strikes.check(misbehaviour.expected())) {
+            table.fail(format!("{misbehaviour}: {error}"), "--only faults");
+        }
+        if arguments.only.is_some() {
+            let Strikes { struck, refused, .. } = strikes;
+            let what = format!("{misbehaviour}: struck, refused");
+            table.row(&what, format!("{struck}, {refused}"));
+        }
+        struck += strikes.struck;
     }
     table.row("things that befall a disk", disks.len());
-    table.row("files received meanwhile", work.len() as u64);
-    Ok(())
+    table.row("files received meanwhile", struck);
 }
 
 /// What became of a conversation.

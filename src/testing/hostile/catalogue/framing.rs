@@ -233,9 +233,9 @@ pub(super) static LIST: &[Misbehaviour] = &[
         },
     ),
     open(
-        "message-of-many-keys",
+        "messages-of-many-levels",
         "H32",
-        "sends a message of a hundred thousand levels, for whoever parses it",
+        "sends messages of sixteen thousand levels each, for whoever parses them",
         Expected::Tolerated,
         |s| {
             s.piece = Some((4096, Duration::ZERO));

@@ -101,7 +101,7 @@ pub(super) static LIST: &[Misbehaviour] = &[
     ),
     hello(
         "hello-of-a-newer-program",
-        "A18 H42",
+        "A18",
         "speaks versions up to 255, all features, and has fields that nobody knows",
         Expected::Tolerated,
         |fields| {
