@@ -1,6 +1,7 @@
 //! What befalls a disk while a file is received onto it.
 
 use std::io::ErrorKind;
+use std::vec::Vec;
 
 use super::{Act, Expected, Misbehaviour, new};
 use crate::testing::{ShadowDisk, SplitMix64};
@@ -20,16 +21,31 @@ fn one_of_the_next(disk: &ShadowDisk, calls: u64, random: &mut SplitMix64) -> u6
     disk.calls().saturating_add(random.below(calls.max(1)))
 }
 
-/// A bit is wrong in each file whose name ends so.
-fn spoil(disk: &ShadowDisk, end: &str, random: &mut SplitMix64) {
+/// Each file whose name ends so is altered, at one of its bytes.
+fn alter(
+    disk: &ShadowDisk,
+    end: &str,
+    random: &mut SplitMix64,
+    change: fn(&mut Vec<u8>, at: usize),
+) {
     for name in disk.names().iter().filter(|name| name.ends_with(end)) {
         let mut content = disk.read(name).unwrap_or_default();
         let at = usize::try_from(random.below(content.len() as u64)).unwrap_or_default();
-        if let Some(byte) = content.get_mut(at) {
-            *byte ^= 1;
-        }
+        change(&mut content, at);
         disk.write(name, &content);
     }
+}
+
+/// A bit is wrong.
+fn spoil(content: &mut [u8], at: usize) {
+    if let Some(byte) = content.get_mut(at) {
+        *byte ^= 1;
+    }
+}
+
+/// It goes on behind its end.
+fn grow(content: &mut Vec<u8>, at: usize) {
+    content.resize(content.len().saturating_add(at).saturating_add(1), 0xA5);
 }
 
 pub(super) static LIST: &[Misbehaviour] = &[
@@ -99,7 +115,7 @@ pub(super) static LIST: &[Misbehaviour] = &[
         "has a journal that is not what was written",
         Expected::Broken,
         |disk, _, _, random| {
-            spoil(disk, ".journal", random);
+            alter(disk, ".journal", random, |content, at| spoil(content, at));
         },
     ),
     disk(
@@ -108,7 +124,25 @@ pub(super) static LIST: &[Misbehaviour] = &[
         "has a part that is not what was written",
         Expected::Broken,
         |disk, _, _, random| {
-            spoil(disk, ".part", random);
+            alter(disk, ".part", random, |content, at| spoil(content, at));
+        },
+    ),
+    disk(
+        "cut-part",
+        "S5 H37",
+        "has a part that was cut",
+        Expected::Broken,
+        |disk, _, _, random| {
+            alter(disk, ".part", random, Vec::truncate);
+        },
+    ),
+    disk(
+        "grown-part",
+        "S5 H37",
+        "has a part that has grown",
+        Expected::Broken,
+        |disk, _, _, random| {
+            alter(disk, ".part", random, grow);
         },
     ),
     disk(
