@@ -9,7 +9,7 @@ use crate::arguments::Arguments;
 use crate::attacks::{Attack, Beside, attack};
 use crate::callgrind;
 use crate::limits::{self, Cost};
-use crate::table::{Table, on_all_cores};
+use crate::table::{Table, caught, on_all_cores};
 
 /// Seeds of each.
 const SEEDS: u64 = 10;
@@ -30,8 +30,7 @@ fn attackers() -> Vec<Attacker> {
 }
 
 fn run_one((misbehaviour, side): Attacker, seed: u64, beside: Beside) -> Result<Attack, String> {
-    std::panic::catch_unwind(|| attack(misbehaviour, side, seed, beside))
-        .unwrap_or_else(|_| Err("a panic".to_owned()))
+    caught(|| attack(misbehaviour, side, seed, beside))
 }
 
 /// That attack alone, from both sides.

@@ -25,10 +25,17 @@ pub(crate) fn run(_arguments: &Arguments, table: &mut Table) -> Result<()> {
     let results = on_all_cores(CASES, |(_, world)| {
         let mut world = world();
         world.enumerate();
-        (world.states, world.violations)
+        Ok((world.states, world.violations))
     });
     let (mut states, mut lost, mut wrong) = (0, 0, 0);
-    for ((name, _), (of_case, violations)) in CASES.iter().zip(results) {
+    for ((name, _), result) in CASES.iter().zip(results) {
+        let (of_case, violations) = match result {
+            Ok(found) => found,
+            Err(error) => {
+                table.fail(format!("crashes, {name}: {error}"), "--only crashes");
+                continue;
+            }
+        };
         states += of_case;
         let is_loss = |what: &&String| what.contains("durable") || what.contains("gone");
         let lost_here = violations.iter().filter(is_loss).count();

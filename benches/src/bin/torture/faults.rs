@@ -19,7 +19,7 @@ use crate::arguments::Arguments;
 use crate::attacks::befall;
 use crate::attacks::talk::{Heard, Talk, hear};
 use crate::counted::{Calls, Counted};
-use crate::table::{Table, on_all_cores};
+use crate::table::{Table, caught, on_all_cores};
 
 /// How often each thing befalls a disk.
 const DISK_SEEDS: u64 = 400;
@@ -64,13 +64,14 @@ pub(crate) fn run(arguments: &Arguments, table: &mut Table) -> Result<()> {
         .collect();
     let results = on_all_cores(&work, |(kind, is_client, is_read)| {
         let case = |call| Case { kind: *kind, is_client: *is_client, is_read: *is_read, call };
-        match calls(*is_client, *is_read) {
-            Ok(most) => (0..most).map(|call| (case(call), survive(case(call)))).collect(),
-            Err(error) => vec![(case(0), Err(error))],
+        let survive = |call| (case(call), caught(|| survive(case(call))));
+        match caught(|| calls(*is_client, *is_read)) {
+            Ok(most) => Ok((0..most).map(survive).collect::<Vec<_>>()),
+            Err(error) => Ok(vec![(case(0), Err(error))]),
         }
     });
     let mut tally = [Tally::default(); KINDS.len()];
-    for (case, result) in results.into_iter().flatten() {
+    for (case, result) in results.into_iter().flatten().flatten() {
         if let Err(error) = result.and_then(|survived| tally[case.kind].add(case, survived)) {
             let what = format!("{} {case:?}: {error}", KINDS[case.kind].0);
             table.fail(what, "--only faults");

@@ -45,7 +45,7 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use self::arguments::{Arguments, Mode};
-use self::table::Table;
+use self::table::{Table, caught};
 
 type Result<T, E = Box<dyn std::error::Error>> = std::result::Result<T, E>;
 
@@ -81,7 +81,12 @@ fn main() -> Result<ExitCode> {
         if arguments.only.as_deref().is_none_or(|only| only == name) {
             let began = Instant::now();
             table.begin(name);
-            section(&arguments, &mut table)?;
+            // What breaks off one section is a failure like any other.
+            let ended = caught(|| section(&arguments, &mut table).map_err(|e| e.to_string()));
+            if let Err(error) = ended {
+                let again = format!("--only {name} --seed {}", arguments.seed);
+                table.fail(format!("{name}: {error}"), again);
+            }
             table.row("took", format!("{:.1} s", began.elapsed().as_secs_f64()));
         }
     }
