@@ -19,6 +19,10 @@ pub(crate) enum Mode {
     One(u64),
     /// One attack.
     Attack(String),
+    /// One way to receive, whose power fails at every call.
+    Crash(String),
+    /// One fault of a call of a stream, all that its beginning names, or what befalls a disk.
+    Fault(String),
     /// The same, or some, with commas between them, so many times, for their instructions.
     Counted {
         name: String,
@@ -52,6 +56,8 @@ pub(crate) fn read() -> Result<Arguments> {
             "--write-limits" => arguments.writes_limits = true,
             "--one" => arguments.mode = Mode::One(next()?.parse()?),
             "--attack" => arguments.mode = Mode::Attack(next()?),
+            "--crash" => arguments.mode = Mode::Crash(next()?),
+            "--fault" => arguments.mode = Mode::Fault(next()?),
             "--counted" => {
                 arguments.mode = Mode::Counted { name: next()?, times: next()?.parse()? };
             }

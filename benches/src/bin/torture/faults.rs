@@ -1,5 +1,6 @@
 use std::cell::Cell;
 use std::io::ErrorKind;
+use std::process::ExitCode;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -57,27 +58,84 @@ struct Case {
     call: usize,
 }
 
-pub(crate) fn run(arguments: &Arguments, table: &mut Table) -> Result<()> {
+impl Case {
+    /// What names it, and the beginning of that all like it: the kind, the side, the way, the call.
+    fn name(self) -> String {
+        let side = if self.is_client { "client" } else { "listener" };
+        let way = if self.is_read { "read" } else { "write" };
+        format!("{}:{side}:{way}:{}", KINDS[self.kind].0, self.call)
+    }
+
+    fn is_of(self, beginning: &str) -> bool {
+        format!("{}:", self.name()).starts_with(&format!("{beginning}:"))
+    }
+}
+
+/// All of them; an error if a conversation fails to which nothing happens.
+fn cases() -> Result<Vec<Case>, String> {
     let sides = [(true, true), (true, false), (false, true), (false, false)];
-    let work: Vec<(usize, bool, bool)> = (0..KINDS.len())
-        .flat_map(|kind| sides.map(|(is_client, is_read)| (kind, is_client, is_read)))
-        .collect();
-    let results = on_all_cores(&work, |(kind, is_client, is_read)| {
-        let case = |call| Case { kind: *kind, is_client: *is_client, is_read: *is_read, call };
-        let survive = |call| (case(call), caught(|| survive(case(call))));
-        match caught(|| calls(*is_client, *is_read)) {
-            Ok(most) => Ok((0..most).map(survive).collect::<Vec<_>>()),
-            Err(error) => Ok(vec![(case(0), Err(error))]),
+    let mut cases = Vec::new();
+    for (is_client, is_read) in sides {
+        let most = caught(|| calls(is_client, is_read))?;
+        let of_kind = |kind| (0..most).map(move |call| Case { kind, is_client, is_read, call });
+        cases.extend((0..KINDS.len()).flat_map(of_kind));
+    }
+    Ok(cases)
+}
+
+/// Those of that name alone, or what befalls a disk with that seed.
+pub(crate) fn one(name: &str, seed: u64) -> Result<ExitCode> {
+    let results = match Misbehaviour::by_name(name).filter(|m| m.culprit() == Culprit::Storage) {
+        Some(misbehaviour) => {
+            let result = caught(|| befall(misbehaviour, seed));
+            vec![(name.to_owned(), result.map(|_| "it held".to_owned()))]
         }
-    });
+        None => {
+            let cases = cases()?.into_iter().filter(|case| case.is_of(name));
+            let survive = |case: Case| {
+                let result = caught(|| survive(case));
+                let checked = result
+                    .and_then(|survived| Tally::default().add(case, survived).map(|()| survived));
+                (case.name(), checked.map(|survived| format!("{survived:?}")))
+            };
+            cases.map(survive).collect()
+        }
+    };
+    if results.is_empty() {
+        return Err(format!("there is no fault {name}").into());
+    }
+    let mut code = ExitCode::SUCCESS;
+    for (name, result) in results {
+        match result {
+            Ok(what) => println!("{name}: {what}"),
+            Err(error) => {
+                println!("{name}: FAILED: {error}");
+                code = ExitCode::FAILURE;
+            }
+        }
+    }
+    Ok(code)
+}
+
+pub(crate) fn run(arguments: &Arguments, table: &mut Table) -> Result<()> {
+    let ended = streams(arguments, table);
+    disks(arguments, table);
+    ended
+}
+
+/// Every call of a stream fails in every way.
+fn streams(arguments: &Arguments, table: &mut Table) -> Result<()> {
+    let cases = cases()?;
+    let results = on_all_cores(&cases, |case| survive(*case));
     let mut tally = [Tally::default(); KINDS.len()];
-    for (case, result) in results.into_iter().flatten().flatten() {
+    for (case, result) in cases.into_iter().zip(results) {
         if let Err(error) = result.and_then(|survived| tally[case.kind].add(case, survived)) {
-            let what = format!("{} {case:?}: {error}", KINDS[case.kind].0);
-            table.fail(what, "--only faults");
+            let name = case.name();
+            table.fail(format!("{name}: {error}"), format!("--fault {name}"));
         }
     }
     for ((name, _, then), tally) in KINDS.iter().zip(&tally) {
+        // How often is known of all of them alone.
         if let Err(error) = tally.check(*then) {
             table.fail(format!("{name}: {error}"), "--only faults");
         }
@@ -96,6 +154,11 @@ pub(crate) fn run(arguments: &Arguments, table: &mut Table) -> Result<()> {
         table.row(&format!("least of a kind: {name}"), tally.happened);
     }
     table.row("streams broken by them", sum(|tally| tally.broke));
+    Ok(())
+}
+
+/// Everything that befalls disks does.
+fn disks(arguments: &Arguments, table: &mut Table) {
     let disks: Vec<&'static Misbehaviour> =
         Misbehaviour::all().filter(|m| m.culprit() == Culprit::Storage).collect();
     let seeds = arguments.seed..arguments.seed + DISK_SEEDS;
@@ -105,12 +168,11 @@ pub(crate) fn run(arguments: &Arguments, table: &mut Table) -> Result<()> {
     for ((misbehaviour, seed), result) in work.iter().zip(results) {
         if let Err(error) = result {
             let what = format!("{misbehaviour}, seed {seed}: {error}");
-            table.fail(what, format!("--only faults --seed {seed}"));
+            table.fail(what, format!("--fault {misbehaviour} --seed {seed}"));
         }
     }
     table.row("things that befall a disk", disks.len());
     table.row("files received meanwhile", work.len() as u64);
-    Ok(())
 }
 
 /// What became of a conversation.

@@ -14,7 +14,7 @@
 //!   ones; fewer, and it says so, where there is no room for 11,100 descriptors and 4 GB.
 //!
 //! `--only SECTION` runs that section alone, and prints more of it; `--attack NAME`, with `--seed`,
-//! that attack; `--write-limits` writes the limits of attacks anew. It fails if anything did not hold, and says how to run that alone.
+//! that attack; `--crash CASE` one of the crashes, `--fault CASE` one of the faults; `--write-limits` writes the limits of attacks anew. It fails if anything did not hold, and says how to run that alone.
 
 mod arguments;
 mod attacking;
@@ -66,6 +66,8 @@ fn main() -> Result<ExitCode> {
         Mode::Sections => {}
         Mode::One(seed) => return simulation::one(*seed),
         Mode::Attack(name) => return attacking::one(name, arguments.seed),
+        Mode::Crash(name) => return crashing::one(name),
+        Mode::Fault(name) => return faults::one(name, arguments.seed),
         Mode::Counted { name, times } => return attacking::counted(name, *times),
         Mode::Crowd { what, address, count } => {
             return programs::run(what, *address, *count, arguments.seed);
