@@ -10,6 +10,8 @@ pub(crate) struct Arguments {
     pub(crate) only: Option<String>,
     /// What attacks cost is written down as what they may.
     pub(crate) writes_limits: bool,
+    /// What cannot be tried here has failed.
+    pub(crate) is_strict: bool,
     pub(crate) mode: Mode,
 }
 
@@ -43,6 +45,7 @@ pub(crate) fn read() -> Result<Arguments> {
         seeds: None,
         only: None,
         writes_limits: false,
+        is_strict: false,
         mode: Mode::Sections,
     };
     let mut words = std::env::args().skip(1);
@@ -54,6 +57,7 @@ pub(crate) fn read() -> Result<Arguments> {
             "--seeds" => arguments.seeds = Some(next()?.parse()?),
             "--only" => arguments.only = Some(next()?),
             "--write-limits" => arguments.writes_limits = true,
+            "--strict" => arguments.is_strict = true,
             "--one" => arguments.mode = Mode::One(next()?.parse()?),
             "--attack" => arguments.mode = Mode::Attack(next()?),
             "--crash" => arguments.mode = Mode::Crash(next()?),

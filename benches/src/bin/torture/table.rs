@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 #[derive(Default)]
 pub(crate) struct Table {
     failures: Vec<Failure>,
+    is_strict: bool,
 }
 
 struct Failure {
@@ -19,6 +20,10 @@ struct Failure {
 const PRINTED: usize = 20;
 
 impl Table {
+    pub(crate) fn new(is_strict: bool) -> Self {
+        Self { is_strict, ..Self::default() }
+    }
+
     pub(crate) fn begin(&mut self, section: &str) {
         println!("\n{section}");
     }
@@ -30,6 +35,13 @@ impl Table {
     /// Something did not hold; how to run it alone.
     pub(crate) fn fail(&mut self, what: impl Into<String>, again: impl Into<String>) {
         self.failures.push(Failure { what: what.into(), again: again.into() });
+    }
+
+    /// Something was not tried here, or less of it: a failure only for who wants all of it.
+    pub(crate) fn skip(&mut self, what: impl Into<String>, again: impl Into<String>) {
+        if self.is_strict {
+            self.fail(what, format!("{} --strict", again.into()));
+        }
     }
 
     pub(crate) fn end(self) -> ExitCode {
