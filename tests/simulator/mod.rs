@@ -58,6 +58,7 @@ use std::rc::Rc;
 
 use duologue::testing::ShadowDisk;
 
+pub(crate) use self::ledger::Kind;
 use self::meter::uncounted;
 pub(crate) use self::profile::FIRST_OF_ALL_FAULTS;
 use self::profile::Profile;
@@ -86,7 +87,8 @@ pub(crate) fn simulate_on(seed: u64, disk: fn() -> ShadowDisk) -> Result<Report,
             "\nagain, alone: DUOLOGUE_SEED={seed} cargo test --test it simulated::two_programs, or\n\
              cargo run --release --manifest-path benches/Cargo.toml --bin torture -- --one {seed}\n"
         );
-        Failure { seed, what, profile }
+        let (kinds, what) = what.into_iter().unzip();
+        Failure { seed, kinds, what, profile }
     })
 }
 
@@ -95,19 +97,19 @@ fn run(
     seed: u64,
     disk: fn() -> ShadowDisk,
     with_events: bool,
-) -> (Result<Report, Vec<String>>, Vec<String>) {
+) -> (Result<Report, Vec<(Kind, String)>>, Vec<String>) {
     let world = World::new(Profile::new(seed), disk, with_events);
     let result = catch_unwind(AssertUnwindSafe(|| run_in(&world)));
     let result = result.unwrap_or_else(|panic| {
         let text = panic.downcast_ref::<String>().cloned();
         let text = text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()));
-        Err(vec![format!("a panic: {}", text.unwrap_or_default())])
+        Err(vec![(Kind::Other, format!("a panic: {}", text.unwrap_or_default()))])
     });
     let events = world.events.as_ref().map(|events| events.borrow().iter().cloned().collect());
     (result, events.unwrap_or_default())
 }
 
-fn run_in(world: &Rc<World>) -> Result<Report, Vec<String>> {
+fn run_in(world: &Rc<World>) -> Result<Report, Vec<(Kind, String)>> {
     world.start();
     let stuck = world.executor.run(
         &world.clock,
@@ -124,7 +126,7 @@ fn run_in(world: &Rc<World>) -> Result<Report, Vec<String>> {
         world.violation(|| format!("{stuck:?}"));
         world.ledger(|ledger| {
             let open = ledger.open(&world.profile);
-            ledger.violation(open);
+            ledger.violation(Kind::Other, open);
         });
     }
     world.let_go();

@@ -1,5 +1,7 @@
 //! What came of a run, or of many.
 
+use super::ledger::Kind;
+
 /// What happened in a run.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Report {
@@ -50,6 +52,9 @@ pub(crate) struct Report {
 #[derive(Debug, Clone)]
 pub(crate) struct Failure {
     pub(crate) seed: u64,
+    /// Of each, what it is about.
+    #[allow(dead_code, reason = "the torture program counts them")]
+    pub(crate) kinds: Vec<Kind>,
     pub(crate) what: Vec<String>,
     /// What the seed made of the run, its last events, and how to run it again.
     pub(crate) profile: String,

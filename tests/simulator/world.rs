@@ -22,7 +22,7 @@ use super::cable::{self, Cable, Counts, Stream};
 use super::clock::Alarm;
 use super::executor::{Executor, Owner};
 use super::harm::Fall;
-use super::ledger::Ledger;
+use super::ledger::{Kind, Ledger};
 use super::meter::uncounted;
 use super::profile::{Profile, Settings};
 use super::program::Program;
@@ -158,7 +158,7 @@ impl World {
     }
 
     pub(crate) fn violation(&self, what: impl FnOnce() -> String) {
-        self.ledger(|ledger| ledger.violation(what()));
+        self.ledger(|ledger| ledger.violation(Kind::Other, what()));
     }
 
     /// Notes what happens, for who looks at a run that failed.

@@ -7,7 +7,7 @@ use duologue::wire::{Digest, TransferCode};
 use super::super::profile::{BLOCK, Profile};
 use super::super::work::{FileWork, FolderWork, MemberWork};
 use super::super::world::Mark;
-use super::{Ledger, content};
+use super::{Kind, Ledger, content};
 
 /// What somebody else has under the name of the first file.
 const OTHERS: &[u8] = b"somebody else's";
@@ -196,7 +196,10 @@ impl Ledger {
         file.outcome = Some(Outcome::Stored);
         let (content, is_refused) = (file.content.clone(), file.work.refused.is_some());
         if is_refused {
-            self.violation(format!("file {index} of side {side} has a name that nobody takes"));
+            self.violation(
+                Kind::Wrong,
+                format!("file {index} of side {side} has a name that nobody takes"),
+            );
         }
         self.put_on_shelf(1 - side, name, content, disk, may_be_lost);
     }
@@ -214,12 +217,15 @@ impl Ledger {
         member.is_stored = true;
         let (content, work) = (member.content.clone(), member.work.clone());
         if work.is_refused {
-            self.violation(format!("member {index} of side {side} has a name that nobody takes"));
+            self.violation(
+                Kind::Wrong,
+                format!("member {index} of side {side} has a name that nobody takes"),
+            );
         }
         if work.len.is_some() {
             self.put_on_shelf(1 - side, name, content, disk, may_be_lost);
         } else if !may_be_lost && !disk.names().iter().any(|found| found == name) {
-            self.violation(format!("folder {index} of side {side} is not at {name}"));
+            self.violation(Kind::Lost, format!("folder {index} of side {side} is not at {name}"));
         }
     }
 
@@ -245,8 +251,12 @@ impl Ledger {
         for (name, content) in &self.shelves[side][from..] {
             let found = disk.read(name);
             if found.as_deref() != Some(&content[..]) {
-                let what = if found.is_some() { "is not what it was" } else { "is lost" };
-                self.violations.push(format!("{name}, stored at side {side}, {what}"));
+                let (kind, what) = match found {
+                    Some(_) => (Kind::Wrong, "is not what it was"),
+                    None => (Kind::Lost, "is lost"),
+                };
+                let what = format!("{name}, stored at side {side}, {what}");
+                self.violations.push((kind, what));
             }
         }
     }
@@ -256,9 +266,12 @@ impl Ledger {
         let file = &self.sent[side].files[index];
         if file.failed_calls == failed_calls && offset < file.durable / BLOCK * BLOCK {
             let durable = file.durable;
-            self.violation(format!(
-                "file {index} of side {side}: {durable} bytes were durable, {offset} are there"
-            ));
+            self.violation(
+                Kind::Lost,
+                format!(
+                    "file {index} of side {side}: {durable} bytes were durable, {offset} are there"
+                ),
+            );
         }
     }
 
@@ -281,7 +294,7 @@ impl Ledger {
         let settings = &profile.programs[side];
         let replaces = settings.collision == duologue::fs::Collision::Replace;
         if settings.has_others && !replaces && disk.read("f0.bin").as_deref() != Some(OTHERS) {
-            self.violation(format!("somebody else's file at side {side} is gone"));
+            self.violation(Kind::Lost, format!("somebody else's file at side {side} is gone"));
         }
         for name in disk.names() {
             let found = disk.read(&name);
@@ -290,7 +303,10 @@ impl Ledger {
                 && found.as_deref() != Some(OTHERS)
                 && !self.was_sent(1 - side, &name, found.as_deref())
             {
-                self.violation(format!("{name} at side {side} is nothing that was sent"));
+                self.violation(
+                    Kind::Wrong,
+                    format!("{name} at side {side} is nothing that was sent"),
+                );
             }
         }
     }

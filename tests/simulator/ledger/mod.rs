@@ -12,6 +12,17 @@ pub(crate) use self::files::{File, Folder, Member, Outcome};
 pub(crate) use self::series::Series;
 use super::profile::Profile;
 
+/// What a violation is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Lost,
+    Duplicated,
+    Reordered,
+    /// It is not what was sent.
+    Wrong,
+    Other,
+}
+
 /// Of both sides, by the side that sends.
 pub(crate) struct Ledger {
     pub(crate) sent: [Sent; 2],
@@ -21,7 +32,7 @@ pub(crate) struct Ledger {
     pub(crate) has_forgotten: [bool; 2],
     /// What is on it of a time after which nothing was promised.
     pub(crate) exempt: [BTreeSet<String>; 2],
-    pub(crate) violations: Vec<String>,
+    pub(crate) violations: Vec<(Kind, String)>,
 }
 
 #[derive(Default)]
@@ -91,35 +102,38 @@ impl Ledger {
         Self { sent, shelves, has_forgotten, exempt, violations: Vec::new() }
     }
 
-    pub(crate) fn violation(&mut self, what: String) {
-        self.violations.push(what);
+    pub(crate) fn violation(&mut self, kind: Kind, what: String) {
+        self.violations.push((kind, what));
     }
 
-    fn check(&mut self, result: Result<(), String>, side: usize) {
-        if let Err(what) = result {
-            self.violation(format!("side {side}: {what}"));
+    fn check(&mut self, result: Result<(), (Kind, String)>, side: usize) {
+        if let Err((kind, what)) = result {
+            self.violation(kind, format!("side {side}: {what}"));
         }
     }
 
     /// The other application was given a line of this side's.
     pub(crate) fn on_line(&mut self, side: usize, number: Option<usize>, text: &str, len: usize) {
         let Some(number) = number else {
-            return self.violation(format!("a line of nobody's: {text:.40}"));
+            return self.violation(Kind::Wrong, format!("a line of nobody's: {text:.40}"));
         };
         if text != line(number, len) {
-            self.violation(format!("line {number} of side {side} is another one: {text:.40}"));
+            self.violation(
+                Kind::Wrong,
+                format!("line {number} of side {side} is another one: {text:.40}"),
+            );
         }
         let received = self.sent[side].lines.on_received(number);
-        self.check(received.map_err(|what| format!("line {what}")), side);
+        self.check(received.map_err(|(kind, what)| (kind, format!("line {what}"))), side);
     }
 
     /// The other application was given a message of this side's.
     pub(crate) fn on_message(&mut self, side: usize, number: usize, found: &[u8], len: usize) {
         if found != body(number, len) {
-            self.violation(format!("message {number} of side {side} is another one"));
+            self.violation(Kind::Wrong, format!("message {number} of side {side} is another one"));
         }
         let received = self.sent[side].messages.on_received(number);
-        self.check(received.map_err(|what| format!("message {what}")), side);
+        self.check(received.map_err(|(kind, what)| (kind, format!("message {what}"))), side);
     }
 
     pub(crate) fn on_receipt(
@@ -134,7 +148,7 @@ impl Ledger {
         let (series, what) =
             if is_line { (&mut sent.lines, "line") } else { (&mut sent.messages, "message") };
         let ended = series.on_receipt(number, receipt, has_occasion);
-        let ended = ended.map_err(|found| format!("{what} {found}"));
+        let ended = ended.map_err(|(kind, found)| (kind, format!("{what} {found}")));
         self.check(ended, side);
     }
 
@@ -147,7 +161,10 @@ impl Ledger {
     pub(crate) fn on_answer(&mut self, side: usize, number: u64) {
         let sent = &mut self.sent[side];
         if !sent.answered.contains(&number) || !sent.answers.insert(number) {
-            self.violation(format!("side {side} has not answered {number}, or once"));
+            self.violation(
+                Kind::Duplicated,
+                format!("side {side} has not answered {number}, or once"),
+            );
         }
     }
 
@@ -161,7 +178,10 @@ impl Ledger {
     pub(crate) fn on_signal(&mut self, side: usize, number: u64) {
         let sent = &mut self.sent[side];
         if number > sent.signals || !sent.signals_received.insert(number) {
-            self.violation(format!("signal {number} of side {side} came twice, or from nobody"));
+            self.violation(
+                Kind::Duplicated,
+                format!("signal {number} of side {side} came twice, or from nobody"),
+            );
         }
     }
 

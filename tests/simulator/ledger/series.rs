@@ -5,6 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use duologue::proto::Receipt;
 use duologue::wire::ConversationId;
 
+use super::Kind;
+
 #[derive(Default)]
 pub(crate) struct Series {
     /// How many were handed over, and which of them the other application was given.
@@ -32,18 +34,18 @@ impl Series {
         self.sent += 1;
     }
 
-    pub(crate) fn on_received(&mut self, number: usize) -> Result<(), String> {
+    pub(crate) fn on_received(&mut self, number: usize) -> Result<(), (Kind, String)> {
         // What is refused was in no conversation.
         let Some(conversation) = self.conversations.get(&number) else {
-            return Err(format!("{number} was never sent"));
+            return Err((Kind::Wrong, format!("{number} was never sent")));
         };
         if !self.received.insert(number) {
-            return Err(format!("{number} came twice"));
+            return Err((Kind::Duplicated, format!("{number} came twice")));
         }
         // A stream that was held up for long may bring what a program said before it was killed.
         let last = self.last.insert(*conversation, number);
         if last.is_some_and(|last| number <= last) {
-            return Err(format!("{number} came after {last:?}"));
+            return Err((Kind::Reordered, format!("{number} came after {last:?}")));
         }
         Ok(())
     }
@@ -54,20 +56,24 @@ impl Series {
         number: usize,
         receipt: Receipt,
         has_occasion: bool,
-    ) -> Result<(), String> {
+    ) -> Result<(), (Kind, String)> {
         self.open_receipts -= 1;
         let was_received = self.received.contains(&number);
         match receipt {
             _ if receipt != Receipt::Delivered && !has_occasion => {
-                Err(format!("{number} is {receipt:?} for nothing"))
+                Err((Kind::Other, format!("{number} is {receipt:?} for nothing")))
             }
             Receipt::Delivered => {
                 self.delivered += 1;
-                if was_received { Ok(()) } else { Err(format!("{number} is lost")) }
+                if was_received { Ok(()) } else { Err((Kind::Lost, format!("{number} is lost"))) }
             }
             Receipt::NotSent => {
                 self.not_sent += 1;
-                if was_received { Err(format!("{number} was received unsent")) } else { Ok(()) }
+                if was_received {
+                    Err((Kind::Other, format!("{number} was received unsent")))
+                } else {
+                    Ok(())
+                }
             }
             Receipt::Unknown => {
                 self.unknown += 1;

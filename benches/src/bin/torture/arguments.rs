@@ -10,6 +10,8 @@ pub(crate) struct Arguments {
     pub(crate) only: Option<String>,
     /// What attacks cost is written down as what they may.
     pub(crate) writes_limits: bool,
+    /// What cannot be tried here has failed.
+    pub(crate) is_strict: bool,
     pub(crate) mode: Mode,
 }
 
@@ -19,6 +21,10 @@ pub(crate) enum Mode {
     One(u64),
     /// One attack.
     Attack(String),
+    /// One way to receive, whose power fails at every call.
+    Crash(String),
+    /// One fault of a call of a stream, all that its beginning names, or what befalls a disk.
+    Fault(String),
     /// The same, or some, with commas between them, so many times, for their instructions.
     Counted {
         name: String,
@@ -39,6 +45,7 @@ pub(crate) fn read() -> Result<Arguments> {
         seeds: None,
         only: None,
         writes_limits: false,
+        is_strict: false,
         mode: Mode::Sections,
     };
     let mut words = std::env::args().skip(1);
@@ -50,8 +57,11 @@ pub(crate) fn read() -> Result<Arguments> {
             "--seeds" => arguments.seeds = Some(next()?.parse()?),
             "--only" => arguments.only = Some(next()?),
             "--write-limits" => arguments.writes_limits = true,
+            "--strict" => arguments.is_strict = true,
             "--one" => arguments.mode = Mode::One(next()?.parse()?),
             "--attack" => arguments.mode = Mode::Attack(next()?),
+            "--crash" => arguments.mode = Mode::Crash(next()?),
+            "--fault" => arguments.mode = Mode::Fault(next()?),
             "--counted" => {
                 arguments.mode = Mode::Counted { name: next()?, times: next()?.parse()? };
             }

@@ -9,7 +9,7 @@ use crate::arguments::Arguments;
 use crate::attacks::{Attack, Beside, attack};
 use crate::callgrind;
 use crate::limits::{self, Cost};
-use crate::table::{Table, on_all_cores};
+use crate::table::{Table, caught, on_all_cores};
 
 /// Seeds of each.
 const SEEDS: u64 = 10;
@@ -30,8 +30,7 @@ fn attackers() -> Vec<Attacker> {
 }
 
 fn run_one((misbehaviour, side): Attacker, seed: u64, beside: Beside) -> Result<Attack, String> {
-    std::panic::catch_unwind(|| attack(misbehaviour, side, seed, beside))
-        .unwrap_or_else(|_| Err("a panic".to_owned()))
+    caught(|| attack(misbehaviour, side, seed, beside))
 }
 
 /// That attack alone, from both sides.
@@ -220,7 +219,10 @@ fn summarise(worst: &BTreeMap<&str, Worst>, bound: u64, table: &mut Table) {
         Some((name, most)) => {
             table.row(&format!("most instructions a byte: {name}"), format!("{most:.0}"));
         }
-        None => table.row("instructions a byte", "NOT COUNTED: no valgrind"),
+        None => {
+            table.row("instructions a byte", "NOT COUNTED: no valgrind");
+            table.skip("attacks: instructions are not counted without valgrind", "--only attacks");
+        }
     }
     let ratio = |(said, heard): (u64, u64)| heard as f64 / said as f64;
     let unaccepted = worst.iter().filter_map(|(name, worst)| Some((name, worst.unaccepted?)));

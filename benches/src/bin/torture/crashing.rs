@@ -1,10 +1,12 @@
+use std::process::ExitCode;
+
 use duologue::fs::Collision;
 use duologue::testing::ShadowDisk;
 
 use crate::Result;
 use crate::arguments::Arguments;
 use crate::crashes::{Mischief, World, fine};
-use crate::table::{Table, on_all_cores};
+use crate::table::{Table, caught, on_all_cores};
 
 /// What happens, and on which disk.
 type Case = (&'static str, fn() -> World);
@@ -21,14 +23,39 @@ const CASES: &[Case] = &[
     ("second-program", || World::new(fine).mischief(Mischief::SecondProgram)),
 ];
 
+/// How many states there are in it, and what did not hold.
+fn enumerate((_, world): &Case) -> Result<(usize, Vec<String>), String> {
+    let mut world = world();
+    world.enumerate();
+    Ok((world.states, world.violations))
+}
+
+/// That case alone.
+pub(crate) fn one(name: &str) -> Result<ExitCode> {
+    let case = CASES.iter().find(|(found, _)| *found == name);
+    let case = case.ok_or_else(|| format!("there is no crash {name}"))?;
+    let violations = match caught(|| enumerate(case)) {
+        Ok((states, violations)) => {
+            println!("{states} crash states, {} violations", violations.len());
+            violations
+        }
+        Err(error) => vec![error],
+    };
+    violations.iter().for_each(|violation| println!("{violation}"));
+    Ok(if violations.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
 pub(crate) fn run(_arguments: &Arguments, table: &mut Table) -> Result<()> {
-    let results = on_all_cores(CASES, |(_, world)| {
-        let mut world = world();
-        world.enumerate();
-        (world.states, world.violations)
-    });
+    let results = on_all_cores(CASES, enumerate);
     let (mut states, mut lost, mut wrong) = (0, 0, 0);
-    for ((name, _), (of_case, violations)) in CASES.iter().zip(results) {
+    for ((name, _), result) in CASES.iter().zip(results) {
+        let (of_case, violations) = match result {
+            Ok(found) => found,
+            Err(error) => {
+                table.fail(format!("crashes, {name}: {error}"), format!("--crash {name}"));
+                continue;
+            }
+        };
         states += of_case;
         let is_loss = |what: &&String| what.contains("durable") || what.contains("gone");
         let lost_here = violations.iter().filter(is_loss).count();
@@ -36,7 +63,7 @@ pub(crate) fn run(_arguments: &Arguments, table: &mut Table) -> Result<()> {
         wrong += violations.len() - lost_here;
         if let Some(first) = violations.first() {
             let what = format!("crashes, {name}: {first} (of {})", violations.len());
-            table.fail(what, "--only crashes");
+            table.fail(what, format!("--crash {name}"));
         }
     }
     table.row("ways to receive", CASES.len());

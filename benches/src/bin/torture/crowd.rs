@@ -207,11 +207,16 @@ pub(crate) fn run(arguments: &Arguments, table: &mut Table) -> Result<()> {
     let size = Size::new(&config);
     let Size { hostile, honest, .. } = size;
     if let Some(reason) = &size.reason {
+        let what = if hostile < FEWEST {
+            format!("NOT RUN: {reason}, and {FEWEST} hostile connections are the fewest")
+        } else {
+            format!("ONLY {hostile} OF {HOSTILE} HOSTILE CONNECTIONS: {reason}")
+        };
+        println!("  {what}");
+        table.skip(format!("crowd: {what}"), "--only crowd");
         if hostile < FEWEST {
-            println!("  NOT RUN: {reason}, and {FEWEST} hostile connections are the fewest");
             return Ok(());
         }
-        println!("  ONLY {hostile} OF {HOSTILE} HOSTILE CONNECTIONS: {reason}");
     }
     let before = descriptors();
     let count = Rc::new(Count::default());

@@ -1,5 +1,6 @@
 use std::cell::Cell;
 use std::io::ErrorKind;
+use std::process::ExitCode;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -19,7 +20,7 @@ use crate::arguments::Arguments;
 use crate::attacks::talk::{Heard, Talk, hear};
 use crate::attacks::{Strikes, befall};
 use crate::counted::{Calls, Counted};
-use crate::table::{Table, on_all_cores};
+use crate::table::{Table, caught, on_all_cores};
 
 /// How often each thing befalls a disk.
 const DISK_SEEDS: u64 = 400;
@@ -57,26 +58,84 @@ struct Case {
     call: usize,
 }
 
-pub(crate) fn run(arguments: &Arguments, table: &mut Table) -> Result<()> {
+impl Case {
+    /// What names it, and the beginning of that all like it: the kind, the side, the way, the call.
+    fn name(self) -> String {
+        let side = if self.is_client { "client" } else { "listener" };
+        let way = if self.is_read { "read" } else { "write" };
+        format!("{}:{side}:{way}:{}", KINDS[self.kind].0, self.call)
+    }
+
+    fn is_of(self, beginning: &str) -> bool {
+        format!("{}:", self.name()).starts_with(&format!("{beginning}:"))
+    }
+}
+
+/// All of them; an error if a conversation fails to which nothing happens.
+fn cases() -> Result<Vec<Case>, String> {
     let sides = [(true, true), (true, false), (false, true), (false, false)];
-    let work: Vec<(usize, bool, bool)> = (0..KINDS.len())
-        .flat_map(|kind| sides.map(|(is_client, is_read)| (kind, is_client, is_read)))
-        .collect();
-    let results = on_all_cores(&work, |(kind, is_client, is_read)| {
-        let case = |call| Case { kind: *kind, is_client: *is_client, is_read: *is_read, call };
-        match calls(*is_client, *is_read) {
-            Ok(most) => (0..most).map(|call| (case(call), survive(case(call)))).collect(),
-            Err(error) => vec![(case(0), Err(error))],
+    let mut cases = Vec::new();
+    for (is_client, is_read) in sides {
+        let most = caught(|| calls(is_client, is_read))?;
+        let of_kind = |kind| (0..most).map(move |call| Case { kind, is_client, is_read, call });
+        cases.extend((0..KINDS.len()).flat_map(of_kind));
+    }
+    Ok(cases)
+}
+
+/// Those of that name alone, or what befalls a disk with that seed.
+pub(crate) fn one(name: &str, seed: u64) -> Result<ExitCode> {
+    let results = match Misbehaviour::by_name(name).filter(|m| m.culprit() == Culprit::Storage) {
+        Some(misbehaviour) => {
+            let result = caught(|| befall(misbehaviour, seed));
+            vec![(name.to_owned(), result.map(|_| "it held".to_owned()))]
         }
-    });
+        None => {
+            let cases = cases()?.into_iter().filter(|case| case.is_of(name));
+            let survive = |case: Case| {
+                let result = caught(|| survive(case));
+                let checked = result
+                    .and_then(|survived| Tally::default().add(case, survived).map(|()| survived));
+                (case.name(), checked.map(|survived| format!("{survived:?}")))
+            };
+            cases.map(survive).collect()
+        }
+    };
+    if results.is_empty() {
+        return Err(format!("there is no fault {name}").into());
+    }
+    let mut code = ExitCode::SUCCESS;
+    for (name, result) in results {
+        match result {
+            Ok(what) => println!("{name}: {what}"),
+            Err(error) => {
+                println!("{name}: FAILED: {error}");
+                code = ExitCode::FAILURE;
+            }
+        }
+    }
+    Ok(code)
+}
+
+pub(crate) fn run(arguments: &Arguments, table: &mut Table) -> Result<()> {
+    let ended = streams(arguments, table);
+    disks(arguments, table);
+    ended
+}
+
+/// Every call of a stream fails in every way.
+fn streams(arguments: &Arguments, table: &mut Table) -> Result<()> {
+    let cases = cases()?;
+    let results = on_all_cores(&cases, |case| survive(*case));
     let mut tally = [Tally::default(); KINDS.len()];
-    for (case, result) in results.into_iter().flatten() {
+    for (case, result) in cases.into_iter().zip(results) {
         if let Err(error) = result.and_then(|survived| tally[case.kind].add(case, survived)) {
-            let what = format!("{} {case:?}: {error}", KINDS[case.kind].0);
-            table.fail(what, "--only faults");
+            let name = case.name();
+            table.fail(format!("{name}: {error}"), format!("--fault {name}"));
         }
     }
     for ((name, _, then), tally) in KINDS.iter().zip(&tally) {
+        // How often is known of all of them alone.
         if let Err(error) = tally.check(*then) {
             table.fail(format!("{name}: {error}"), "--only faults");
         }
@@ -95,12 +154,11 @@ pub(crate) fn run(arguments: &Arguments, table: &mut Table) -> Result<()> {
         table.row(&format!("least of a kind: {name}"), tally.happened);
     }
     table.row("streams broken by them", sum(|tally| tally.broke));
-    run_disks(arguments, table);
     Ok(())
 }
 
-/// Lets each thing befall a disk, so many times.
-fn run_disks(arguments: &Arguments, table: &mut Table) {
+/// Everything that befalls disks does.
+fn disks(arguments: &Arguments, table: &mut Table) {
     let disks: Vec<&'static Misbehaviour> =
         Misbehaviour::all().filter(|m| m.culprit() == Culprit::Storage).collect();
     let mut struck = 0;
@@ -114,7 +172,7 @@ fn run_disks(arguments: &Arguments, table: &mut Table) {
                 Err(error) => {
                     is_wrong = true;
                     let what = format!("{misbehaviour}, seed {seed}: {error}");
-                    table.fail(what, format!("--only faults --seed {seed}"));
+                    table.fail(what, format!("--fault {misbehaviour} --seed {seed}"));
                 }
             }
         }

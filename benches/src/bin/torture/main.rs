@@ -14,7 +14,8 @@
 //!   ones; fewer, and it says so, where there is no room for 11,100 descriptors and 4 GB.
 //!
 //! `--only SECTION` runs that section alone, and prints more of it; `--attack NAME`, with `--seed`,
-//! that attack; `--write-limits` writes the limits of attacks anew. It fails if anything did not hold, and says how to run that alone.
+//! that attack; `--crash CASE` one of the crashes, `--fault CASE` one of the faults; `--write-limits` writes the limits of attacks anew. `--strict` makes
+//! a failure of what cannot be tried here: no valgrind, no room for the crowd. It fails if anything did not hold, and says how to run that alone.
 
 mod arguments;
 mod attacking;
@@ -45,7 +46,7 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use self::arguments::{Arguments, Mode};
-use self::table::Table;
+use self::table::{Table, caught};
 
 type Result<T, E = Box<dyn std::error::Error>> = std::result::Result<T, E>;
 
@@ -66,6 +67,8 @@ fn main() -> Result<ExitCode> {
         Mode::Sections => {}
         Mode::One(seed) => return simulation::one(*seed),
         Mode::Attack(name) => return attacking::one(name, arguments.seed),
+        Mode::Crash(name) => return crashing::one(name),
+        Mode::Fault(name) => return faults::one(name, arguments.seed),
         Mode::Counted { name, times } => return attacking::counted(name, *times),
         Mode::Crowd { what, address, count } => {
             return programs::run(what, *address, *count, arguments.seed);
@@ -76,12 +79,17 @@ fn main() -> Result<ExitCode> {
             return Err(format!("there is no section {only}").into());
         }
     }
-    let mut table = Table::default();
+    let mut table = Table::new(arguments.is_strict);
     for (name, section) in SECTIONS {
         if arguments.only.as_deref().is_none_or(|only| only == name) {
             let began = Instant::now();
             table.begin(name);
-            section(&arguments, &mut table)?;
+            // What breaks off one section is a failure like any other.
+            let ended = caught(|| section(&arguments, &mut table).map_err(|e| e.to_string()));
+            if let Err(error) = ended {
+                let again = format!("--only {name} --seed {}", arguments.seed);
+                table.fail(format!("{name}: {error}"), again);
+            }
             table.row("took", format!("{:.1} s", began.elapsed().as_secs_f64()));
         }
     }

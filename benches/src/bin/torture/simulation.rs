@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use crate::Result;
 use crate::arguments::Arguments;
-use crate::simulator::{Failure, Report, simulate};
+use crate::simulator::{Failure, Kind, Report, simulate};
 use crate::table::Table;
 
 /// Of how many seeds one is run twice.
@@ -18,7 +18,7 @@ fn simulate_one(seed: u64) -> std::result::Result<Report, Failure> {
     let report = simulate(seed)?;
     if seed % TWICE == 0 && simulate(seed)? != report {
         let what = vec!["a second run was another one".to_owned()];
-        return Err(Failure { seed, what, profile: String::new() });
+        return Err(Failure { seed, kinds: vec![Kind::Other], what, profile: String::new() });
     }
     Ok(report)
 }
@@ -68,7 +68,7 @@ pub(crate) fn run(arguments: &Arguments, table: &mut Table) -> Result<()> {
         }
     });
     let (sum, failures) = results.into_inner()?;
-    print(&sum, failures.len(), table);
+    print(&sum, &failures, table);
     for failure in failures {
         let what = format!("simulator, seed {}: {}", failure.seed, failure.what.join("; "));
         table.fail(what, format!("--one {}", failure.seed));
@@ -76,7 +76,7 @@ pub(crate) fn run(arguments: &Arguments, table: &mut Table) -> Result<()> {
     Ok(())
 }
 
-fn print(sum: &Report, failures: usize, table: &mut Table) {
+fn print(sum: &Report, failures: &[Failure], table: &mut Table) {
     let rows = [
         ("seeds", sum.runs),
         ("virtual hours", sum.micros / 3_600_000_000),
@@ -117,6 +117,15 @@ fn print(sum: &Report, failures: usize, table: &mut Table) {
     for (name, number) in rows {
         table.row(name, number);
     }
-    // Each would have ended its run.
-    table.row("lost, doubled, disordered, wrong", failures);
+    let kinds = [
+        ("lost", Kind::Lost),
+        ("duplicated", Kind::Duplicated),
+        ("reordered", Kind::Reordered),
+        ("wrong", Kind::Wrong),
+        ("other failures", Kind::Other),
+    ];
+    for (name, kind) in kinds {
+        let found = failures.iter().flat_map(|failure| &failure.kinds);
+        table.row(name, found.filter(|found| **found == kind).count());
+    }
 }
