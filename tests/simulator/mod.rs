@@ -59,6 +59,7 @@ use std::rc::Rc;
 use duologue::testing::ShadowDisk;
 
 pub(crate) use self::ledger::Kind;
+use self::ledger::Violations;
 use self::meter::uncounted;
 pub(crate) use self::profile::FIRST_OF_ALL_FAULTS;
 use self::profile::Profile;
@@ -97,7 +98,7 @@ fn run(
     seed: u64,
     disk: fn() -> ShadowDisk,
     with_events: bool,
-) -> (Result<Report, Vec<(Kind, String)>>, Vec<String>) {
+) -> (Result<Report, Violations>, Vec<String>) {
     let world = World::new(Profile::new(seed), disk, with_events);
     let result = catch_unwind(AssertUnwindSafe(|| run_in(&world)));
     let result = result.unwrap_or_else(|panic| {
@@ -109,7 +110,7 @@ fn run(
     (result, events.unwrap_or_default())
 }
 
-fn run_in(world: &Rc<World>) -> Result<Report, Vec<(Kind, String)>> {
+fn run_in(world: &Rc<World>) -> Result<Report, Violations> {
     world.start();
     let stuck = world.executor.run(
         &world.clock,

@@ -23,6 +23,9 @@ pub(crate) enum Kind {
     Other,
 }
 
+/// What did not hold.
+pub(crate) type Violations = Vec<(Kind, String)>;
+
 /// Of both sides, by the side that sends.
 pub(crate) struct Ledger {
     pub(crate) sent: [Sent; 2],
@@ -32,7 +35,7 @@ pub(crate) struct Ledger {
     pub(crate) has_forgotten: [bool; 2],
     /// What is on it of a time after which nothing was promised.
     pub(crate) exempt: [BTreeSet<String>; 2],
-    pub(crate) violations: Vec<(Kind, String)>,
+    pub(crate) violations: Violations,
 }
 
 #[derive(Default)]
