@@ -24,6 +24,8 @@ const FOUND: &[u64] = &[
     4_102_126, 4_102_562,
     // A stream that was held up brought what a program had said before it was killed.
     4_043_792,
+    // A server that was killed refused a stream while another one's handshake went on.
+    10_124_950,
 ];
 
 fn run(seed: u64) -> Report {

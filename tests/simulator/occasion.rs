@@ -14,6 +14,8 @@ const FRUITLESS: usize = 8;
 pub(crate) struct Streams {
     /// The number of the first.
     first: usize,
+    /// How often the server had begun again by then.
+    server: u32,
     /// How often it was open, and lost a stream.
     openings: Cell<usize>,
     detachments: Cell<usize>,
@@ -22,9 +24,9 @@ pub(crate) struct Streams {
 }
 
 impl Streams {
-    pub(crate) fn new(first: usize) -> Self {
+    pub(crate) fn new(first: usize, server: u32) -> Self {
         let (openings, detachments, has_begun) = Default::default();
-        Self { first, openings, detachments, has_begun }
+        Self { first, server, openings, detachments, has_begun }
     }
 
     pub(crate) fn on_open(&self, opening: Opening) {
@@ -64,9 +66,11 @@ impl Program {
             // It is sent away for a while, as too many conversations are kept, or too many streams of
             // its own brought nothing on.
             DetachReason::Goodbye(CloseCode::LIMIT) => self.world.is_full() || harmed >= FRUITLESS,
-            // What its server is closing cannot be gone on with, nor what it does not know to be open.
+            // What its server is closing cannot be gone on with, nor what it does not know to be open, as
+            // one that was killed meanwhile does not.
             DetachReason::AttachFailed(Error::Incomplete) => {
-                self.was_closed() || streams.has_begun.get()
+                let is_another = self.world.sides[1].life.get() != streams.server;
+                self.was_closed() || streams.has_begun.get() || is_another
             }
             _ => false,
         };
