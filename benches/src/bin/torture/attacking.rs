@@ -36,7 +36,11 @@ fn run_one((misbehaviour, side): Attacker, seed: u64, beside: Beside) -> Result<
 /// That attack alone, from both sides.
 pub(crate) fn one(name: &str, seed: u64) -> Result<ExitCode> {
     let mut code = ExitCode::SUCCESS;
-    Misbehaviour::by_name(name).ok_or_else(|| format!("there is no misbehaviour {name}"))?;
+    let found = Misbehaviour::by_name(name);
+    let found = found.ok_or_else(|| format!("there is no misbehaviour {name}"))?;
+    if found.culprit() == Culprit::Storage {
+        return Err(format!("{name} befalls a disk: --fault {name} --seed {seed}").into());
+    }
     for attacker in attackers().into_iter().filter(|(m, _)| m.name() == name) {
         match run_one(attacker, seed, Beside::Others) {
             Ok(attack) => println!("{:?}: {attack:#?}", attacker.1),
