@@ -24,8 +24,9 @@ const FOUND: &[u64] = &[
     4_102_126, 4_102_562,
     // A stream that was held up brought what a program had said before it was killed.
     4_043_792,
-    // A server that was killed refused a stream while another one's handshake went on.
-    10_124_950,
+    // A server that did not know a conversation refused a stream while another one's handshake went on.
+    10_124_950, 20_157_780, // A file that had waited for too long was decided on.
+    20_027_749, 20_037_961, 20_059_562, 20_156_733,
 ];
 
 fn run(seed: u64) -> Report {

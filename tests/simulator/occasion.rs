@@ -14,8 +14,6 @@ const FRUITLESS: usize = 8;
 pub(crate) struct Streams {
     /// The number of the first.
     first: usize,
-    /// How often the server had begun again by then.
-    server: u32,
     /// How often it was open, and lost a stream.
     openings: Cell<usize>,
     detachments: Cell<usize>,
@@ -24,9 +22,9 @@ pub(crate) struct Streams {
 }
 
 impl Streams {
-    pub(crate) fn new(first: usize, server: u32) -> Self {
+    pub(crate) fn new(first: usize) -> Self {
         let (openings, detachments, has_begun) = Default::default();
-        Self { first, server, openings, detachments, has_begun }
+        Self { first, openings, detachments, has_begun }
     }
 
     pub(crate) fn on_open(&self, opening: Opening) {
@@ -67,10 +65,13 @@ impl Program {
             // its own brought nothing on.
             DetachReason::Goodbye(CloseCode::LIMIT) => self.world.is_full() || harmed >= FRUITLESS,
             // What its server is closing cannot be gone on with, nor what it does not know to be open, as
-            // one that was killed meanwhile does not.
+            // one that was killed meanwhile, or waited for too long, does not.
             DetachReason::AttachFailed(Error::Incomplete) => {
-                let is_another = self.world.sides[1].life.get() != streams.server;
-                self.was_closed() || streams.has_begun.get() || is_another
+                let server = self.world.sides[1].program.borrow();
+                let mut open = server.iter().filter(|server| server.session.is_open());
+                let name = self.session.conversation();
+                let is_open_there = open.any(|server| server.session.conversation() == name);
+                self.was_closed() || streams.has_begun.get() || !is_open_there
             }
             _ => false,
         };

@@ -55,7 +55,7 @@ impl Program {
         };
         session.set_rate_limit(world.profile.programs[side].rate_limit);
         let (world, heard) = (Rc::clone(world), Rc::default());
-        let streams = Rc::new(Streams::new(first_stream, world.sides[1].life.get()));
+        let streams = Rc::new(Streams::new(first_stream));
         let program = Self { world, owner, side, session, inbox, streams, heard };
         *program.world.sides[side].program.borrow_mut() = Some(program.clone());
         program.spawn(|program| program.listen(events));

@@ -116,6 +116,8 @@ impl Program {
                 self.world.count(|report| report.cancelled += 1);
                 return Some(Outcome::Cancelled);
             }
+            // Its sender gave it up for its slowness, and its receiver decided on it after that.
+            Code::CANCELLED => self.world.may_have_stalled(since),
             Code::DECLINED => self.file(index, |file| file.heard(code)),
             Code::NAME_REFUSED => work.refused.is_some(),
             Code::EXISTS => {
