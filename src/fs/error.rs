@@ -136,8 +136,8 @@ impl Error {
 
     /// Whether the same call can succeed later, once there is room on the disk, say.
     ///
-    /// So it is for what is [`Busy`](Self::Busy) or [`Superseded`](Self::Superseded), or waits for a quota or for room. Not after a
-    /// failed [`Action::Write`], [`Action::Sync`] or [`Action::SyncFolder`]: the system
+    /// So it is for what is [`Busy`](Self::Busy) or [`Superseded`](Self::Superseded), or waits for a quota or
+    /// for room. Not after a failed [`Action::Write`], [`Action::Sync`] or [`Action::SyncFolder`]: the system
     /// may have dropped what it could not write.
     pub fn can_retry(&self) -> bool {
         match self {

@@ -157,15 +157,21 @@ fn a_conversation_that_begins_anew_has_new_numbers_once_its_peer_is_accepted() {
     assert!(!matches!(accepted, Some(Ok(_))), "its offer was dropped: {accepted:?}");
 }
 
+/// A client that has accepted its peer, that peer, and the hash of their handshake.
+fn accepted(world: &World) -> (End<Duplex>, End<Duplex>, [u8; 32]) {
+    let (mut near, stream) = client(world, true);
+    let mut far = server(world, stream);
+    settle(&mut far, &mut near);
+    let hash = near.hello();
+    near.session.accept_peer(&hash).unwrap();
+    pause(world, &mut near, &mut far);
+    (near, far, hash)
+}
+
 #[test]
 fn a_peer_is_accepted_on_the_stream_that_was_decided_on_and_on_no_other() {
     let world = World::default();
-    let (mut near, stream) = client(&world, true);
-    let mut far = server(&world, stream);
-    settle(&mut far, &mut near);
-    let first = near.hello();
-    near.session.accept_peer(&first).unwrap();
-    pause(&world, &mut near, &mut far);
+    let (mut near, far, first) = accepted(&world);
     drop(far);
     let stream = attach(&world, &mut near);
     let mut far = server(&world, stream);
@@ -191,12 +197,7 @@ fn a_peer_is_accepted_on_the_stream_that_was_decided_on_and_on_no_other() {
 #[test]
 fn a_peer_is_refused_and_answered_on_the_stream_that_was_looked_at_and_on_no_other() {
     let world = World::default();
-    let (mut near, stream) = client(&world, true);
-    let mut far = server(&world, stream);
-    settle(&mut far, &mut near);
-    let first = near.hello();
-    near.session.accept_peer(&first).unwrap();
-    pause(&world, &mut near, &mut far);
+    let (mut near, far, first) = accepted(&world);
     drop((near.events(), far));
     // Over the next stream nobody has said anything yet: it is another peer all the same.
     let stream = attach(&world, &mut near);
