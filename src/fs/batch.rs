@@ -125,8 +125,12 @@ impl Entry {
         };
         // What is on its way still is not to replace it.
         match turn.store(|| Ok(self.inbox.check_free(&self.path, is_there)?.then_some(()))) {
-            // It may be the very file. Without a digest that is seen once it is received.
-            Err(Error::Outdated) => self.is_there(offer, &other),
+            // It may be the very file.
+            Err(Error::Outdated) => self.is_there(offer, &other).and_then(|is_there| {
+                // Without a size and a digest that is seen once it is received.
+                let may_come = is_there || offer.size.is_none() || offer.digest.is_none();
+                if may_come { Ok(is_there) } else { Err(Error::Outdated) }
+            }),
             known => Ok(known?.is_some()),
         }
     }
