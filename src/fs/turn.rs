@@ -180,7 +180,7 @@ impl Turn {
         let status = |name: &str| self.shared.store.status_if_there(name);
         let found = status(name).and_then(|other| Ok((other, status(&self.name)?)));
         let (other, own) = found.map_err(Error::storage(Action::Inspect))?;
-        Ok(other.zip(own).is_some_and(|(other, own)| other.file == own.file))
+        Ok(other.zip(own).is_some_and(|(other, own)| other.seems_same(&own)))
     }
 }
 

@@ -89,7 +89,7 @@ impl Between {
     }
 
     fn seen(&self, status: Status) -> Status {
-        if self.is_unnumbered { Status { file: (0, 0), ..status } } else { status }
+        if self.is_unnumbered { Status { file: None, ..status } } else { status }
     }
 
     fn name(&self, path: &str) -> String {
