@@ -88,11 +88,9 @@ fn a_known_member_is_read_no_further_once_nobody_waits_for_it() {
         let (counted, told) = (Arc::clone(&reads), Arc::clone(&is_read));
         disk.before_calls(move |call, path| {
             match (call, path) {
-                ("read", "b/m") => {
-                    if counted.fetch_add(1, Ordering::AcqRel) == 0 {
-                        told.store(true, Ordering::Release);
-                        may_go_on.recv().unwrap();
-                    }
+                ("read", "b/m") if counted.fetch_add(1, Ordering::AcqRel) == 0 => {
+                    told.store(true, Ordering::Release);
+                    may_go_on.recv().unwrap();
                 }
                 ("close", "b/m") => close.send(()).unwrap(),
                 _ => {}
