@@ -153,12 +153,17 @@ impl State {
             self.queue.restart_numbers();
             self.begin_anew();
         }
+        self.wake_senders();
+        self.wake.extend_rare(&mut self.open_waiters);
+        self.tell(Told::Event(Event::Open(opening)));
+    }
+
+    /// Whoever waits to send an item, or to offer, is to try again.
+    pub(super) fn wake_senders(&mut self) {
         for waiters in &mut self.lane_waiters {
             self.wake.extend(waiters);
         }
         self.wake.extend_rare(&mut self.offer_waiters);
-        self.wake.extend_rare(&mut self.open_waiters);
-        self.tell(Told::Event(Event::Open(opening)));
     }
 
     fn on_closed(&mut self, reason: CloseReason) {
@@ -174,10 +179,7 @@ impl State {
             t.end.get_or_insert(inbound::End::Abandoned(Some(reason)));
             self.wake.extend(&mut t.waiters);
         }
-        for waiters in &mut self.lane_waiters {
-            self.wake.extend(waiters);
-        }
-        self.wake.extend_rare(&mut self.offer_waiters);
+        self.wake_senders();
         self.wake.extend_rare(&mut self.open_waiters);
         self.wake.extend_rare(&mut self.end_waiters);
         self.tell(Told::Event(Event::Closed(reason)));

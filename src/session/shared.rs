@@ -379,6 +379,8 @@ impl State {
     pub(super) fn close(&mut self, code: CloseCode, text: &str) {
         if self.requests.close.is_none() {
             self.requests.close = Some(Box::new((code, text.into())));
+            // Nothing more is taken from now on.
+            self.wake_senders();
         }
         if self.has_driver {
             self.wake_driver();

@@ -10,7 +10,7 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
 use bytes::Bytes;
-use duologue::proto::{CloseReason, Config, Receipt as Fate};
+use duologue::proto::{ActionError, CloseReason, Config, Receipt as Fate};
 use duologue::session::{Events, Incoming, Outcome, Outgoing, Session, SessionError, accept};
 use duologue::wire::{Batch, Chat, CloseCode, Message, Offer};
 use futures::StreamExt;
@@ -116,6 +116,39 @@ fn futures_that_were_given_up_leave_no_waker_behind() {
         assert!(given_up(async || outgoing.finish(None).await) <= 1, "finish");
         drop(outgoing);
     });
+}
+
+#[test]
+fn a_close_wakes_whoever_waits_for_room_or_to_offer() {
+    World::run_at_once(async |world| {
+        let (near, _far, _outgoing, _incoming) = full(world).await;
+        let (session, mut kept) = (&near.session, Kept::default());
+        fill(session);
+        let [chat, message, offer] = [(); 3].map(|()| kept.waker());
+        let mut polls: [(_, &dyn Fn(&mut Context<'_>) -> Option<SessionError>); 3] = [
+            (chat, &|cx| refused(session.poll_send_chat(cx, &Chat::new("x")))),
+            (message, &|cx| refused(session.poll_send_message(cx, &self::message()))),
+            (offer, &|cx| refused(session.poll_offer(cx, &Offer::new("y")))),
+        ];
+        for (waker, poll) in &mut polls {
+            assert_eq!(poll(&mut Context::from_waker(waker)), None);
+        }
+        session.close(CloseCode::DONE, "").unwrap();
+        for ((_, poll), woken) in polls.into_iter().zip(&kept.0) {
+            assert_eq!(woken.0.load(Ordering::Relaxed), 1);
+            let closed = SessionError::Refused(ActionError::Closed);
+            assert_eq!(poll(&mut Context::from_waker(Waker::noop())), Some(closed));
+        }
+    });
+}
+
+/// Why something was not taken; nothing while it waits.
+fn refused<T>(polled: Poll<Result<T, SessionError>>) -> Option<SessionError> {
+    match polled {
+        Poll::Pending => None,
+        Poll::Ready(Ok(_)) => panic!("there is no room"),
+        Poll::Ready(Err(error)) => Some(error),
+    }
 }
 
 /// Whether a future is ready at once.

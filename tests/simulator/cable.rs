@@ -14,6 +14,7 @@ use futures::io::{AsyncRead, AsyncWrite};
 
 use super::clock::Alarm;
 use super::meter::uncounted;
+use super::profile::FIRST_OF_LOOKS;
 
 /// After so many pieces of a run each is four times as large at most: the smallest pieces show what they
 /// show early, and no run has to wait for them.
@@ -55,8 +56,18 @@ struct Pipe {
 pub(crate) struct Counts {
     /// Pieces that were moved.
     pieces: Cell<u64>,
+    /// Calls that moved nothing count, too.
+    counts_calls: bool,
+    /// Who has waited for room since pieces grew last.
+    blocked: RefCell<Vec<Waker>>,
     /// What was done to streams and to those who have them, so that conversations may end.
     pub(crate) harms: Cell<u64>,
+}
+
+impl Counts {
+    pub(crate) fn new(seed: u64) -> Self {
+        Self { counts_calls: seed < FIRST_OF_LOOKS, ..Self::default() }
+    }
 }
 
 /// Both directions of a stream.
@@ -144,6 +155,10 @@ impl Cable {
     pub(crate) fn stall(&mut self, until: Time) {
         self.harm();
         self.stalled_until = until;
+        if !self.counts.counts_calls {
+            // It may be shorter than the one before.
+            self.wake();
+        }
     }
 
     /// One side hears the end of the stream after what is under way; what it writes arrives all the same.
@@ -169,10 +184,22 @@ impl Cable {
     /// What one call moves at most, and what is under way at most, in bytes.
     fn limits(&self, quality: &Quality) -> (u64, usize) {
         let pieces = self.counts.pieces.get();
-        self.counts.pieces.set(pieces + 1);
+        self.counts.pieces.set(pieces + u64::from(self.counts.counts_calls));
         let doublings = 2 * (pieces / PIECES).min(8);
         let grown = |bytes: usize| (bytes << doublings).min(LARGEST.max(bytes));
         (grown(quality.segment) as u64, grown(quality.capacity))
+    }
+
+    /// A piece was moved. Who waits for room hears of it when pieces grow.
+    fn on_moved(&mut self) {
+        if self.counts.counts_calls {
+            return;
+        }
+        let pieces = self.counts.pieces.get() + 1;
+        self.counts.pieces.set(pieces);
+        if pieces % PIECES == 0 {
+            uncounted(|| self.counts.blocked.take().into_iter().for_each(Waker::wake));
+        }
     }
 
     fn wake(&mut self) {
@@ -234,6 +261,7 @@ impl Stream {
         let room = capacity.saturating_sub(pipe.queued);
         if room == 0 {
             pipe.writer = Some(cx.waker().clone());
+            uncounted(|| cable.counts.blocked.borrow_mut().push(cx.waker().clone()));
             return Poll::Pending;
         }
         let most = room.min(1 + self.random.below(segment) as usize);
@@ -243,6 +271,7 @@ impl Stream {
             reader.wake();
         }
         cable.carried += len as u64;
+        cable.on_moved();
         if let Some(left) = &mut cable.left {
             *left -= len as u64;
             if *left == 0 {
@@ -300,6 +329,7 @@ impl AsyncRead for Stream {
             if let Some(writer) = pipe.writer.take() {
                 writer.wake();
             }
+            cable.on_moved();
             return Poll::Ready(Ok(len));
         }
     }

@@ -15,6 +15,8 @@ use super::meter::{Meter, uncounted};
 
 /// Polls at one moment that are no progress any more.
 const POLLS_AT_ONE_MOMENT: u32 = 500_000;
+/// Of how many moments one is drawn in which all that sleep are looked at.
+const MOMENTS: u64 = 16;
 
 /// Whose tasks are killed together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -55,6 +57,8 @@ pub(crate) enum Stuck {
     LiveLock,
     /// It took longer than it may.
     OutOfTime,
+    /// A task of theirs had something to do, and nothing had woken it.
+    Asleep(Owner),
 }
 
 pub(crate) struct Executor {
@@ -64,6 +68,13 @@ pub(crate) struct Executor {
     flags: RefCell<Vec<Arc<Flag>>>,
     next: Cell<u64>,
     random: RefCell<SplitMix64>,
+    /// When all that sleep are looked at: of a generator of its own, so that the order stays what it was.
+    moments: RefCell<SplitMix64>,
+    /// Whether all that sleep may be looked at, and whether some are polled that nothing has woken.
+    pub(crate) looks_at_sleepers: Cell<bool>,
+    pub(crate) polls_sleepers: Cell<bool>,
+    /// How often those that sleep were looked at.
+    pub(crate) looks: Cell<u64>,
     /// Whose memory is counted at the moment.
     counted: Cell<Option<usize>>,
     pub(crate) meter: Meter,
@@ -78,6 +89,8 @@ struct Task {
     future: Option<LocalBoxFuture<'static, ()>>,
     flag: Arc<Flag>,
     waker: Waker,
+    /// Polled before it is woken it does a part of what it would do then.
+    is_lazy: bool,
 }
 
 struct Flag {
@@ -106,6 +119,10 @@ impl Executor {
             flags: RefCell::default(),
             next: Cell::new(0),
             random: RefCell::new(SplitMix64::new(seed)),
+            moments: RefCell::new(SplitMix64::new(seed ^ 0x51EE)),
+            looks_at_sleepers: Cell::new(false),
+            polls_sleepers: Cell::new(true),
+            looks: Cell::new(0),
             counted: Cell::new(None),
             meter: Meter::default(),
             polls: Cell::new(0),
@@ -114,6 +131,21 @@ impl Executor {
     }
 
     pub(crate) fn spawn(&self, owner: Owner, future: impl Future<Output = ()> + 'static) {
+        self.spawn_task(owner, false, future);
+    }
+
+    /// Who sends data is woken when there is room for much, and sends less when it is polled before; a
+    /// driver waits for what its pacer allows together.
+    pub(crate) fn spawn_lazy(&self, owner: Owner, future: impl Future<Output = ()> + 'static) {
+        self.spawn_task(owner, true, future);
+    }
+
+    fn spawn_task(
+        &self,
+        owner: Owner,
+        is_lazy: bool,
+        future: impl Future<Output = ()> + 'static,
+    ) {
         let id = self.next.get();
         self.next.set(id + 1);
         // Its memory is its owner's, whoever spawns it.
@@ -128,7 +160,7 @@ impl Executor {
             let flag = Arc::new(Flag { task: id, is_ready, ready });
             self.flags.borrow_mut().push(Arc::clone(&flag));
             let waker = Waker::from(Arc::clone(&flag));
-            let task = Task { owner, future: Some(future), flag, waker };
+            let task = Task { owner, future: Some(future), flag, waker, is_lazy };
             self.tasks.borrow_mut().insert(id, task);
             self.ready.lock().unwrap().push(id);
         });
@@ -183,6 +215,9 @@ impl Executor {
         let mut polls_now = 0_u32;
         loop {
             let Some(task) = self.pick() else {
+                if let Some(owner) = self.find_sleeper(clock.now()) {
+                    return Err(Stuck::Asleep(owner));
+                }
                 match clock.next_deadline() {
                     None => return Err(Stuck::Deadlock),
                     Some(at) if at > until() => return Err(Stuck::OutOfTime),
@@ -211,7 +246,7 @@ impl Executor {
         }
         let place = random.below(ready.len() as u64) as usize;
         let tasks = self.tasks.borrow();
-        if random.below(200) == 0 {
+        if random.below(200) == 0 && self.polls_sleepers.get() {
             let place = random.below(tasks.len() as u64) as usize;
             return tasks.keys().nth(place).copied();
         }
@@ -220,6 +255,27 @@ impl Executor {
             task.flag.is_ready.store(false, Ordering::Relaxed);
         }
         Some(woken)
+    }
+
+    /// Now and then, while nobody is ready: polls all of them. Whoever ends by it, or wakes another or
+    /// itself, should have been woken before.
+    fn find_sleeper(&self, now: Time) -> Option<Owner> {
+        if !self.looks_at_sleepers.get() || self.moments.borrow_mut().below(MOMENTS) != 0 {
+            return None;
+        }
+        self.looks.set(self.looks.get() + 1);
+        let ids: Vec<u64> = uncounted(|| {
+            let tasks = self.tasks.borrow();
+            tasks.iter().filter(|(_, task)| !task.is_lazy).map(|(id, _)| *id).collect()
+        });
+        let sleeper = ids.iter().find_map(|&id| {
+            let owner = self.tasks.borrow().get(&id)?.owner;
+            self.poll(id, now);
+            let has_ended = !self.tasks.borrow().contains_key(&id);
+            (has_ended || !self.ready.lock().unwrap().is_empty()).then_some(owner)
+        });
+        uncounted(|| drop(ids));
+        sleeper
     }
 
     fn poll(&self, id: u64, now: Time) -> Option<usize> {

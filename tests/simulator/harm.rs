@@ -10,7 +10,7 @@ use duologue::wire::CloseCode;
 
 use super::executor::Owner;
 use super::meter::uncounted;
-use super::profile::{FIRST_OF_ALL_FAULTS, Fault};
+use super::profile::{FIRST_OF_ALL_FAULTS, FIRST_OF_LOOKS, Fault};
 use super::talk::UNPLANNED;
 use super::world::World;
 
@@ -62,6 +62,8 @@ impl World {
         }
         self.sleep(self.up_to(self.profile.pause)).await;
         self.is_calm.set(true);
+        // From here on nothing goes on by chance.
+        self.executor.polls_sleepers.set(self.profile.seed < FIRST_OF_LOOKS);
         self.note(|| "calm".to_owned());
         for (side, fall) in self.sides.iter().map(|side| side.falls.get()).enumerate() {
             fall.into_iter().for_each(|fall| self.end_life(side, fall.after));
@@ -264,7 +266,7 @@ impl World {
             let program = self.sides[side].program.borrow().clone();
             if let Some(program) = program {
                 let index = self.profile.work[side].files.len();
-                program.spawn(move |program| program.send_file(index));
+                program.spawn_sending(move |program| program.send_file(index));
             }
         }
         self.sleep(4 * (self.profile.crossing() + slowness) + Duration::from_secs(2)).await;

@@ -32,6 +32,9 @@
 //! - **Nothing fails without an occasion**: a stream that is lost, an end and a receipt that says no need
 //!   something that was done to that stream, or since that conversation began (`occasion`); a verdict needs
 //!   what befell its receiver's disk during that attempt (`World::mark`), or what its receiver said.
+//! - **No wake-up is missing**: at times, while nobody is ready, all that wait on a handle are polled, and
+//!   none of them may find something to do (`Executor::find_sleeper`); and once the faults have ended nobody
+//!   goes on by chance.
 //! - **Nothing that is held up holds up the rest**: lines come through in a bounded time beside files that
 //!   are paused, or not read (`World::hold_up`).
 
@@ -61,7 +64,7 @@ use duologue::testing::ShadowDisk;
 pub(crate) use self::ledger::Kind;
 use self::ledger::Violations;
 use self::meter::uncounted;
-pub(crate) use self::profile::FIRST_OF_ALL_FAULTS;
+pub(crate) use self::profile::FIRST_OF_LOOKS;
 use self::profile::Profile;
 pub(crate) use self::report::{Failure, Report};
 use self::world::World;
@@ -112,6 +115,10 @@ fn run(
 
 fn run_in(world: &Rc<World>) -> Result<Report, Violations> {
     world.start();
+    // A stream that hesitates wakes whoever polls it.
+    let Profile { seed, quality, .. } = &world.profile;
+    let looks = *seed >= FIRST_OF_LOOKS && quality.hesitations == 0;
+    world.executor.looks_at_sleepers.set(looks);
     let stuck = world.executor.run(
         &world.clock,
         |side| {

@@ -15,6 +15,9 @@ pub(crate) const BLOCK: u64 = 4096;
 /// Seeds before this one are what they were when some of them found something: they know nothing of faults
 /// that were thought of later.
 pub(crate) const FIRST_OF_ALL_FAULTS: u64 = 10_000_000;
+/// From this one on those that sleep are looked at, and none of them goes on by chance once the faults have
+/// ended.
+pub(crate) const FIRST_OF_LOOKS: u64 = 30_000_000;
 
 /// Bytes a second at least.
 const SLOWEST: u64 = 20_000;

@@ -63,10 +63,10 @@ impl Program {
         program.spawn(Self::send_messages);
         let held_up = usize::from(program.world.sends_held_up.get());
         for index in 0..program.work().files.len() + held_up {
-            program.spawn(move |program| program.send_file(index));
+            program.spawn_sending(move |program| program.send_file(index));
         }
         if !program.work().folders.is_empty() {
-            program.spawn(Self::send_folders);
+            program.spawn_sending(Self::send_folders);
         }
         true
     }
@@ -82,6 +82,16 @@ impl Program {
     ) {
         let program = self.clone();
         self.world.spawn(self.owner, async move { what(program).await });
+    }
+
+    /// Sends data beside the rest.
+    pub(crate) fn spawn_sending<F: Future<Output = ()> + 'static>(
+        &self,
+        what: impl FnOnce(Self) -> F + 'static,
+    ) {
+        let program = self.clone();
+        let sending = async move { what(program).await };
+        self.world.executor.spawn_lazy(self.owner, sending);
     }
 
     pub(crate) async fn dawdle(&self) {

@@ -131,7 +131,7 @@ impl World {
             random: RefCell::new(SplitMix64::new(seed ^ 0x0A)),
             sides,
             cables: RefCell::default(),
-            counts: Rc::default(),
+            counts: Rc::new(Counts::new(seed)),
             goodbyes: RefCell::default(),
             arrivals: RefCell::default(),
             conversations: RefCell::default(),
@@ -355,7 +355,7 @@ impl World {
     pub(crate) fn start_client(self: &Rc<Self>) {
         let (world, owner) = (Rc::clone(self), self.owner(0));
         self.note(|| "the client starts".to_owned());
-        self.spawn(owner, async move {
+        self.executor.spawn_lazy(owner, async move {
             let io = loop {
                 match Rc::clone(&world).connect().await {
                     Ok(io) => break io,
@@ -396,7 +396,8 @@ impl World {
             loop {
                 let stream = world.arrival().await;
                 let (serving, all) = (Rc::clone(&world), conversations.clone());
-                world.spawn(owner, async move { serving.serve(all, stream).await });
+                let serving = async move { serving.serve(all, stream).await };
+                world.executor.spawn_lazy(owner, serving);
             }
         });
     }

@@ -1,7 +1,7 @@
 use std::net::SocketAddr;
 
 use crate::Result;
-use crate::simulator::FIRST_OF_ALL_FAULTS;
+use crate::simulator::FIRST_OF_LOOKS;
 
 pub(crate) struct Arguments {
     pub(crate) seconds: u64,
@@ -41,7 +41,7 @@ pub(crate) enum Mode {
 pub(crate) fn read() -> Result<Arguments> {
     let mut arguments = Arguments {
         seconds: 60,
-        seed: FIRST_OF_ALL_FAULTS,
+        seed: FIRST_OF_LOOKS,
         seeds: None,
         only: None,
         writes_limits: false,
