@@ -13,9 +13,12 @@ use crate::net_util::{Recorder, hold, recorder, run, server, target_of, until_cl
 #[cfg(unix)]
 type Serving = futures::future::LocalBoxFuture<'static, ()>;
 
+#[cfg(unix)]
+type Serve = fn(Server, Rc<LocalExecutor<'static>>) -> Serving;
+
 /// All ways to serve, by name; the last one's connections are still in their handshake.
 #[cfg(unix)]
-fn ways_to_serve() -> [(&'static str, fn(Server, Rc<LocalExecutor<'static>>) -> Serving); 3] {
+fn ways_to_serve() -> [(&'static str, Serve); 3] {
     [
         ("serve", |server, tasks| {
             server.serve(move |task| tasks.spawn(task).detach(), hold).map(drop).boxed_local()
