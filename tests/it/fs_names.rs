@@ -1,7 +1,7 @@
 //! Names that a peer proposes: one plain component on every system, or refused.
 
 use duologue::fs::{Error, FileName, Inbox, InboxOptions, NameError, RelativePath};
-use duologue::wire::{Offer, TransferCode};
+use duologue::wire::{Batch, Offer, Side, TransferCode, TransferId};
 
 use super::fs_util::{PEER, names};
 
@@ -103,12 +103,23 @@ fn h27_names_that_programs_treat_specially_are_a_matter_of_policy() {
         assert_eq!(inbox.check(&Offer::new(name)).unwrap_err(), error);
         assert_eq!(willing.check(&Offer::new(name)).unwrap().as_str(), name);
     }
+    // A folder is accepted by its name, count and bytes; each path in it is judged when it comes.
+    let announced = Batch { name: "b".into(), count: 9, bytes: 9, metadata: [][..].into() };
+    let mut batch = inbox.receive_batch(PEER, &announced).unwrap();
+    let id = TransferId::new(Side::Client, 1).unwrap();
+    for path in ["d/e/.ssh/authorized_keys", "d/.bashrc", "d/e/f/Desktop.ini"] {
+        let error = batch.receive(&Offer::new(path).size(1).batch(id)).unwrap_err();
+        assert_eq!(error, Error::FileName(NameError::Special), "{path}");
+        assert_eq!(error.code(), TransferCode::NAME_REFUSED);
+    }
+    drop(batch);
+    assert_eq!(names(folder.path()), ["b"], "nothing is in it");
     // Our own temporary files are nobody's to name.
     for name in [".duologue-x.part", ".DUOLOGUE-x.journal"] {
         let error = willing.check(&Offer::new(name)).unwrap_err();
         assert_eq!(error, Error::FileName(NameError::Temporary));
     }
-    assert_eq!(names(folder.path()), [""; 0]);
+    assert_eq!(names(folder.path()), ["b"]);
 }
 
 #[test]

@@ -3,6 +3,7 @@
 
 mod corpus;
 mod drop_at_every_poll;
+mod drop_tests;
 mod duplex;
 mod extension_traits;
 mod faulty;

@@ -263,6 +263,8 @@ fn dropping_connect_at_any_poll_leaves_the_listener_usable() {
         let mut listener = Listener::bind(&"127.0.0.1:0".parse().unwrap()).await.unwrap();
         let target = target_of(listener.local_address());
         drop_at_every_poll(8, || connect(&target));
+        let connector = Connector::new();
+        drop_at_every_poll(8, || connector.connect(&target));
         let client = connect(&target).await.unwrap();
         while listener.accept().await.unwrap().peer() != client.local() {}
     });

@@ -1,17 +1,47 @@
 use std::collections::BTreeSet;
 use std::future::Future;
-use std::sync::Arc;
+use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
-use duologue::net::{Event, Listener, Server, connect};
+use duologue::net::{Accepted, Event, Listener, Server, Stream, connect, serve};
+use futures::{AsyncReadExt, AsyncWriteExt, FutureExt};
+use smol::LocalExecutor;
 
 use crate::net_util::{Recorder, hold, recorder, run, server, target_of, until_closed};
+
+#[cfg(unix)]
+type Serving = futures::future::LocalBoxFuture<'static, ()>;
+
+#[cfg(unix)]
+type Serve = fn(Server, Rc<LocalExecutor<'static>>) -> Serving;
+
+/// All ways to serve, by name; the last one's connections are still in their handshake.
+#[cfg(unix)]
+fn ways_to_serve() -> [(&'static str, Serve); 3] {
+    [
+        ("serve", |server, tasks| {
+            server.serve(move |task| tasks.spawn(task).detach(), hold).map(drop).boxed_local()
+        }),
+        ("serve_local", |server, tasks| {
+            server.serve_local(move |task| tasks.spawn(task).detach(), hold).map(drop).boxed_local()
+        }),
+        ("replace_stream", |server, tasks| {
+            let server = server.replace_stream(async |_stream: Stream| {
+                std::future::pending::<std::io::Result<Stream>>().await
+            });
+            server.serve_local(move |task| tasks.spawn(task).detach(), hold).map(drop).boxed_local()
+        }),
+    ]
+}
 
 #[cfg(unix)]
 #[test]
 fn dropping_the_server_at_any_poll_ends_everything() {
     run(async {
-        for polls in 0..6 {
+        for ((way, serve), polls) in
+            ways_to_serve().into_iter().flat_map(|way| (0..6).map(move |n| (way, n)))
+        {
             let (observer, events) = recorder();
             // Not TCP, where another test may get the port as soon as it is free.
             let folder = tempfile::tempdir().unwrap();
@@ -20,12 +50,10 @@ fn dropping_the_server_at_any_poll_ends_everything() {
             let handle = server.handle();
             let connecting = (connect(&target), connect(&target));
             let (first, second) = futures::join!(connecting.0, connecting.1);
-            let tasks = Arc::new(smol::Executor::new());
-            let spawner = Arc::clone(&tasks);
-            let serving = server.serve(move |task| spawner.spawn(task).detach(), hold);
-            drop_after(serving, polls, &tasks);
+            let tasks = Rc::new(LocalExecutor::new());
+            drop_after(serve(server, Rc::clone(&tasks)), polls, &tasks);
             while tasks.try_tick() {}
-            assert!(handle.is_empty(), "{polls} polls");
+            assert!(handle.is_empty(), "{way}, {polls} polls");
             for mut client in [first.unwrap(), second.unwrap()] {
                 until_closed(&mut client).await;
             }
@@ -35,7 +63,62 @@ fn dropping_the_server_at_any_poll_ends_everything() {
     });
 }
 
-fn drop_after(serving: impl Future, polls: usize, tasks: &smol::Executor<'_>) {
+#[cfg(unix)]
+#[test]
+fn dropping_a_plain_server_at_any_poll_ends_everything() {
+    run(async {
+        for polls in 0..6 {
+            let folder = tempfile::tempdir().unwrap();
+            let target = duologue::net::Target::unix(folder.path().join("socket"));
+            let listener = Listener::bind(&target).await.unwrap();
+            let mut client = connect(&target).await.unwrap();
+            let tasks = Rc::new(LocalExecutor::new());
+            let spawner = Rc::clone(&tasks);
+            let serving = serve(listener, move |task| spawner.spawn(task).detach(), hold);
+            drop_after(serving, polls, &tasks);
+            while tasks.try_tick() {}
+            until_closed(&mut client).await;
+            assert!(connect(&target).await.is_err(), "nobody listens any more");
+        }
+    });
+}
+
+#[test]
+fn a_wait_for_the_stop_dropped_at_any_poll_can_be_asked_again() {
+    run(async {
+        for polls in 0..4 {
+            let server = server().await;
+            let (target, handle) = (target_of(server.local_address()), server.handle());
+            let handler = move |connection: Accepted| {
+                let mut stopping = connection.stopping.clone();
+                for _ in 0..polls {
+                    let polled = stopping.poll_unpin(&mut Context::from_waker(Waker::noop()));
+                    assert!(polled.is_pending());
+                }
+                drop(stopping);
+                async move {
+                    let mut stream = connection.stream;
+                    stream.write_all(b"!").await?;
+                    connection.stopping.await;
+                    Ok::<_, std::io::Error>(())
+                }
+            };
+            let tasks = Rc::new(LocalExecutor::new());
+            let spawner = Rc::clone(&tasks);
+            let serving = server.serve_local(move |task| spawner.spawn(task).detach(), handler);
+            let asking = async {
+                let mut client = connect(&target).await.unwrap();
+                client.read_exact(&mut [0]).await.unwrap();
+                handle.stop_gracefully(Duration::from_secs(10));
+                until_closed(&mut client).await;
+            };
+            let (served, ()) = tasks.run(futures::future::join(serving, asking)).await;
+            assert_eq!(served.unwrap().cut_off, 0, "after {polls} polls");
+        }
+    });
+}
+
+fn drop_after(serving: impl Future, polls: usize, tasks: &LocalExecutor<'_>) {
     let mut serving = Box::pin(serving);
     for _ in 0..polls {
         let polled = serving.as_mut().poll(&mut Context::from_waker(Waker::noop()));
@@ -116,8 +199,8 @@ mod descriptors {
             let server = server().await;
             let target = target_of(server.local_address());
             let clients = futures::join!(connect(&target), connect(&target));
-            let tasks = Arc::new(smol::Executor::new());
-            let spawner = Arc::clone(&tasks);
+            let tasks = Rc::new(LocalExecutor::new());
+            let spawner = Rc::clone(&tasks);
             drop_after(server.serve(move |task| spawner.spawn(task).detach(), hold), polls, &tasks);
             while tasks.try_tick() {}
             drop(clients);

@@ -141,7 +141,10 @@ fn chat_does_not_wait_behind_ten_transfers_at_1_gbit() {
 fn at_1_mbit_chat_takes_less_than_30_ms_once_the_rate_is_known() {
     let link = Link { rate: 125_000, latency: Duration::from_millis(5) };
     let outcome = run(&link, true, Duration::from_secs(15));
+    let early = *outcome.early.iter().max().unwrap();
     let late = *outcome.late.iter().max().unwrap();
+    println!("at first {early:?}, then {late:?}");
+    assert!(early <= Duration::from_millis(145), "{early:?}");
     assert!(late < Duration::from_millis(30), "{late:?}");
 }
 

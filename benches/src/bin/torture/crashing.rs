@@ -23,11 +23,11 @@ const CASES: &[Case] = &[
     ("second-program", || World::new(fine).mischief(Mischief::SecondProgram)),
 ];
 
-/// How many states there are in it, and what did not hold.
-fn enumerate((_, world): &Case) -> Result<(usize, Vec<String>), String> {
+/// How many disks a first crash left in it, and a second one, and what did not hold.
+fn enumerate((_, world): &Case) -> Result<([usize; 2], Vec<String>), String> {
     let mut world = world();
     world.enumerate();
-    Ok((world.states, world.violations))
+    Ok(([world.first.len(), world.second.len()], world.violations))
 }
 
 /// That case alone.
@@ -35,8 +35,9 @@ pub(crate) fn one(name: &str) -> Result<ExitCode> {
     let case = CASES.iter().find(|(found, _)| *found == name);
     let case = case.ok_or_else(|| format!("there is no crash {name}"))?;
     let violations = match caught(|| enumerate(case)) {
-        Ok((states, violations)) => {
-            println!("{states} crash states, {} violations", violations.len());
+        Ok(([first, second], violations)) => {
+            let count = violations.len();
+            println!("{first} disks after a crash, {second} after a second, {count} violations");
             violations
         }
         Err(error) => vec![error],
@@ -47,16 +48,17 @@ pub(crate) fn one(name: &str) -> Result<ExitCode> {
 
 pub(crate) fn run(_arguments: &Arguments, table: &mut Table) -> Result<()> {
     let results = on_all_cores(CASES, enumerate);
-    let (mut states, mut lost, mut wrong) = (0, 0, 0);
+    let (mut first, mut second, mut lost, mut wrong) = (0, 0, 0, 0);
     for ((name, _), result) in CASES.iter().zip(results) {
-        let (of_case, violations) = match result {
+        let ([first_here, second_here], violations) = match result {
             Ok(found) => found,
             Err(error) => {
                 table.fail(format!("crashes, {name}: {error}"), format!("--crash {name}"));
                 continue;
             }
         };
-        states += of_case;
+        first += first_here;
+        second += second_here;
         let is_loss = |what: &&String| what.contains("durable") || what.contains("gone");
         let lost_here = violations.iter().filter(is_loss).count();
         lost += lost_here;
@@ -67,7 +69,8 @@ pub(crate) fn run(_arguments: &Arguments, table: &mut Table) -> Result<()> {
         }
     }
     table.row("ways to receive", CASES.len());
-    table.row("crash states", states);
+    table.row("different disks after a crash", first);
+    table.row("after a second one, during recovery", second);
     table.row("acknowledged and lost", lost);
     table.row("wrong, doubled or stuck files", wrong);
     Ok(())

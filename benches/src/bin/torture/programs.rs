@@ -2,7 +2,7 @@
 
 use std::cell::Cell;
 use std::io::{BufRead, Read, Write};
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::process::{Child, ChildStdin, Command, ExitCode, Stdio};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -16,7 +16,7 @@ use duologue::time::{Timer, TokioTimer};
 use duologue::wire::{CloseCode, Side};
 use futures::StreamExt;
 use futures::future::join;
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::sync::watch;
 use tokio::task::{LocalSet, spawn_local};
 use tokio::time::{sleep, timeout};
@@ -33,6 +33,8 @@ const SLACK: Duration = Duration::from_secs(30);
 const TALK: Talk = Talk { lines: 10, file: 100_000 };
 /// One of so many lets go when it may, and attacks.
 pub(crate) const ATTACKERS: u64 = 5;
+/// Where those connect from who never let go, so that the listener can tell them from all others.
+pub(crate) const HOLDERS: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
 /// What tells the hostile ones that they may.
 pub(crate) const START: &str = "start\n";
 
@@ -121,9 +123,11 @@ async fn be_hostile(address: SocketAddr, count: usize, seed: u64) -> Result<Exit
         spawn_local(async move {
             // Not all in the same moment.
             sleep(Duration::from_millis(random.below(5_000))).await;
+            let lets_go = n % ATTACKERS == 0;
+            let from = if lets_go { Ipv4Addr::LOCALHOST } else { HOLDERS };
             tokio::select! {
-                () = hold(address, &mut random) => {}
-                _ = has_started.wait_for(|has_started| *has_started && n % ATTACKERS == 0) => {}
+                () = hold(from, address, &mut random) => {}
+                _ = has_started.wait_for(|has_started| *has_started && lets_go) => {}
             }
             loop {
                 attack(address, &mut random, &counts).await;
@@ -151,15 +155,21 @@ async fn be_hostile(address: SocketAddr, count: usize, seed: u64) -> Result<Exit
 }
 
 /// Makes the listener hold what it may, for ever: whoever is sent away comes back.
-async fn hold(address: SocketAddr, random: &mut SplitMix64) {
+async fn hold(from: Ipv4Addr, address: SocketAddr, random: &mut SplitMix64) {
     let Some(hoarder) = Misbehaviour::by_name("hoarder") else { return };
     loop {
-        if let Ok(stream) = TcpStream::connect(address).await {
+        if let Ok(stream) = connect(from, address).await {
             let peer = HostilePeer::new(hoarder, Side::Client, random.next_u64());
             peer.run(TokioIo::new(stream), TokioTimer::new()).await;
         }
         sleep(Duration::from_millis(100 + random.below(1_000))).await;
     }
+}
+
+async fn connect(from: Ipv4Addr, address: SocketAddr) -> std::io::Result<TcpStream> {
+    let socket = TcpSocket::new_v4()?;
+    socket.bind((from, 0).into())?;
+    socket.connect(address).await
 }
 
 /// Does something of what can be done.
