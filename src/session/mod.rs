@@ -87,7 +87,7 @@
 //!
 //!     let client = async {
 //!         let timer = AsyncIoTimer::new();
-//!         // 32 random bytes, in earnest.
+//!         // 32 random bytes: a real program uses getrandom::fill.
 //!         let stream = StreamParameters::new([1; 32]);
 //!         let connection = Connection::client(Config::default(), stream, timer.now());
 //!         let (session, _events, driver) = session(near, connection, timer);

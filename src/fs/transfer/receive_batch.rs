@@ -53,7 +53,7 @@ struct Ended {
 
 /// Accepts a batch into an inbox, and stores its members, many at a time. `observe` is told what
 /// became of each. `identity` is what the application knows the peer by, see [`Inbox::receive_batch`]: with
-/// `None` a folder that broke off begins anew under another name.
+/// `None` a folder that broke off is not known again, unless [told so](crate::fs::InboxOptions::anonymous_parts).
 ///
 /// It takes as long as the folder does: poll it beside the events, as [`receive`](crate::fs::receive).
 ///
