@@ -1,4 +1,4 @@
-//! Both programs of the chapter, end to end over loopback TCP, on real data.
+//! Both programs of the textbook chapter that `legacy` is about, end to end over loopback TCP, on real data.
 //!
 //! Teaches: `ChatReader`, `ChatWriter`, `FileReceiver` and `FileSender` side by side:
 //! `cargo run --release --example chapter`.

@@ -1,8 +1,8 @@
 //! A chat between two, with files on the side.
 //!
 //! Teaches: a `Session` in a program: lines and events side by side, receipts, offers that wait for a
-//! decision, files while chatting, and a client that reconnects. `--legacy` is the chapter's first
-//! program instead.
+//! decision, files while chatting, and a client that reconnects. `--legacy` is the first program of the
+//! chapter that `legacy` names instead.
 
 #[path = "support/legacy_chat.rs"]
 mod legacy_chat;
@@ -47,17 +47,17 @@ Lines that begin with a slash are commands:
   /stats       round trip, windows and bytes
   //TEXT       say /TEXT
 
-  --legacy     speak the chapter's format: bare text, no frames. Messages that meet
-               on the way become one; a pause of 30 ms between two of ours keeps
+  --legacy     speak an old textbook's format (the module `legacy`): bare text, no
+               frames. Messages that meet on the way become one; a pause of 30 ms between two of ours keeps
                them apart on most networks. A message of more than 4096 bytes
                arrives as several; an empty one does not exist. No commands
   --encoding LABEL
-               of the chapter's format, as the Encoding Standard names it: utf-8
+               of that format, as the Encoding Standard names it: utf-8
                (the default), euc-kr (what the original spoke), windows-1252 ...";
 
 struct Options {
     mode: Mode,
-    /// The encoding of the chapter's format, if that is to be spoken.
+    /// The encoding of the legacy format, if that is to be spoken.
     legacy: Option<String>,
     folder: PathBuf,
 }
@@ -84,7 +84,7 @@ fn parse() -> Result<Option<Options>, Usage> {
         }
     }
     if !legacy && encoding.is_some() {
-        return Err(Usage("--encoding is of the chapter's format: give --legacy, too".into()));
+        return Err(Usage("--encoding is of the legacy format: give --legacy, too".into()));
     }
     let encoding = encoding.unwrap_or_else(|| "utf-8".into());
     TextDecoder::for_label(&encoding).map_err(|error| Usage(error.to_string()))?;
@@ -303,12 +303,10 @@ impl Talk {
             "/send" => self.send(rest.into()),
             "/accept" | "/reject" => self.decide(rest, command == "/accept"),
             "/stats" => self.show_statistics(),
-            _ => {
-                self.say(
-                    line.strip_prefix("//").map_or_else(|| line.into(), |text| format!("/{text}")),
-                )
-                .await
+            _ if line.starts_with('/') && !line.starts_with("//") => {
+                tell(format_args!("{}: unknown command; //TEXT says /TEXT", printable(command)));
             }
+            _ => self.say(line.strip_prefix('/').unwrap_or(line).into()).await,
         }
     }
 

@@ -44,7 +44,8 @@ before the extension, and so on.
                    time learns how much of it is here, and goes on with it; with
                    it only one that says NAME. Nothing proves the name, and it is
                    sent in the clear: it keeps senders apart, and no enemy out.
-  --legacy         speak the chapter's format: a size, the bytes, the end
+  --legacy         speak an old textbook's format (the module `legacy`): a size,
+                   the bytes, the end
   --name NAME      what to call it, as that format carries no name
 
 In DIR there are hidden files of its own, too, `.duologue-*`: what has begun to come,

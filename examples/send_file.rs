@@ -32,9 +32,9 @@ some system cannot have (`a:b`, `nul`, what is not Unicode) counts as failed.
                     Nothing proves the name, and it is sent in the clear
   --limit BYTES/S   send at most so many bytes a second
   --resume          go on with what the receiver has: so it does anyway
-  --legacy          speak the chapter's format: a size, the bytes, the end, each
-                    file over a connection of its own; one of 2 GiB or more does
-                    not fit into it
+  --legacy          speak an old textbook's format (the module `legacy`): a size,
+                    the bytes, the end, each file over a connection of its own; one
+                    of 2 GiB or more does not fit into it
 
 Standard output has `Connected to PEER`, and for each file, those in folders
 included, `Stored REMOTE-NAME BYTES DIGEST` once the receiver has confirmed that
@@ -116,8 +116,9 @@ async fn run(options: Options) -> Result<(), Failure> {
     });
     let statistics = session.statistics();
     let (bytes, streams) = (statistics.sent.data.bytes, statistics.streams);
+    let connections = if streams == 1 { "connection" } else { "connections" };
     sender.bars.tell(format_args!(
-        "Sent {bytes} bytes of file data over {streams} connections; the conversation was {}.",
+        "Sent {bytes} bytes of file data over {streams} {connections}. How it ended: {}.",
         ended.reason
     ));
     match sent? {

@@ -1,5 +1,16 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![cfg_attr(not(feature = "std"), no_std)]
+// The README links to files; the first definition of a link is the one that counts.
+//! [`session`]: crate::session
+//! [`fs`]: crate::fs
+//! [`proto`]: crate::proto
+//! [`wire`]: crate::wire
+//! [`io`]: crate::io
+//! [`net`]: crate::net
+//! [`testing`]: crate::testing
+//! [`legacy`]: crate::legacy
+//! [`guarantees`]: crate::guarantees
+//!
 #![doc = include_str!("../README.md")]
 // What a feature adds is linked to from what is always there.
 #![cfg_attr(

@@ -18,7 +18,7 @@ pub fn open(now: Time) -> Result<(Connection, Connection), Box<dyn Error>> {
     Ok((client, server))
 }
 
-/// A client and a server that have not decided about each other. Seeds are random, in earnest.
+/// A client and a server that have not decided about each other. A real program has random seeds.
 pub fn meet(now: Time) -> Result<(Connection, Connection), Box<dyn Error>> {
     let mut client = Connection::client(Config::default(), StreamParameters::new([1; 32]), now);
     let hello: Vec<u8> = client.poll_transmit(now).into_iter().flatten().copied().collect();

@@ -1,5 +1,8 @@
 //! Files that are whole or not there.
 //!
+//! - [`send`] and [`receive`] move a file over a [`Session`](crate::session::Session), [`send_tree`] and
+//!   [`receive_batch`] a folder: futures for any executor, which leave reading, writing and hashing to
+//!   threads of their own.
 //! - An [`Inbox`] is a folder that a peer's offers are received into: names that mean the same on
 //!   every system, limits and quotas, parts that are found again after a break, a crash or a loss of
 //!   power, files and folders that are known again if their sender never heard that they were stored,
@@ -9,8 +12,12 @@
 //! - [`PartFile`] takes the bytes of one file under a hidden temporary name, and gives it the final
 //!   name when the caller says that it is whole.
 //!
-//! The calls of the first two block: they are for a thread that may. [`PartFile`] is for futures, and
-//! brings its thread along.
+//! What broke goes on from where it was, after a restart of both sides, too, if the receiver said both times
+//! who the peer is: `receive` and `receive_batch` take that as `identity`, the application's name for the peer.
+//! With `None` a file goes on within its conversation only.
+//!
+//! The calls of [`Inbox`], [`Source`] and [`Tree`] block: they are for a thread that may. [`PartFile`] is for
+//! futures, and brings its thread along.
 //!
 //! On Unix a folder is held by descriptor, every call is relative to it, and no link is followed:
 //! renaming the folder, or putting a link in its place, changes nothing for a file on its way. Other

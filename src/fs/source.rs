@@ -121,7 +121,7 @@ impl From<io::Error> for SourceError {
 impl fmt::Display for SourceError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::NotAFile => f.write_str("not a regular file"),
+            Self::NotAFile => f.write_str("not a regular file; a folder goes by send_tree"),
             Self::Changed => f.write_str("the file changed while it was sent"),
             Self::OutOfRange { size } => write!(f, "beyond the file's {size} bytes"),
             Self::TooMany { max } => write!(f, "more than {max} entries"),

@@ -1,7 +1,8 @@
 //! Connecting and listening over TCP and Unix sockets, on any executor.
 //!
-//! It has the ideas of the chapter's two components under modern names: a client that looks up,
-//! connects and is told of each step ([`Connector`]), and a server that listens, accepts and gives
+//! It has the ideas of two components under modern names, those of *the chapter*: the textbook chapter on
+//! socket programming that this crate began with ([`legacy`](crate::legacy) has its wire formats). A
+//! client that looks up, connects and is told of each step ([`Connector`]), and a server that listens, accepts and gives
 //! each client a handler of its own ([`Listener`], [`Server`]). Nothing else in this crate needs
 //! it: a session runs over any stream.
 //!

@@ -66,7 +66,7 @@ use super::transmit::Transmit;
 /// fn admit(
 ///     stream: &mut TcpStream,
 ///     known: &mut Known,
-///     seed: [u8; 32], // random, in earnest
+///     seed: [u8; 32], // random, from getrandom::fill
 ///     clock: Instant,
 /// ) -> io::Result<(Connection, Vec<u8>)> {
 ///     stream.set_write_timeout(Some(Duration::from_secs(10)))?;

@@ -147,7 +147,7 @@ pub(super) struct Closing {
 /// ```
 /// use duologue::proto::StreamParameters;
 ///
-/// let seed = [7; 32]; // from the operating system's random numbers, in earnest
+/// let seed = [7; 32]; // of a real program from getrandom::fill
 /// let stream = StreamParameters::new(seed).channel_binding(b"TLS exporter of the stream");
 /// ```
 ///
@@ -217,7 +217,7 @@ impl Connection {
     /// use duologue::time::Time;
     /// use duologue::wire::PREFACE;
     ///
-    /// let seed = [7; 32]; // from the operating system's random numbers, in earnest
+    /// let seed = [7; 32]; // of a real program from getrandom::fill
     /// let now = Time::ZERO;
     /// let mut client = Connection::client(Config::default(), StreamParameters::new(seed), now);
     /// assert!(client.poll_transmit(now).first().unwrap().starts_with(&PREFACE));

@@ -16,7 +16,8 @@ pub enum Error {
     Violation(Violation),
     /// The stream ended before the conversation was open.
     Incomplete,
-    /// The handshake took longer than its deadline.
+    /// The handshake took longer than its deadline: the peer was slow, or one of the two applications
+    /// has not accepted its peer.
     HandshakeTimedOut,
     /// Bytes came after the conversation had ended.
     Closed,
@@ -54,11 +55,11 @@ impl fmt::Display for Error {
             Self::NotDuologue => f.write_str("the peer does not speak this protocol"),
             Self::Violation(violation) => violation.fmt(f),
             Self::Incomplete => f.write_str(
-                "the peer's stream ended before the conversation was open: another may do better",
+                "the peer's stream ended before the conversation was open; another stream may do better",
             ),
-            Self::HandshakeTimedOut => {
-                f.write_str("the peer was too slow to open the conversation")
-            }
+            Self::HandshakeTimedOut => f.write_str(
+                "the conversation was not open in time; a side may not have accepted its peer",
+            ),
             Self::Closed => f.write_str("the conversation has ended"),
         }
     }

@@ -52,7 +52,7 @@
 //! }
 //!
 //! let mut now = Time::ZERO;
-//! let stream = StreamParameters::new([1; 32]); // 32 random bytes, in earnest
+//! let stream = StreamParameters::new([1; 32]); // 32 random bytes: a real program uses getrandom::fill
 //! let mut client = Connection::client(Config::default(), stream, now);
 //! let hello: Vec<u8> = client.poll_transmit(now).into_iter().flatten().copied().collect();
 //! client.advance_transmit(hello.len());

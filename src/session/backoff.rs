@@ -10,7 +10,7 @@ use core::time::Duration;
 /// use core::time::Duration;
 /// use duologue::session::Backoff;
 ///
-/// let seed = [7; 32]; // from the operating system's random numbers, in earnest
+/// let seed = [7; 32]; // of a real program from getrandom::fill
 /// let backoff = Backoff::new(seed).first(Duration::from_millis(100)).max_attempts(5);
 /// # let _ = backoff;
 /// ```

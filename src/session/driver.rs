@@ -62,6 +62,12 @@ impl<IO, T> Driver<IO, T> {
     /// default every peer is accepted, which is right where the stream has authenticated it already,
     /// or nobody is refused.
     ///
+    /// Without it the peer is accepted at once, and [`authenticate`] comes too late: a side that proves
+    /// itself has to ask as well, see [Who may connect](super#who-may-connect). Where
+    /// [`PeerHello`](super::Event::PeerHello) says `is_resuming`, accept at once: a server's
+    /// [`HostedDriver`](super::HostedDriver) is not asked again, and says nothing.
+    ///
+    /// [`authenticate`]: super::Session::authenticate
     /// [`Event::PeerHello`]: super::Event::PeerHello
     /// [`Event::Authentication`]: super::Event::Authentication
     /// [`accept_peer`]: super::Session::accept_peer

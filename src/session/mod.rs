@@ -16,7 +16,9 @@
 //! - [`Session`] sends chat, messages, signals and offers. A [`Receipt`] tells what became of a
 //!   message.
 //! - [`Events`] tells what the peer says and offers. Keep polling them while transfers are under way:
-//!   what is not taken is not acknowledged, and at some point the peer waits.
+//!   what is not taken is not acknowledged, and at some point the peer waits. So what takes long, to
+//!   receive a file above all, belongs beside the loop of events, not into it: into a task, or a
+//!   `FuturesUnordered` that is polled together with them, as in the first example of the README.
 //! - [`Outgoing`] and [`Incoming`] move one file, [`OutgoingBatch`] and [`IncomingBatch`] many.
 //!
 //! # What dropping does
@@ -32,6 +34,22 @@
 //! | [`Outgoing`], [`OutgoingBatch`] | the receiver is asked to cancel it |
 //! | [`Receipt`] | nothing |
 //! | [`Driver`], [`HostedDriver`], [`Reconnecting`], [`Detached`] | the conversation is aborted: every handle learns the same [reason](crate::proto::CloseReason) |
+//!
+//! # Who may connect
+//!
+//! Every peer is accepted, unless the driver was told to [ask](Driver::ask_for_peer). Then
+//! [`Event::PeerHello`] brings the hash of the handshake, the sides may say up to three times each
+//! who they are ([`Session::authenticate`], [`Event::Authentication`]), and the conversation opens when both
+//! have called [`Session::accept_peer`]. **A side that is to prove itself has to ask, too**, a client no
+//! less than a server: without asking it accepts its peer at once, and cannot authenticate after that. A server
+//! that waits for its proof then waits in vain: nothing is said until `handshake_timeout`, by default 10 s,
+//! is over, and the conversation ends as
+//! [`HandshakeTimedOut`](crate::proto::Error::HandshakeTimedOut).
+//!
+//! A client is asked again on every stream: with `is_resuming` the conversation goes on, both prove by
+//! themselves that they have its secret, and there is nothing to do but to accept. A [`HostedDriver`] is
+//! asked on the first stream only, so a client must not wait for a server's authentication on a stream that
+//! resumes. `examples/shared_secret.rs` has both sides, and a refusal.
 //!
 //! # Breaks
 //!
@@ -69,7 +87,7 @@
 //!
 //!     let client = async {
 //!         let timer = AsyncIoTimer::new();
-//!         // 32 random bytes, in earnest.
+//!         // 32 random bytes: a real program uses getrandom::fill.
 //!         let stream = StreamParameters::new([1; 32]);
 //!         let connection = Connection::client(Config::default(), stream, timer.now());
 //!         let (session, _events, driver) = session(near, connection, timer);

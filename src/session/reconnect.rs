@@ -51,7 +51,7 @@ where
 /// A client's driver that makes another stream when one breaks, until the conversation has ended.
 ///
 /// Made by [`Driver::reconnecting`]. Each attempt is an [event](super::Event::Attempt). When the
-/// back-off's attempts are used up the conversation is aborted.
+/// back-off's attempts are used up the conversation is [aborted](Driver::reconnecting).
 ///
 /// # Cancel safety
 ///
@@ -85,6 +85,12 @@ where
     IO: AsyncRead + AsyncWrite + Unpin,
 {
     /// Makes another stream with `connector` whenever one breaks.
+    ///
+    /// When the attempts of `backoff` are used up the conversation is given up: it ends as
+    /// `Local { code: SHUTDOWN, is_answered: false }`, and [`Ended::transport`] has what the last stream or
+    /// attempt failed with. By that it can be told from a conversation that this side has closed as
+    /// [`SHUTDOWN`](crate::wire::CloseCode::SHUTDOWN): close yours with another code, such as
+    /// [`DONE`](crate::wire::CloseCode::DONE), to be sure.
     ///
     /// # Examples
     ///

@@ -354,6 +354,11 @@ impl Session {
     /// whoever said what has this [`handshake_hash`](super::Event::PeerHello), and are not sent to
     /// somebody who is on another stream by now.
     ///
+    /// The driver has to [ask](Driver::ask_for_peer), on this side, too: otherwise the peer is accepted
+    /// before this can be called, and whoever waits for the bytes waits until
+    /// [`HandshakeTimedOut`](crate::proto::Error::HandshakeTimedOut).
+    /// [Who may connect](super#who-may-connect) has the whole.
+    ///
     /// # Errors
     ///
     /// [`SessionError::Refused`] outside of the handshake, for more, and when the hash is that of a

@@ -150,5 +150,6 @@ mod time;
 mod tracing_events;
 mod wire_bounds;
 mod wire_cases;
+mod wire_page;
 mod wire_vectors;
 mod write_all;

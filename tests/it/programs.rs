@@ -527,9 +527,31 @@ fn a_connection_that_fails_has_the_chapters_words() {
 
 #[test]
 fn the_scenario_runs_as_a_program_on_every_runtime() {
-    for name in ["on_smol", "on_tokio", "in_memory", "blocking"] {
+    for name in ["legacy_on_smol", "legacy_on_tokio", "legacy_in_memory", "legacy_blocking"] {
         let (code, output, errors) = run(name, &[]);
         assert_eq!((code, errors.as_str()), (Some(0), ""), "{name}");
         assert!(output.ends_with("1048576 bytes arrived as they were sent\n"), "{name}: {output}");
     }
+}
+
+#[test]
+fn a_server_on_tokio_takes_a_line_and_a_file() {
+    let (code, output, errors) = run("on_tokio", &[]);
+    assert_eq!((code, errors.as_str()), (Some(0), ""));
+    for line in ["heard \"Is anybody there?\"", "stored notes.txt, 1000000 bytes"] {
+        assert!(output.lines().any(|other| other == line), "{output}");
+    }
+    assert!(output.ends_with("the file arrived as it was sent\n"), "{output}");
+}
+
+#[test]
+fn who_has_another_secret_is_refused() {
+    let (code, output, errors) = run("shared_secret", &[]);
+    assert_eq!((code, errors.as_str()), (Some(0), ""));
+    let [client, server, other_client, other_server] = output.lines().collect::<Vec<_>>()[..]
+    else {
+        panic!("{output}")
+    };
+    assert_eq!([client, server], ["the client: open", "the server: open"]);
+    assert!(other_client.contains("(refused)") && other_server.contains("(refused)"), "{output}");
 }

@@ -66,6 +66,23 @@ fn lines_and_a_file_go_both_ways_and_the_listener_listens_again() {
     server.kill();
 }
 
+#[test]
+fn a_command_that_does_not_exist_is_not_said() {
+    let folder = tempfile::tempdir().unwrap();
+    let (server, address) = listening(folder.path());
+    let mut client = Program::start("chat", &["--connect", &address]);
+    for line in ["/help", "/quit now", "/", "//quit now", "half / half"] {
+        enter(&mut client, line);
+    }
+    for command in ["/help", "/quit", "/"] {
+        let line = format!("{command}: unknown command; //TEXT says /TEXT");
+        assert_eq!(until(&client, "/"), line);
+    }
+    assert_eq!([server.line(), server.line()], ["/quit now", "half / half"]);
+    client.kill();
+    server.kill();
+}
+
 /// A proxy whose connections can be cut: each accepted one is sent to the channel.
 fn proxy(target: String) -> (String, std::sync::mpsc::Receiver<TcpStream>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();

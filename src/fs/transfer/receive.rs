@@ -25,8 +25,13 @@ pub struct Received {
 /// a part of the same file of the same peer. What comes is made durable at least once a second, as far
 /// as it is whole MiB.
 ///
-/// `identity` is what the application knows the peer by, see [`Inbox::receive`]. `observe` is told of
-/// the progress, at most once for each write.
+/// `identity` is what the application knows the peer by, see [`Inbox::receive`]: with `None` what broke goes
+/// on within its conversation only, and begins anew after a restart, unless [told
+/// so](crate::fs::InboxOptions::anonymous_parts). `observe` is told of the progress, at most once for each
+/// write.
+///
+/// It takes as long as the file does. Do not await it in the loop that takes the events, which would hold up
+/// the chat: spawn it, or keep it in a `FuturesUnordered` beside them.
 ///
 /// Whatever goes wrong is the sender's verdict, too; the conversation and its other transfers go on.
 ///

@@ -52,7 +52,10 @@ struct Ended {
 }
 
 /// Accepts a batch into an inbox, and stores its members, many at a time. `observe` is told what
-/// became of each.
+/// became of each. `identity` is what the application knows the peer by, see [`Inbox::receive_batch`]: with
+/// `None` a folder that broke off is not known again, unless [told so](crate::fs::InboxOptions::anonymous_parts).
+///
+/// It takes as long as the folder does: poll it beside the events, as [`receive`](crate::fs::receive).
 ///
 /// A folder that [`send_tree`](crate::fs::send_tree) was sending before, when its conversation was
 /// lost, ends as [`Error::KnownInPart`](crate::fs::Error::KnownInPart) and is offered again at once.

@@ -35,7 +35,8 @@ pub struct Sent {
 ///
 /// # Errors
 ///
-/// [`SendError`].
+/// [`SendError`]. It does not name the path, and a folder is
+/// [`NotAFile`](crate::fs::SourceError::NotAFile): that goes by [`send_tree`](crate::fs::send_tree).
 ///
 /// # Cancel safety
 ///

@@ -68,8 +68,8 @@ pub enum TreeEvent {
 ///
 /// It is offered under the name that the folder has, or as `file` if no receiver would take that.
 ///
-/// Links and what is neither file nor folder are left out, as are files whose names no receiver would take, as are hidden files unless the options
-/// say otherwise: `observe` is told of them first.
+/// Links and what is neither file nor folder are left out, as are files whose names no receiver would
+/// take, and hidden files unless the options say otherwise: `observe` is told of them first.
 ///
 /// # Errors
 ///

@@ -1,4 +1,5 @@
-//! The chapter's scenario without a network, a runtime or real time.
+//! The old formats of `legacy`, from a textbook's chapter on sockets: its scenario without
+//! a network, a runtime or real time.
 //!
 //! Teaches: a protocol test. Both ends run in one task over `testing::duplex`, on a virtual clock
 //! that would find a deadlock at once.

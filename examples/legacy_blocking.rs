@@ -1,4 +1,5 @@
-//! The chapter's scenario on plain threads, over TCP.
+//! The old formats of `legacy`, from a textbook's chapter on sockets: its scenario on plain
+//! threads, over TCP.
 //!
 //! Teaches: `block_on` makes every call a blocking one, a thread for each peer as in the chapter.
 //! No runtime is set up: the sockets of `net` wait on async-io's own thread.

@@ -1,4 +1,5 @@
-//! The chapter's scenario on smol, over TCP.
+//! The old formats of `legacy`, from a textbook's chapter on sockets: its scenario on smol,
+//! over TCP.
 //!
 //! Teaches: smol's streams are streams of `futures`, so they go in as they are, and the default
 //! timer runs on the same reactor.
