@@ -140,12 +140,7 @@ impl Executor {
         self.spawn_task(owner, true, future);
     }
 
-    fn spawn_task(
-        &self,
-        owner: Owner,
-        is_lazy: bool,
-        future: impl Future<Output = ()> + 'static,
-    ) {
+    fn spawn_task(&self, owner: Owner, is_lazy: bool, future: impl Future<Output = ()> + 'static) {
         let id = self.next.get();
         self.next.set(id + 1);
         // Its memory is its owner's, whoever spawns it.
