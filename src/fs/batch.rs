@@ -113,10 +113,16 @@ pub(super) struct Entry {
 
 impl Entry {
     /// Whether it is stored already; if not it may be received, as far as its name goes.
-    pub(super) fn is_known(&self, offer: &Offer<'_>) -> Result<bool, Error> {
+    /// It is looked at for as long as somebody waits for it.
+    pub(super) fn is_known(
+        &self,
+        offer: &Offer<'_>,
+        is_given_up: &dyn Fn() -> bool,
+    ) -> Result<bool, Error> {
         // What has the name, once it was seen to be another file.
         let other = Cell::new(None);
-        let is_there = || if self.goes_on { self.is_there(offer, &other) } else { Ok(false) };
+        let look = || self.is_there(offer, &other, is_given_up);
+        let is_there = || if self.goes_on { look() } else { Ok(false) };
         if self.inbox.shared().settings.collision == Collision::Number {
             return Ok(is_there() == Ok(true));
         }
@@ -125,14 +131,23 @@ impl Entry {
         };
         // What is on its way still is not to replace it.
         match turn.store(|| Ok(self.inbox.check_free(&self.path, is_there)?.then_some(()))) {
-            // It may be the very file. Without a digest that is seen once it is received.
-            Err(Error::Outdated) => self.is_there(offer, &other),
+            // It may be the very file.
+            Err(Error::Outdated) => look().and_then(|is_there| {
+                // Without a size and a digest that is seen once it is received.
+                let may_come = is_there || offer.size.is_none() || offer.digest.is_none();
+                if may_come { Ok(is_there) } else { Err(Error::Outdated) }
+            }),
             known => Ok(known?.is_some()),
         }
     }
 
     /// Whether what is offered is stored already: its content is read, unless that was done.
-    fn is_there(&self, offer: &Offer<'_>, other: &Cell<Option<Status>>) -> Result<bool, Error> {
+    fn is_there(
+        &self,
+        offer: &Offer<'_>,
+        other: &Cell<Option<Status>>,
+        is_given_up: &dyn Fn() -> bool,
+    ) -> Result<bool, Error> {
         let (Some(size), Some(Digest::Blake3(digest))) = (offer.size, offer.digest) else {
             return Ok(false);
         };
@@ -143,7 +158,7 @@ impl Entry {
             other.set(was_read);
             return Ok(false);
         }
-        let is_there = shared.holds(path, (size, &digest), &mut 1)?;
+        let is_there = shared.holds(path, (size, &digest), &mut 1, is_given_up)?;
         other.set(named.filter(|_| !is_there));
         Ok(is_there)
     }
@@ -230,7 +245,7 @@ impl BatchReceiver {
     pub fn receive(&mut self, offer: &Offer<'_>) -> Result<Member, Error> {
         match self.admit(offer)? {
             Admitted::Folder(published) => Ok(Member::Folder(published)),
-            Admitted::File(entry) => match entry.is_known(offer) {
+            Admitted::File(entry) => match entry.is_known(offer, &|| false) {
                 Ok(is_known) => entry.begin(offer, is_known),
                 Err(error) => {
                     self.retract(&entry);

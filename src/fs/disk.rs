@@ -259,7 +259,7 @@ fn status(stat: &Stat) -> Status {
         kind,
         len: u64::try_from(stat.st_size).unwrap_or(0),
         modified,
-        file: (stat.st_dev as u64, stat.st_ino as u64),
+        file: Some((stat.st_dev as u64, stat.st_ino as u64)),
         links: stat.st_nlink as u64,
     }
 }

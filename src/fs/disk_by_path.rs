@@ -165,5 +165,6 @@ fn status(metadata: &Metadata) -> Status {
         _ => StatusKind::Other,
     };
     let modified = metadata.modified().ok();
-    Status { kind, len: metadata.len(), modified, file: (0, 0), links: 1 }
+    // std does not tell files from each other here, nor count their names.
+    Status { kind, len: metadata.len(), modified, file: None, links: 1 }
 }

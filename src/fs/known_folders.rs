@@ -41,7 +41,7 @@ pub(super) fn find(inbox: &Inbox, key: &Key) -> Result<Option<RelativePath>, Err
     let Some(found) = found else { return Ok(None) };
     let named = shared.store.status_if_there(found.path.as_str()).map_err(&inspect)?;
     // Another folder may have the name by now.
-    let is_it = named.is_some_and(|status| found.digest == mark(&status));
+    let is_it = named.and_then(|status| mark(&status)).is_some_and(|mark| found.digest == mark);
     Ok(is_it.then_some(found.path))
 }
 
@@ -50,15 +50,18 @@ pub(super) fn note(inbox: &Inbox, key: &Key, bytes: u64, path: &RelativePath) ->
     let shared = inbox.shared();
     let status = shared.store.status(path.as_str())?;
     let modified = Some(shared.store.now());
-    let found = StoredFile { path: path.clone(), size: bytes, modified, digest: mark(&status) };
+    // Where folders are not told from each other none is gone on with.
+    let Some(digest) = mark(&status) else { return Ok(()) };
+    let found = StoredFile { path: path.clone(), size: bytes, modified, digest };
     stored_files::note(shared, key, &found)
 }
 
-/// What tells a folder from every other one, and from files.
-fn mark(status: &Status) -> [u8; 32] {
+/// What tells a folder from every other one, and from files, where the system numbers them.
+fn mark(status: &Status) -> Option<[u8; 32]> {
+    let (_, number) = status.file?;
     let mut hasher = blake3::Hasher::new_derive_key("duologue 2026 a folder");
     hasher.update(&[u8::from(status.kind == StatusKind::Folder)]);
     // Numbers of devices change from start to start.
-    hasher.update(status.file.1.to_string().as_bytes());
-    *hasher.finalize().as_bytes()
+    hasher.update(number.to_string().as_bytes());
+    Some(*hasher.finalize().as_bytes())
 }

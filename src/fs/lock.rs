@@ -1,7 +1,7 @@
 use std::boxed::Box;
 use std::io;
 
-use super::store::{StatusKind, Store, StoreFile, if_there};
+use super::store::{Status, StatusKind, Store, StoreFile, if_there};
 use super::{Action, Error};
 
 /// Others may create and remove the same name meanwhile; so often it is tried.
@@ -60,6 +60,8 @@ pub(super) fn lock(store: &dyn Store, name: &str, file: &mut dyn StoreFile) -> R
     }
     let opened = file.status().map_err(Error::storage(Action::Inspect))?;
     let named = store.status_if_there(name).map_err(Error::storage(Action::Inspect))?;
-    let is_ours = named.is_some_and(|named| named.file == opened.file && named.links <= 1);
+    // Where that is not known there are no locks, either: it counts as ours, or none ever would be.
+    let is_it = |named: &Status| named.is_same(&opened) != Some(false) && named.links <= 1;
+    let is_ours = named.is_some_and(|named| is_it(&named));
     Ok(if is_ours { Lock::Ours } else { Lock::Gone })
 }

@@ -14,7 +14,9 @@
 //!
 //! On Unix a folder is held by descriptor, every call is relative to it, and no link is followed:
 //! renaming the folder, or putting a link in its place, changes nothing for a file on its way. Other
-//! systems go by path, without locks, and are not tested.
+//! systems go by path, without locks, and are not tested. What they do not say is which names are of one
+//! file: of a part only the length is compared before it gets its name, of spellings of a name and of
+//! stored files the time, too, and no folder is gone on with.
 
 mod batch;
 #[cfg(unix)]

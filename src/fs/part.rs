@@ -10,7 +10,7 @@ use super::lock::open_locked;
 use super::options::{Durability, Settings};
 use super::part_id::{PartId, journal_name};
 use super::running_digest::{Differs, RunningDigest};
-use super::store::{StatusKind, Store, StoreFile, read_full_at, write_all_at};
+use super::store::{Status, StatusKind, Store, StoreFile, read_full_at, write_all_at};
 use super::stored_files::{self, Key, StoredFile};
 use super::{Action, Error, RelativePath};
 use crate::wire::{Digest, TransferCode};
@@ -397,7 +397,7 @@ impl Part {
     pub(super) fn check_stored(&self, path: &RelativePath) -> Result<(), Error> {
         let opened = self.file.status().map_err(Error::storage(Action::Inspect))?;
         let named = self.store.status(path.as_str());
-        let is_same = named.is_ok_and(|named| named.file == opened.file);
+        let is_same = named.is_ok_and(|named| named.seems_same(&opened));
         let is_whole = Some(opened.len) == self.size;
         if is_same && is_whole { Ok(()) } else { Err(Error::PartDiffers) }
     }
@@ -407,7 +407,10 @@ impl Part {
         let opened = self.file.status().map_err(Error::storage(Action::Inspect))?;
         let named = self.store.status_if_there(&self.name);
         let named = named.map_err(Error::storage(Action::Inspect))?;
-        let is_same = named.is_some_and(|named| named.file == opened.file);
+        // Where that is not known its length has to do: its time may lag while it is open.
+        let seems_it = |named: &Status| (named.kind, named.len) == (opened.kind, opened.len);
+        let is_it = |named: Status| named.is_same(&opened).unwrap_or_else(|| seems_it(&named));
+        let is_same = named.is_some_and(is_it);
         if is_same { Ok(()) } else { Err(Error::PartDiffers) }
     }
 

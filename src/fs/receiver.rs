@@ -472,7 +472,7 @@ impl Receiver {
     /// Whether the very content of the part has the name.
     fn is_same(&self, part: &Part, path: &RelativePath, reads: &mut u32) -> Result<bool, Error> {
         let Digest::Blake3(digest) = part.digest() else { return Ok(false) };
-        self.shared.holds(path.as_str(), (part.position(), &digest), reads)
+        self.shared.holds(path.as_str(), (part.position(), &digest), reads, &|| false)
     }
 
     /// Notes the name that the file is about to get, or has: if its sender never hears of it and offers

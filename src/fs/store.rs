@@ -167,10 +167,25 @@ pub struct Status {
     pub len: u64,
     /// When that was changed, where it is known.
     pub modified: Option<SystemTime>,
-    /// What tells it from every other file there, whatever its name: device and number.
-    pub file: (u64, u64),
+    /// What tells it from every other file there, whatever its name: device and number, where the system
+    /// numbers files.
+    pub file: Option<(u64, u64)>,
     /// How many names it has.
     pub links: u64,
+}
+
+impl Status {
+    /// Whether it is of the same file; nothing where that is not known.
+    pub fn is_same(&self, other: &Self) -> Option<bool> {
+        self.file.zip(other.file).map(|(file, other)| file == other)
+    }
+
+    /// The same, and where that is not known whether nothing shows that it is another: neither kind nor
+    /// length nor time.
+    pub fn seems_same(&self, other: &Self) -> bool {
+        let shown = |status: &Self| (status.kind, status.len, status.modified);
+        self.is_same(other).unwrap_or_else(|| shown(self) == shown(other))
+    }
 }
 
 /// What there is in a folder.

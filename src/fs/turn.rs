@@ -19,8 +19,41 @@ use super::{Action, Error, RelativePath};
 /// A name, its case aside, and whose offers of it stand in a row: those of different peers are not newer or
 /// older.
 type Key = (Scope, String);
-/// The number of the newest offer that was stored, by how its name is spelled.
-type Newest = Arc<Mutex<BTreeMap<String, u64>>>;
+type Newest = Arc<Mutex<Stored>>;
+
+/// Spellings of a name that are told from each other, of which a disk makes two files where case counts: more
+/// than any person makes of one name. Of more, the one that was stored first is forgotten, and whatever is
+/// older than that is refused, however it is spelled.
+const SPELLINGS: usize = 64;
+
+/// What was stored of a row.
+#[derive(Debug, Default)]
+struct Stored {
+    /// The number of the newest offer, by how its name is spelled.
+    spellings: BTreeMap<String, u64>,
+    /// That of the newest whose spelling is forgotten.
+    forgotten: u64,
+}
+
+impl Stored {
+    /// Whether anything in it is newer.
+    fn is_newer_than(&self, number: u64) -> bool {
+        let mut numbers = self.spellings.values().chain([&self.forgotten]);
+        numbers.any(|stored| *stored > number)
+    }
+
+    fn insert(&mut self, name: String, number: u64) {
+        self.spellings.insert(name, number);
+        if self.spellings.len() <= SPELLINGS {
+            return;
+        }
+        let first = self.spellings.iter().min_by_key(|(_, number)| **number);
+        if let Some((name, number)) = first.map(|(name, number)| (name.clone(), *number)) {
+            self.spellings.remove(&name);
+            self.forgotten = self.forgotten.max(number);
+        }
+    }
+}
 
 /// The names that somebody receives.
 #[derive(Debug, Default)]
@@ -61,13 +94,13 @@ impl Names {
     /// folder. A row is only locked here when nobody stands in it.
     fn is_needed(&self, (scope, name): &Key, newest: &Newest) -> bool {
         let oldest = || self.batches.range((*scope, 0)..=(*scope, u64::MAX)).next();
-        let is_older = |oldest: u64| lock(newest).values().any(|number| oldest < *number);
+        let is_older = |oldest: u64| lock(newest).is_newer_than(oldest);
         Arc::strong_count(newest) > 1
             || (name.contains('/') && oldest().is_some_and(|(_, oldest)| is_older(*oldest)))
     }
 }
 
-fn lock(newest: &Newest) -> MutexGuard<'_, BTreeMap<String, u64>> {
+fn lock(newest: &Newest) -> MutexGuard<'_, Stored> {
     newest.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -124,7 +157,10 @@ impl Turn {
         store: impl FnOnce() -> Result<Option<T>, Error>,
     ) -> Result<Option<T>, Error> {
         let mut newest = lock(&self.newest);
-        for (name, number) in &*newest {
+        if newest.forgotten > self.number {
+            return Err(Error::Outdated);
+        }
+        for (name, number) in &newest.spellings {
             if *number > self.number && self.is_also(name)? {
                 return Err(Error::Outdated);
             }
@@ -144,7 +180,7 @@ impl Turn {
         let status = |name: &str| self.shared.store.status_if_there(name);
         let found = status(name).and_then(|other| Ok((other, status(&self.name)?)));
         let (other, own) = found.map_err(Error::storage(Action::Inspect))?;
-        Ok(other.zip(own).is_some_and(|(other, own)| other.file == own.file))
+        Ok(other.zip(own).is_some_and(|(other, own)| other.seems_same(&own)))
     }
 }
 
@@ -170,8 +206,10 @@ mod tests {
         let [one, other] = [&b"one"[..], b"other"].map(|identity| Scope::new(Some(identity)));
         let mut names = Names::default();
         names.batches.insert((one, 3));
-        let stored =
-            |number: u64| Newest::new(Mutex::new(BTreeMap::from([("name".to_string(), number)])));
+        let stored = |number: u64| {
+            let spellings = BTreeMap::from([("name".to_string(), number)]);
+            Newest::new(Mutex::new(Stored { spellings, forgotten: 0 }))
+        };
         let needs = |scope: Scope, name: &str, number: u64| {
             names.is_needed(&(scope, name.to_string()), &stored(number))
         };

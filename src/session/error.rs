@@ -187,16 +187,7 @@ impl Verdict {
 
     /// Whether the same file can be stored if it is offered once more.
     pub fn can_retry(&self) -> bool {
-        use TransferCode as Code;
-        matches!(
-            self.code,
-            Code::NO_SPACE
-                | Code::BUSY
-                | Code::DIGEST_DIFFERS
-                | Code::STORAGE_FAILED
-                | Code::STALLED
-                | Code::SOURCE_CHANGED
-        )
+        self.code.can_retry()
     }
 }
 

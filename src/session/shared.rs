@@ -398,3 +398,29 @@ impl State {
         self.route_all();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::proto::{Config, StreamParameters};
+    use crate::wire::Side;
+
+    #[test]
+    fn what_is_released_of_a_transfer_is_one_sum_whichever_others_are_read_between() {
+        let stream = StreamParameters::new([1; 32]);
+        let connection = Connection::client(Config::default(), stream, Time::default());
+        let shared = Shared::new(connection, Time::default());
+        let mut state = shared.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let ids = [1, 2, 3].map(|number| TransferId::new(Side::Client, number).unwrap());
+        // In turn, and the first once more.
+        for (transfer, len) in ids.into_iter().cycle().zip([10, 200, 3000, 1, 20, 300, 5]) {
+            let key = Key { generation: 0, transfer };
+            state.release(key, len);
+        }
+        let sums = ids.into_iter().zip([16, 220, 3300]);
+        assert_eq!(state.requests.release, sums.collect::<Vec<_>>());
+        // Of before the conversation began anew it is paid all the same.
+        state.release(Key { generation: 7, transfer: ids[1] }, 2);
+        assert_eq!(state.requests.release[1], (ids[1], 222));
+    }
+}

@@ -129,6 +129,22 @@ codes! {
     KNOWN = 14 "known": "The receiver has stored what the offer names by its digest.",
 }
 
+#[cfg(feature = "std")]
+impl TransferCode {
+    /// Whether a file, or a batch, that ended by it can be stored if it is offered once more.
+    pub(crate) fn can_retry(self) -> bool {
+        matches!(
+            self,
+            Self::NO_SPACE
+                | Self::BUSY
+                | Self::DIGEST_DIFFERS
+                | Self::STORAGE_FAILED
+                | Self::STALLED
+                | Self::SOURCE_CHANGED
+        )
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use alloc::string::ToString;

@@ -1,7 +1,7 @@
 //! What happens between two calls of the disk: somebody else stores a file, makes a folder, or takes a
 //! right away.
 
-use std::io;
+use std::io::{self, IoSlice};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
@@ -25,6 +25,8 @@ pub(crate) struct Between {
     pub(crate) disk: ShadowDisk,
     /// Names that differ in case only are one.
     pub(crate) folds: bool,
+    /// Nothing tells a file from another one.
+    pub(crate) is_unnumbered: bool,
     pub(crate) hook: Arc<Mutex<Option<Hook>>>,
 }
 
@@ -78,6 +80,18 @@ impl Between {
         result
     }
 
+    fn opened(
+        &self,
+        path: &str,
+        file: io::Result<Box<dyn StoreFile>>,
+    ) -> io::Result<Box<dyn StoreFile>> {
+        Ok(Box::new(Opened { file: file?, path: path.to_owned(), disk: self.clone() }))
+    }
+
+    fn seen(&self, status: Status) -> Status {
+        if self.is_unnumbered { Status { file: None, ..status } } else { status }
+    }
+
     fn name(&self, path: &str) -> String {
         if self.folds { path.to_lowercase() } else { path.to_owned() }
     }
@@ -93,20 +107,65 @@ impl core::fmt::Debug for Between {
     }
 }
 
+/// A file before whose calls something may happen.
+#[derive(Debug)]
+struct Opened {
+    file: Box<dyn StoreFile>,
+    path: String,
+    disk: Between,
+}
+
+impl StoreFile for Opened {
+    fn write_at(&mut self, offset: u64, bytes: &[IoSlice<'_>]) -> io::Result<usize> {
+        self.file.write_at(offset, bytes)
+    }
+
+    fn read_at(&mut self, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
+        self.disk.told("read", &self.path)?;
+        self.file.read_at(offset, buffer)
+    }
+
+    fn set_len(&mut self, len: u64) -> io::Result<()> {
+        self.file.set_len(len)
+    }
+
+    fn allocate(&mut self, offset: u64, len: u64) -> io::Result<()> {
+        self.file.allocate(offset, len)
+    }
+
+    fn sync(&mut self) -> io::Result<()> {
+        self.file.sync()
+    }
+
+    fn try_lock(&mut self) -> io::Result<bool> {
+        self.file.try_lock()
+    }
+
+    fn status(&self) -> io::Result<Status> {
+        self.file.status().map(|status| self.disk.seen(status))
+    }
+}
+
+impl Drop for Opened {
+    fn drop(&mut self) {
+        let _ = self.disk.told("close", &self.path);
+    }
+}
+
 impl Store for Between {
     fn create_new(&self, path: &str) -> io::Result<Box<dyn StoreFile>> {
         self.told("create", path)?;
-        self.disk.create_new(&self.name(path))
+        self.opened(path, self.disk.create_new(&self.name(path)))
     }
 
     fn open(&self, path: &str) -> io::Result<Box<dyn StoreFile>> {
         self.told("open", path)?;
-        self.disk.open(&self.name(path))
+        self.opened(path, self.disk.open(&self.name(path)))
     }
 
     fn open_to_read(&self, path: &str) -> io::Result<Box<dyn StoreFile>> {
         self.told("open to read", path)?;
-        self.disk.open_to_read(&self.name(path))
+        self.opened(path, self.disk.open_to_read(&self.name(path)))
     }
 
     fn rename_no_replace(&self, from: &str, to: &str) -> io::Result<()> {
@@ -136,7 +195,7 @@ impl Store for Between {
 
     fn status(&self, path: &str) -> io::Result<Status> {
         self.told("status", path)?;
-        self.disk.status(&self.name(path))
+        self.disk.status(&self.name(path)).map(|status| self.seen(status))
     }
 
     fn list(&self, path: &str) -> io::Result<Vec<String>> {

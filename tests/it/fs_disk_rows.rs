@@ -13,6 +13,7 @@ use futures::StreamExt;
 use futures::future::{Either, join, join3, select};
 use futures::stream::FuturesUnordered;
 
+use super::fs_between::Between;
 use super::fs_drops::at_most;
 use super::fs_transfer::{converse, random};
 use super::fs_util::{BLOCK, PEER, content, digest, on, small};
@@ -134,15 +135,41 @@ fn s8_a_slow_disk_holds_up_its_own_file_alone_and_bounds_hold() {
     assert!(lines >= 20);
 }
 
-/// Sends a file to a disk whose calls fail from `call` on, a good one beside it, and what no honest
+/// Which calls of a disk fail.
+#[derive(Clone, Copy)]
+enum Fault {
+    /// So many, from this one on.
+    Calls(u64, u64, ErrorKind),
+    /// Those that make the file's name stay, once it has that: whichever they are by number, as that is
+    /// a matter of how the file came.
+    Settling,
+}
+
+impl Fault {
+    fn befall(self, disk: &Between) {
+        match self {
+            Self::Calls(from, count, kind) => disk.disk.fail(disk.disk.calls() + from, count, kind),
+            Self::Settling => {
+                let mut is_named = false;
+                disk.before_calls(move |call, path| {
+                    is_named |= (call, path) == ("rename", "bad");
+                    let fails = is_named && call == "sync folder";
+                    if fails { Err(ErrorKind::Other.into()) } else { Ok(()) }
+                });
+            }
+        }
+    }
+}
+
+/// Sends a file to a disk with a fault, a good one beside it, and what no honest
 /// peer sends. The receiver of the first is dropped after so many polls. Returns how many calls the
 /// first file needed, and whether it was stored.
-fn beside_a_failing_disk(call: u64, count: u64, kind: ErrorKind, polls: usize) -> (u64, bool) {
-    let (failing, healthy) = (ShadowDisk::new(), ShadowDisk::new());
-    let bad = on(&failing, small()).unwrap();
+fn beside_a_failing_disk(fault: Fault, polls: usize) -> (u64, bool) {
+    let (failing, healthy) = (Between::default(), ShadowDisk::new());
+    let bad = failing.open(small());
     let good = on(&healthy, small()).unwrap();
-    let before = failing.calls();
-    failing.fail(before + call, count, kind);
+    let before = failing.disk.calls();
+    fault.befall(&failing);
     let file = content(3, 3 * BLOCK as usize + 100);
     let other = content(4, 3 * BLOCK as usize);
     let (disk, good_disk, sent) = (failing.clone(), healthy.clone(), file.clone());
@@ -172,13 +199,14 @@ fn beside_a_failing_disk(call: u64, count: u64, kind: ErrorKind, polls: usize) -
             assert_eq!(stored.unwrap(), "good");
             assert!(good_disk.read("good").unwrap() == other);
             assert!(good_disk.names().iter().all(|name| name == "good" || name.starts_with('.')));
-            let calls = disk.calls() - before;
+            let calls = disk.disk.calls() - before;
             if first.is_ok() {
-                let after = disk.crash(|_| false);
+                let after = disk.disk.crash(|_| false);
                 assert!(after.read("bad").unwrap() == sent, "stored, and lost with the power");
             }
             // Once the disk is well the same file is stored, over the same conversation.
-            disk.heal();
+            disk.disk.heal();
+            disk.calm();
             let mut is_stored = first.is_ok();
             while !is_stored {
                 match send(&session, "bad", &sent).await {
@@ -200,7 +228,7 @@ fn beside_a_failing_disk(call: u64, count: u64, kind: ErrorKind, polls: usize) -
         |_session, events| receive_each(bad, good, polls, events),
     );
     assert_eq!(lines, 6);
-    assert!(failing.read("bad").unwrap() == file);
+    assert!(failing.disk.read("bad").unwrap() == file);
     (calls, is_stored)
 }
 
@@ -209,7 +237,8 @@ fn h45_each_call_of_the_disk_fails_while_everything_else_goes_on() {
     for (count, kind) in [(1, ErrorKind::StorageFull), (u64::MAX, ErrorKind::Other)] {
         let mut failed = 0;
         for call in 0.. {
-            let (calls, is_stored) = beside_a_failing_disk(call, count, kind, usize::MAX);
+            let fault = Fault::Calls(call, count, kind);
+            let (calls, is_stored) = beside_a_failing_disk(fault, usize::MAX);
             failed += usize::from(!is_stored);
             if calls <= call {
                 assert!(is_stored);
@@ -218,13 +247,15 @@ fn h45_each_call_of_the_disk_fails_while_everything_else_goes_on() {
         }
         assert!(failed > 15, "{failed} failures only");
     }
+    let (_, is_stored) = beside_a_failing_disk(Fault::Settling, usize::MAX);
+    assert!(!is_stored);
 }
 
 #[test]
 fn h45_a_file_is_dropped_at_any_poll_while_its_disk_fails() {
     for polls in [1, 2, 3, 4, 6, 9] {
         for call in [0, 3, 7, 12, 20] {
-            beside_a_failing_disk(call, u64::MAX, ErrorKind::Other, polls);
+            beside_a_failing_disk(Fault::Calls(call, u64::MAX, ErrorKind::Other), polls);
         }
     }
 }

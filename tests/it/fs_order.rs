@@ -4,7 +4,7 @@ use bytes::Bytes;
 use duologue::fs::{
     BatchEvent, Collision, Error, Inbox, Member, ReceiveError, Receiver, receive, receive_batch,
 };
-use duologue::session::Event;
+use duologue::session::{Event, TransferError};
 use duologue::testing::ShadowDisk;
 use duologue::wire::{Batch, Offer, Side, TransferCode, TransferId};
 use futures::StreamExt;
@@ -140,7 +140,11 @@ fn folders_are_as_old_as_the_moment_when_they_were_taken() {
                 let mut outgoing = batch.offer(member).await.unwrap();
                 let _ = outgoing.send(sent.clone()).await;
                 let _ = outgoing.finish(Some(digest(&sent))).await;
-                let _ = batch.verdict().await;
+                // Nor is the folder to be offered again, for ever.
+                let Err(TransferError::NotStored(verdict)) = batch.verdict().await else {
+                    panic!("{round}: a member was refused")
+                };
+                assert_eq!((verdict.code(), verdict.can_retry()), (TransferCode::EXISTS, false));
             }
         },
         |_session, mut events| async move {
@@ -207,5 +211,81 @@ fn names_that_differ_in_case_are_as_old_as_each_other_where_they_are_one() {
         } else {
             assert_eq!(ended.as_deref(), Ok("b/M"));
         }
+    }
+}
+
+/// What was offered with its size and digest need not come first.
+#[test]
+fn a_member_that_is_known_to_be_outdated_is_refused_when_it_is_offered() {
+    let (one, other) = (content(1, LEN), content(2, LEN));
+    let offered = Batch { name: "b".into(), count: 9, bytes: 9000, metadata: [][..].into() };
+    for (sent, size, with_digest, is_refused) in [
+        (&one, Some(LEN as u64), true, true),
+        // The very file that has the name.
+        (&other, Some(LEN as u64), true, false),
+        // It may be that one.
+        (&one, Some(LEN as u64), false, false),
+        (&one, None, true, false),
+    ] {
+        let inbox = on(&ShadowDisk::new(), small().collision(Collision::Replace)).unwrap();
+        let mut late = inbox.receive_batch(PEER, &offered).unwrap();
+        store_folder(&inbox, &offered, "m", &other);
+        let mut offer = Offer::new("m").batch(id());
+        offer.size = size;
+        offer.digest = with_digest.then(|| digest(sent));
+        let member = late.receive(&offer);
+        if is_refused {
+            assert!(member.is_err_and(|error| is_too_late(&error)));
+            // For good.
+            assert!(late.receive(&offer).is_err_and(|error| is_too_late(&error)));
+        } else if sent == &other {
+            assert!(matches!(member, Ok(Member::Known(_))), "{member:?}");
+        } else {
+            let Ok(Member::File(mut file)) = member else { panic!("{member:?}") };
+            file.write(std::slice::from_ref(sent)).unwrap();
+            assert!(finish(file, sent).is_err_and(|error| is_too_late(&error)));
+        }
+        // None of it is there any more.
+        assert_eq!(inbox.used(), LEN as u64);
+    }
+}
+
+/// The `number`th spelling of a name of seven letters.
+fn spelling(number: u32) -> String {
+    let letters = "letters".chars().enumerate();
+    let spelled = letters.map(|(at, letter)| match number >> at & 1 {
+        0 => letter,
+        _ => letter.to_ascii_uppercase(),
+    });
+    spelled.collect()
+}
+
+/// More of them are not told from each other: what is older than one of them is older than all.
+#[test]
+fn of_a_name_sixty_four_spellings_are_told_from_each_other() {
+    const SPELLINGS: u32 = 64;
+    let (one, other) = (content(1, LEN), content(2, LEN));
+    for more in [0, 1] {
+        let disk = ShadowDisk::new();
+        let inbox = on(&disk, small().collision(Collision::Replace)).unwrap();
+        let oldest = begin(&inbox, &spelling(127), &one, 0);
+        let next = begin(&inbox, &spelling(0), &one, 1);
+        let second = begin(&inbox, &spelling(126), &one, 2);
+        for number in 0..SPELLINGS + more {
+            let newer = begin(&inbox, &spelling(number), &other, 3);
+            assert_eq!(finish(newer, &other), Ok(spelling(number)));
+        }
+        assert!(finish(next, &one).is_err_and(|error| is_too_late(&error)));
+        assert!(disk.read(&spelling(0)).unwrap() == other);
+        for old in [oldest, second] {
+            let ended = finish(old, &one);
+            match more {
+                0 => assert!(ended.is_ok(), "{ended:?}"),
+                _ => assert!(ended.as_ref().is_err_and(is_too_late), "{ended:?}"),
+            }
+        }
+        // What is newer than all takes its place, and no row is kept for ever.
+        assert!(finish(begin(&inbox, &spelling(100), &one, 4), &one).is_ok());
+        assert!(finish(begin(&inbox, &spelling(0), &one, 5), &one).is_ok());
     }
 }

@@ -54,7 +54,7 @@ fn send_folder(folder: &std::path::Path, inbox: &Inbox) -> SentTree {
     sent
 }
 
-async fn yield_once() {
+pub(crate) async fn yield_once() {
     let mut has_yielded = false;
     future::poll_fn(|cx| {
         if std::mem::replace(&mut has_yielded, true) {

@@ -3,6 +3,7 @@ use core::fmt;
 use crate::fs::{Error, SourceError};
 use crate::proto::ActionError;
 use crate::session::{SessionError, TransferError};
+use crate::wire::TransferCode;
 
 /// Why a file was not received. Its sender was told; the conversation and its other transfers go on.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -16,6 +17,19 @@ pub enum ReceiveError {
 }
 
 impl ReceiveError {
+    /// What its sender is told.
+    pub(super) fn code(&self) -> TransferCode {
+        match self {
+            Self::Storage(error) => error.code(),
+            Self::Transfer(TransferError::CancelAsked { code, .. })
+                if *code != TransferCode::STORED =>
+            {
+                *code
+            }
+            Self::Transfer(_) => TransferCode::CANCELLED,
+        }
+    }
+
     /// Whether it can be stored if it is offered once more.
     pub fn can_retry(&self) -> bool {
         match self {

@@ -123,14 +123,10 @@ pub(super) fn conclude_known(
 
 /// Tells the sender why not.
 pub(super) fn conclude_failed(incoming: Incoming, error: &ReceiveError) {
-    let (code, text) = match error {
-        ReceiveError::Storage(error) => (error.code(), error.to_string()),
-        ReceiveError::Transfer(TransferError::CancelAsked { code, .. }) => {
-            let code = if *code == TransferCode::STORED { TransferCode::CANCELLED } else { *code };
-            (code, String::new())
-        }
-        ReceiveError::Transfer(error) => (TransferCode::CANCELLED, error.to_string()),
+    let text = match error {
+        ReceiveError::Transfer(TransferError::CancelAsked { .. }) => String::new(),
+        error => error.to_string(),
     };
     // It may have ended by itself.
-    let _ = incoming.failed(code, &text);
+    let _ = incoming.failed(error.code(), &text);
 }

@@ -94,6 +94,7 @@ pub async fn receive_batch(
     let mut running = FuturesUnordered::new();
     let mut has_all = false;
     let (mut stored, mut failed): (u32, u32) = (0, 0);
+    let mut why = None;
     while !has_all || !running.is_empty() {
         let mut ended: Vec<Ended> = Vec::new();
         poll_fn(|cx| {
@@ -119,7 +120,10 @@ pub async fn receive_batch(
         for event in conclude(inbox, ended).await {
             match &event {
                 BatchEvent::Stored(_) => stored = stored.saturating_add(1),
-                BatchEvent::Failed { .. } => failed = failed.saturating_add(1),
+                BatchEvent::Failed { error, .. } => {
+                    failed = failed.saturating_add(1);
+                    why = Some(of_both(why, error.code()));
+                }
             }
             observe(event);
         }
@@ -130,13 +134,13 @@ pub async fn receive_batch(
     };
     let settled = blocking::unblock(finish).await;
     let text;
-    let conclusion = match &settled {
-        Ok(()) if failed == 0 => Conclusion::Stored { name: path.as_str() },
-        Ok(()) => {
+    let conclusion = match (&settled, why) {
+        (Ok(()), None) => Conclusion::Stored { name: path.as_str() },
+        (Ok(()), Some(code)) => {
             text = std::format!("{failed} members were not stored");
-            Conclusion::Failed { code: TransferCode::STORAGE_FAILED, text: &text }
+            Conclusion::Failed { code, text: &text }
         }
-        Err(error) => {
+        (Err(error), _) => {
             text = error.to_string();
             Conclusion::Failed { code: error.code(), text: &text }
         }
@@ -144,6 +148,16 @@ pub async fn receive_batch(
     batch.conclude(&conclusion)?;
     settled?;
     Ok(ReceivedBatch { path, stored, failed })
+}
+
+/// What the sender of a batch is told of its members that failed: it offers the folder once more only if
+/// that can help one of them.
+fn of_both(before: Option<TransferCode>, code: TransferCode) -> TransferCode {
+    match before {
+        _ if code.can_retry() => TransferCode::STORAGE_FAILED,
+        Some(before) if before != code && !before.can_retry() => TransferCode::DECLINED,
+        before => before.unwrap_or(code),
+    }
 }
 
 async fn publish(mut writing: Writing, offer: Offer<'static>) -> Ended {

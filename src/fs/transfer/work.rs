@@ -127,9 +127,10 @@ fn receive_member(
     is_abandoned: &AtomicBool,
 ) -> Result<Member, Error> {
     let lock = || batch.lock().unwrap_or_else(PoisonError::into_inner);
+    let is_given_up = || is_abandoned.load(Ordering::Acquire);
     let admitted = {
         let mut batch = lock();
-        if is_abandoned.load(Ordering::Acquire) {
+        if is_given_up() {
             return Err(Error::Busy);
         }
         batch.admit(offer)?
@@ -137,7 +138,12 @@ fn receive_member(
     match admitted {
         Admitted::Folder(published) => Ok(Member::Folder(published)),
         Admitted::File(entry) => {
-            let is_known = entry.is_known(offer).inspect_err(|_| lock().retract(&entry))?;
+            let is_known = entry.is_known(offer, &is_given_up);
+            // What was not looked at to its end need not be begun.
+            let is_known = is_known.and_then(|is_known| {
+                if is_known || !is_given_up() { Ok(is_known) } else { Err(Error::Busy) }
+            });
+            let is_known = is_known.inspect_err(|_| lock().retract(&entry))?;
             entry.begin(offer, is_known)
         }
     }
@@ -216,6 +222,10 @@ impl Writing {
     ) -> Poll<Result<Published, ReceiveError>> {
         loop {
             let lost = self.gather(cx);
+            if lost.is_some() {
+                // What is looked at for it need not be.
+                self.abandon.0.store(true, Ordering::Release);
+            }
             if self.is_unsaved && self.incoming.poll_alarm(cx, SAVED_AFTER).is_ready() {
                 (self.is_unsaved, self.is_due) = (false, true);
             }
@@ -234,7 +244,10 @@ impl Writing {
                         observe(self.incoming.progress());
                     }
                     Done::Published(published) => return Poll::Ready(Ok(published)),
-                    Done::Failed(error) => return Poll::Ready(Err(error.into())),
+                    Done::Failed(error) => {
+                        let lost = lost.filter(|_| error == Error::Busy).map(Into::into);
+                        return Poll::Ready(Err(lost.unwrap_or_else(|| error.into())));
+                    }
                 }
                 continue;
             }

@@ -33,7 +33,7 @@ fn status(state: &State, number: Number) -> io::Result<Status> {
         kind: if node.is_folder { StatusKind::Folder } else { StatusKind::File },
         len: node.content.len() as u64,
         modified: SystemTime::UNIX_EPOCH.checked_add(node.modified),
-        file: (1, number),
+        file: Some((1, number)),
         links,
     })
 }
