@@ -1,8 +1,8 @@
 //! The borders of what the wire carries, on both sides of each.
 
 use duologue::wire::{
-    Batch, Chat, ConversationId, DecodeReason, EncodeReason, Frame, Header, Kind, Message, Offer,
-    Side, TransferId,
+    Accept, Batch, Chat, ConversationId, DecodeReason, EncodeReason, Frame, Header, Held, Hello,
+    Kind, Limits, Message, Offer, Resume, Side, TransferId, max_length,
 };
 
 /// Section 3: an item has at most 16 MiB.
@@ -51,6 +51,87 @@ fn a_message_fills_an_item_to_the_last_byte() {
     assert!(out.is_empty());
     message(max).encode(&mut out).unwrap();
     assert_eq!((out.len(), Message::decode(&out)), (MAX_ITEM, Ok(message(max))));
+}
+
+/// What encoding it says.
+fn refused(frame: &Frame<'_>, id: u32) -> (&'static str, EncodeReason) {
+    let mut out = vec![7];
+    let error = frame.encode(id, &mut out).unwrap_err();
+    assert_eq!(out, [7], "nothing is left of it");
+    assert!(!error.can_retry(), "the same values stay wrong");
+    (error.field(), error.reason())
+}
+
+#[test]
+fn an_accept_has_a_prefix_exactly_if_it_resumes() {
+    let accept = |offset| Frame::Accept(Accept { offset, prefix: None });
+    for offset in [1, 1 << 20] {
+        assert_eq!(refused(&accept(offset), 1), ("prefix", EncodeReason::Missing));
+    }
+    assert_eq!(accept(0).encode(1, &mut Vec::new()), Ok(()));
+}
+
+#[test]
+fn a_hello_offers_a_range_of_versions_that_are_there() {
+    let hello = |lowest_version, highest_version| {
+        Frame::Hello(Hello {
+            lowest_version,
+            highest_version,
+            side: Side::Client,
+            nonce: [1; 32],
+            conversation: ConversationId::new([2; 16]),
+            attach: 0,
+            stream: 0,
+            features: 0,
+            limits: Limits::default(),
+            unknown_critical: None,
+        })
+    };
+    for (lowest, highest) in [(0, 0), (0, 1), (2, 1), (255, 254)] {
+        let refused = refused(&hello(lowest, highest), 0);
+        assert_eq!(refused, ("version", EncodeReason::OutOfRange), "{lowest}..={highest}");
+    }
+    for (lowest, highest) in [(1, 1), (1, 255), (255, 255)] {
+        assert_eq!(hello(lowest, highest).encode(0, &mut Vec::new()), Ok(()));
+    }
+}
+
+#[test]
+fn a_resume_names_each_transfer_once() {
+    let held =
+        |number| Held { transfer: TransferId::new(Side::Client, number).unwrap(), received: 5 };
+    let resume = |transfers: &[Held]| {
+        Frame::Resume(Resume {
+            proof: Some([3; 32]),
+            transfers: transfers.to_vec().into(),
+            ..Resume::default()
+        })
+    };
+    for transfers in [[held(4), held(4)], [held(5), held(4)]] {
+        let refused = refused(&resume(&transfers), 0);
+        assert_eq!(refused, ("transfers", EncodeReason::OutOfOrder), "{transfers:?}");
+    }
+    assert_eq!(resume(&[held(4), held(5)]).encode(0, &mut Vec::new()), Ok(()));
+}
+
+#[test]
+fn what_is_written_of_an_unknown_kind_can_be_skipped() {
+    let frame = |kind| Frame::Unknown { kind: Kind::new(kind), payload: (&b"x"[..]).into() };
+    // Known and skippable, known and not, unknown and not.
+    for kind in [Kind::SIGNAL.to_u8(), Kind::CHAT.to_u8(), 0x0C, 0x4A] {
+        assert_eq!(refused(&frame(kind), 0), ("kind", EncodeReason::OutOfRange), "{kind:#x}");
+    }
+    for kind in [0x8D, 0xC0] {
+        assert_eq!(frame(kind).encode(0, &mut Vec::new()), Ok(()));
+    }
+}
+
+#[test]
+fn the_first_frames_have_limits_of_their_own() {
+    for limits in [Limits::default(), Limits { frame: 1024, fragment: 1024, ..Limits::default() }] {
+        let lengths = [Kind::HELLO, Kind::AUTH, Kind::RESUME].map(|kind| max_length(kind, &limits));
+        assert_eq!(lengths, [1024, 16_384, 65_536], "{limits:?}");
+    }
 }
 
 #[test]
