@@ -125,20 +125,21 @@ fn a_close_wakes_whoever_waits_for_room_or_to_offer() {
         let (session, mut kept) = (&near.session, Kept::default());
         fill(session);
         let [chat, message, offer] = [(); 3].map(|()| kept.waker());
-        let mut polls: [(_, &dyn Fn(&mut Context<'_>) -> Option<SessionError>); 3] = [
-            (chat, &|cx| refused(session.poll_send_chat(cx, &Chat::new("x")))),
-            (message, &|cx| refused(session.poll_send_message(cx, &self::message()))),
-            (offer, &|cx| refused(session.poll_offer(cx, &Offer::new("y")))),
-        ];
-        for (waker, poll) in &mut polls {
-            assert_eq!(poll(&mut Context::from_waker(waker)), None);
-        }
+        let poll = |wakers: [&Waker; 3]| {
+            let [chat, message, offer] = &mut wakers.map(Context::from_waker);
+            [
+                refused(session.poll_send_chat(chat, &Chat::new("x"))),
+                refused(session.poll_send_message(message, &self::message())),
+                refused(session.poll_offer(offer, &Offer::new("y"))),
+            ]
+        };
+        assert_eq!(poll([&chat, &message, &offer]), [const { None }; 3]);
         session.close(CloseCode::DONE, "").unwrap();
-        for ((_, poll), woken) in polls.into_iter().zip(&kept.0) {
+        for woken in &kept.0 {
             assert_eq!(woken.0.load(Ordering::Relaxed), 1);
-            let closed = SessionError::Refused(ActionError::Closed);
-            assert_eq!(poll(&mut Context::from_waker(Waker::noop())), Some(closed));
         }
+        const CLOSED: Option<SessionError> = Some(SessionError::Refused(ActionError::Closed));
+        assert_eq!(poll([Waker::noop(); 3]), [const { CLOSED }; 3]);
     });
 }
 
