@@ -414,7 +414,7 @@ async fn serve(
         };
         let driving = async {
             // Without its stream it holds on to nothing.
-            drop(driver.await);
+            driver.await;
             let_go();
         };
         join(driving, application(session, events, begun, is_calm)).await;
