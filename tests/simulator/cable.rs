@@ -261,7 +261,9 @@ impl Stream {
         let room = capacity.saturating_sub(pipe.queued);
         if room == 0 {
             pipe.writer = Some(cx.waker().clone());
-            uncounted(|| cable.counts.blocked.borrow_mut().push(cx.waker().clone()));
+            if !cable.counts.counts_calls {
+                uncounted(|| cable.counts.blocked.borrow_mut().push(cx.waker().clone()));
+            }
             return Poll::Pending;
         }
         let most = room.min(1 + self.random.below(segment) as usize);

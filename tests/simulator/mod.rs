@@ -34,7 +34,7 @@
 //!   what befell its receiver's disk during that attempt (`World::mark`), or what its receiver said.
 //! - **No wake-up is missing**: at times, while nobody is ready, all that wait on a handle are polled, and
 //!   none of them may find something to do (`Executor::find_sleeper`); and once the faults have ended nobody
-//!   goes on by chance.
+//!   goes on by chance but by these looks.
 //! - **Nothing that is held up holds up the rest**: lines come through in a bounded time beside files that
 //!   are paused, or not read (`World::hold_up`).
 
@@ -125,6 +125,7 @@ fn run_in(world: &Rc<World>) -> Result<Report, Violations> {
             if let Some(side) = side {
                 world.check_memory(side);
                 world.let_fall();
+                world.note_full();
             }
             world.is_finished.get() || world.ledger(|ledger| !ledger.violations.is_empty())
         },
@@ -166,6 +167,7 @@ impl World {
         let mut report = uncounted(|| self.report.borrow().clone());
         report.runs = 1;
         report.polls = self.executor.polls.get();
+        report.looks = self.executor.looks.get();
         report.trace = self.executor.trace.get();
         report.micros = self.clock.now().as_micros();
         report.bytes = self.cables.borrow().iter().map(|cable| cable.borrow().carried).sum();

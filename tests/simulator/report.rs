@@ -7,6 +7,8 @@ use super::ledger::Kind;
 pub(crate) struct Report {
     pub(crate) runs: u64,
     pub(crate) polls: u64,
+    /// How often all that slept were looked at.
+    pub(crate) looks: u64,
     pub(crate) micros: u64,
     pub(crate) bytes: u64,
     pub(crate) streams: u64,
@@ -72,10 +74,11 @@ impl Report {
         self.trace ^= other.trace;
     }
 
-    fn sums(&mut self) -> [&mut u64; 33] {
+    fn sums(&mut self) -> [&mut u64; 34] {
         [
             &mut self.runs,
             &mut self.polls,
+            &mut self.looks,
             &mut self.micros,
             &mut self.bytes,
             &mut self.streams,

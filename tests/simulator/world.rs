@@ -56,6 +56,9 @@ pub(crate) struct World {
     pub(crate) is_closing: Cell<bool>,
     pub(crate) is_finished: Cell<bool>,
     pub(crate) until: Cell<Time>,
+    /// When the server last had all the conversations that it may, and when the last stream was made.
+    full_at: Cell<Option<Time>>,
+    connected_at: Cell<Time>,
     pub(crate) report: RefCell<Report>,
     /// The last events, if they are of interest.
     pub(crate) events: Option<RefCell<VecDeque<String>>>,
@@ -142,6 +145,8 @@ impl World {
             is_closing: Cell::new(false),
             is_finished: Cell::new(false),
             until: Cell::new(Time::MAX),
+            full_at: Cell::default(),
+            connected_at: Cell::new(Time::ZERO),
             report: RefCell::default(),
             events: with_events.then(RefCell::default),
             profile,
@@ -336,6 +341,7 @@ impl World {
             near
         });
         drop(random);
+        self.connected_at.set(self.clock.now());
         self.count(|report| report.streams += 1);
         self.note(|| format!("stream {}", self.cables.borrow().len() - 1));
         Ok(near)
@@ -443,6 +449,13 @@ impl World {
         self.conversations.borrow().as_ref().is_some_and(|all| all.len() >= most)
     }
 
+    /// Notes that the server is full, for who hears of it when it is no longer.
+    pub(crate) fn note_full(&self) {
+        if self.is_full() {
+            self.full_at.set(Some(self.clock.now()));
+        }
+    }
+
     fn is_last(&self, owner: Owner) -> bool {
         let Owner::Conversation { side, life, number } = owner else { return false };
         let last = &self.sides[side];
@@ -472,7 +485,8 @@ impl World {
             self.sleep(Duration::from_millis(100)).await;
         }
         if let Some(program) = self.sides[side].program.borrow().as_ref() {
-            let is_limit = reason == CloseReason::Peer(CloseCode::LIMIT) && self.is_full();
+            let is_limit = reason == CloseReason::Peer(CloseCode::LIMIT)
+                && (self.is_full() || self.full_at.get() >= Some(self.connected_at.get()));
             if !is_limit && !program.has_occasion(program.since()) {
                 self.violation(|| format!("side {side} ended with {reason} for nothing"));
             }

@@ -26,6 +26,8 @@ impl ReceiveError {
             {
                 *code
             }
+            // The sender has been told so already.
+            Self::Transfer(TransferError::Expired) => TransferCode::STALLED,
             Self::Transfer(_) => TransferCode::CANCELLED,
         }
     }
@@ -134,5 +136,17 @@ impl From<TransferError> for SendError {
 impl From<ActionError> for SendError {
     fn from(error: ActionError) -> Self {
         Self::Transfer(error.into())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_stalled_may_be_offered_once_more() {
+        let stalled = ReceiveError::Transfer(TransferError::Expired);
+        assert_eq!(stalled.code(), TransferCode::STALLED);
+        assert!(stalled.can_retry() && stalled.code().can_retry());
     }
 }

@@ -81,6 +81,7 @@ fn print(sum: &Report, failures: &[Failure], table: &mut Table) {
         ("seeds", sum.runs),
         ("virtual hours", sum.micros / 3_600_000_000),
         ("polls", sum.polls),
+        ("looks at those that sleep", sum.looks),
         ("streams", sum.streams),
         ("bytes carried", sum.bytes),
         ("cuts", sum.cuts),
