@@ -1,10 +1,10 @@
 //! Which offers were stored, and where: so that one whose sender never heard of it is known again.
 //!
-//! One file in the inbox has a slot of a sector for each of 4096 offers, chosen by a hash, so that what is
-//! remembered is bounded and nothing has to be searched or removed; an offer that falls into the
-//! slot of another takes its place. A note is written before the file gets its name, and is a hint
-//! only: who finds one compares the file with it. Programs that share a folder may write at once, as
-//! each slot is written by one call and has a check.
+//! One file in the inbox has a slot of a sector for each of 4096 offers, in rows of four. A hash chooses the
+//! row, so that what is remembered is bounded and nothing has to be removed; in a row that is full the oldest
+//! gives way. A note is written before the file gets its name, and is a hint only: who finds one compares
+//! the file with it. Programs that share a folder may write at once, as each slot is written by one call and
+//! has a check.
 
 use alloc::vec::Vec;
 use core::time::Duration;
@@ -17,13 +17,15 @@ use super::name::RelativePath;
 use super::options::{Durability, Settings};
 use super::part_id::PartId;
 use super::shared::Shared;
-use super::store::{StatusKind, Store, if_there, read_full_at, write_all_at};
+use super::store::{StatusKind, Store, StoreFile, if_there, read_full_at, write_all_at};
 
 /// The file.
 pub(super) const NAME: &str = ".duologue-stored.table";
 
 /// Bytes of a slot: a sector.
 const SLOT: usize = 512;
+/// Slots of a row.
+const ROW: usize = 4;
 const MAGIC: [u8; 8] = *b"duologs1";
 /// Bytes before the path: magic, key, time of the note, size, time of the file, digest, length of the path.
 const HEAD: usize = 8 + 32 + 8 + 8 + 8 + 32 + 2;
@@ -51,10 +53,50 @@ impl Key {
         Self(*hasher.finalize().as_bytes())
     }
 
-    fn place(&self, slots: u64) -> u64 {
+    /// Where its row begins.
+    fn row(&self, slots: u64) -> u64 {
         let first = self.0.first_chunk().map_or(0, |first| u64::from_be_bytes(*first));
-        first.checked_rem(slots).unwrap_or(0).saturating_mul(SLOT as u64)
+        let rows = slots.div_ceil(ROW as u64).max(1);
+        first.checked_rem(rows).unwrap_or(0).saturating_mul((ROW * SLOT) as u64)
     }
+}
+
+/// The slots of a row, and where it begins.
+struct Row {
+    at: u64,
+    slots: [u8; ROW * SLOT],
+    filled: usize,
+}
+
+impl Row {
+    fn read(file: &mut dyn StoreFile, key: &Key, settings: &Settings) -> io::Result<Self> {
+        let mut row = Self { at: key.row(settings.notes), slots: [0; ROW * SLOT], filled: 0 };
+        row.filled = read_full_at(file, row.at, &mut row.slots)?;
+        Ok(row)
+    }
+
+    /// What each slot notes, and when it was noted.
+    fn notes(&self) -> impl Iterator<Item = Option<(Key, SystemTime, StoredFile)>> {
+        let mut filled = self.slots.get(..self.filled).unwrap_or_default().chunks(SLOT);
+        (0..ROW).map(move |_| filled.next().and_then(decode))
+    }
+
+    /// The place of the slot for an offer: its own, or else one that nothing counts in, or the oldest.
+    fn place(&self, key: &Key, store: &dyn Store, settings: &Settings) -> u64 {
+        let rank = |note: Option<(Key, SystemTime, StoredFile)>| match note {
+            Some((of, ..)) if of == *key => None,
+            Some((_, noted, _)) if counts(store, settings, noted) => Some(noted),
+            _ => Some(SystemTime::UNIX_EPOCH),
+        };
+        let oldest = self.notes().map(rank).enumerate().min_by_key(|(_, noted)| *noted);
+        let slot = oldest.map_or(0, |(slot, _)| slot);
+        self.at.saturating_add(slot.saturating_mul(SLOT) as u64)
+    }
+}
+
+/// Whether what was noted then is not too old. What comes from the future is of a clock that was wrong.
+fn counts(store: &dyn Store, settings: &Settings, noted: SystemTime) -> bool {
+    store.now().duration_since(noted).is_ok_and(|passed| passed <= settings.keep_parts_for)
 }
 
 /// What is noted of an offer, unless it is older than that.
@@ -64,14 +106,10 @@ pub(super) fn find(
     key: &Key,
 ) -> io::Result<Option<StoredFile>> {
     let Some(mut file) = if_there(store.open_to_read(NAME))? else { return Ok(None) };
-    let mut slot = [0; SLOT];
-    let filled = read_full_at(&mut *file, key.place(settings.notes), &mut slot)?;
-    let decoded = decode(slot.get(..filled).unwrap_or_default(), key);
-    Ok(decoded.and_then(|(noted, found)| {
-        // What comes from the future is of a clock that was wrong.
-        let passed = store.now().duration_since(noted).ok()?;
-        (passed <= settings.keep_parts_for).then_some(found)
-    }))
+    let row = Row::read(&mut *file, key, settings)?;
+    let mut notes = row.notes().flatten();
+    let own = notes.find(|(of, noted, _)| of == key && counts(store, settings, *noted));
+    Ok(own.map(|(.., found)| found))
 }
 
 /// Notes that an offer is about to be stored.
@@ -96,7 +134,8 @@ pub(super) fn note(shared: &Shared, key: &Key, found: &StoredFile) -> io::Result
         Some(Ok(file)) => file,
         _ => store.open(NAME)?,
     };
-    write_all_at(&mut *file, key.place(settings.notes), &[encoded])?;
+    let row = Row::read(&mut *file, key, settings)?;
+    write_all_at(&mut *file, row.place(key, store, settings), &[encoded])?;
     if settings.durability == Durability::Full {
         // Before the file has its name: else it could be there without its note.
         file.sync()?;
@@ -114,8 +153,11 @@ pub(super) fn note(shared: &Shared, key: &Key, found: &StoredFile) -> io::Result
 pub(super) fn forget(store: &dyn Store, settings: &Settings, key: &Key) {
     let Ok(mut file) = store.open(NAME) else { return };
     // That it is still there harms nobody: the file is compared with it.
-    let nothing = Bytes::from_static(&[0; SLOT]);
-    let _ = write_all_at(&mut *file, key.place(settings.notes), &[nothing]);
+    let Ok(row) = Row::read(&mut *file, key, settings) else { return };
+    if row.notes().flatten().any(|(of, ..)| of == *key) {
+        let nothing = Bytes::from_static(&[0; SLOT]);
+        let _ = write_all_at(&mut *file, row.place(key, store, settings), &[nothing]);
+    }
 }
 
 fn nanoseconds(time: SystemTime) -> Option<u64> {
@@ -143,11 +185,11 @@ fn encode(key: &Key, now: SystemTime, found: &StoredFile) -> Option<Bytes> {
     (out.len() <= SLOT).then(|| out.into())
 }
 
-fn decode(slot: &[u8], key: &Key) -> Option<(SystemTime, StoredFile)> {
+fn decode(slot: &[u8]) -> Option<(Key, SystemTime, StoredFile)> {
     let (head, rest) = slot.split_first_chunk::<HEAD>()?;
     let (magic, fields) = head.split_first_chunk::<8>()?;
     let (of, fields) = fields.split_first_chunk::<32>()?;
-    if *magic != MAGIC || *of != key.0 {
+    if *magic != MAGIC {
         return None;
     }
     let (noted, fields) = fields.split_first_chunk::<8>()?;
@@ -164,7 +206,7 @@ fn decode(slot: &[u8], key: &Key) -> Option<(SystemTime, StoredFile)> {
     let path = RelativePath::new(core::str::from_utf8(path).ok()?).ok()?;
     let (size, modified) = (u64::from_be_bytes(*size), time(u64::from_be_bytes(*modified)));
     let found = StoredFile { path, size, modified, digest: *digest };
-    Some((time(u64::from_be_bytes(*noted))?, found))
+    Some((Key(*of), time(u64::from_be_bytes(*noted))?, found))
 }
 
 #[cfg(test)]
@@ -184,12 +226,11 @@ mod tests {
             let path = RelativePath::new(path).unwrap();
             let file = StoredFile { path, size: 7, modified: Some(now), digest: [3; 32] };
             let mut slot = encode(&key("x"), now, &file).unwrap().to_vec();
-            assert_eq!(decode(&slot, &key("x")), Some((now, file.clone())));
-            assert_eq!(decode(&slot, &key("y")), None);
+            assert_eq!(decode(&slot), Some((key("x"), now, file.clone())));
             for byte in 0..slot.len() {
-                assert_eq!(decode(&slot[..byte], &key("x")), None);
+                assert_eq!(decode(&slot[..byte]), None);
                 slot[byte] ^= 0x10;
-                assert_eq!(decode(&slot, &key("x")), None, "byte {byte}");
+                assert_eq!(decode(&slot), None, "byte {byte}");
                 slot[byte] ^= 0x10;
             }
         }

@@ -253,12 +253,20 @@ impl Pacer {
     /// When more bulk may go although nothing was heard; `None` if it may now, or not by itself.
     pub(super) fn allows_more_at(&self, now: Time) -> Option<Time> {
         let whole = self.carried_in(LULL_MAX);
-        let missing =
-            self.in_flight().checked_sub(self.flight(now)).filter(|&bytes| bytes < whole)?;
-        let whole_micros = u64::try_from(LULL_MAX.as_micros()).unwrap_or(u64::MAX);
-        let micros = missing.saturating_mul(whole_micros).div_ceil(whole.max(1));
-        let at = self.delivered_at.saturating_add(Duration::from_micros(micros));
-        (at > now).then(|| at.max(now.saturating_add(LULL_STEP)))
+        let carried = self.in_flight().checked_sub(self.flight(now)).filter(|&bytes| bytes < whole);
+        let carried = carried.and_then(|missing| {
+            let whole_micros = u64::try_from(LULL_MAX.as_micros()).unwrap_or(u64::MAX);
+            let micros = missing.saturating_mul(whole_micros).div_ceil(whole.max(1));
+            let at = self.delivered_at.saturating_add(Duration::from_micros(micros));
+            (at > now).then(|| at.max(now.saturating_add(LULL_STEP)))
+        });
+        // Once nobody talks any more the slack is what it was.
+        let quiet = self.talks_until;
+        let waits_for_quiet = now < quiet
+            && self.in_flight() > self.allowance(now)
+            && self.in_flight() <= self.flight(quiet).saturating_add(whole);
+        let quiet = waits_for_quiet.then_some(quiet);
+        carried.into_iter().chain(quiet).min()
     }
 
     /// What the path itself holds, and what may wait beside it.
@@ -515,5 +523,40 @@ mod tests {
             "one frame of {frame} bytes is under way, and no second may be"
         );
         assert!(!pacer.may_send(now, frame, 1024));
+    }
+
+    #[test]
+    fn bulk_that_waits_as_somebody_talks_waits_no_longer_than_that() {
+        let mut pacer = Pacer::new(Time::ZERO);
+        let mut now = Time::ZERO;
+        let (frame, mut end) = ((MAX_FRAME + HEADER_LEN) as u64, 0);
+        // A gigabyte a second: what 250 us carry is more than may wait while somebody talks.
+        pacer.add_round_trip(now, Duration::from_micros(100));
+        for _ in 0..100 {
+            for _ in 0..16 {
+                end += frame;
+                pacer.on_sent(now, end, frame);
+            }
+            now = now.saturating_add(Duration::from_micros(262));
+            pacer.on_received(now, end);
+        }
+        let mut fill = |pacer: &mut Pacer, now: Time| {
+            while pacer.may_send(now, 0, MAX_FRAME) {
+                end += frame;
+                pacer.on_sent(now, end, frame);
+            }
+        };
+        pacer.on_chat(now);
+        fill(&mut pacer, now);
+        let quiet = now.saturating_add(TALKING);
+        assert_eq!(pacer.allows_more_at(now), Some(quiet));
+        let before = Time::from_micros(quiet.as_micros() - 1);
+        assert!(!pacer.may_send(before, 0, MAX_FRAME));
+        assert!(pacer.may_send(quiet, 0, MAX_FRAME));
+        // What is under way then waits for the peer alone, whoever talks.
+        fill(&mut pacer, quiet);
+        assert_eq!(pacer.allows_more_at(quiet), None);
+        pacer.on_chat(quiet);
+        assert_eq!(pacer.allows_more_at(quiet), None);
     }
 }

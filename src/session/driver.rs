@@ -185,7 +185,6 @@ where
             cx.waker().wake_by_ref();
             return true;
         }
-        self.pump.on_timer(now);
         false
     }
 

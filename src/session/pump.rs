@@ -125,11 +125,6 @@ impl<IO> Pump<IO> {
         }
     }
 
-    /// The driver's timer has fired.
-    pub(super) fn on_timer(&mut self, now: Time) {
-        self.reader.on_timer(now);
-    }
-
     /// What the stream failed with.
     pub(super) fn take_error(&mut self) -> Option<TransportError> {
         self.transport_error.take()
@@ -426,7 +421,7 @@ where
         Turn { moved, has_read, has_more, is_over, gives_way: false }
     }
 
-    /// Gives back what queues keep for the next frames once nothing has come or gone for a while.
+    /// Gives back what reads and queues keep for the next frames once nothing has come or gone for a while.
     fn give_back_when_idle(&mut self, state: &mut State, now: Time, moved: usize) {
         if moved > 0 {
             self.idle_due = now.saturating_add(IDLE);
@@ -435,6 +430,7 @@ where
             state.shrink_to_fit();
             self.pieces = Vec::new();
             self.writer.shrink();
+            self.reader.shrink();
         }
     }
 

@@ -138,8 +138,8 @@ impl RateLimit {
             return Some(self.turn.unwrap_or(self.filled));
         }
         let missing = u128::from(self.level.unsigned_abs()).saturating_mul(1_000_000);
-        let micros = missing.checked_div(u128::from(rate))?;
+        let micros = missing.div_ceil(u128::from(rate));
         let wait = Duration::from_micros(u64::try_from(micros).unwrap_or(u64::MAX));
-        Some(self.filled.saturating_add(wait.saturating_add(Duration::from_micros(1))))
+        Some(self.filled.saturating_add(wait))
     }
 }

@@ -1,6 +1,5 @@
 //! Where the driver reads into.
 
-use core::time::Duration;
 use std::boxed::Box;
 use std::mem;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -10,8 +9,7 @@ use std::vec::Vec;
 
 use bytes::Bytes;
 
-use crate::sync::Mutex;
-use crate::time::Time;
+use crate::sync::{Mutex, MutexGuard};
 
 /// Read into without a buffer of its own, so that an idle conversation has none: enough for chat. Such
 /// memory is zeroed each time, so the larger one is for a stream that has filled the other, which
@@ -25,8 +23,6 @@ const LARGEST: usize = 256 << 10;
 const WORTH_A_BUFFER: usize = 8 << 10;
 /// Buffers that are kept for the next read.
 const SPARE: usize = 4;
-/// How long nothing has to come for buffers to be given back.
-const IDLE: Duration = Duration::from_secs(1);
 
 /// Bytes of buffers that nobody has a slice of.
 pub(super) const MOST_IDLE: usize = LARGEST * (SPARE + 1);
@@ -41,15 +37,21 @@ pub(super) struct ReadBuffer {
     /// Made with the first buffer.
     pool: Option<Arc<Pool>>,
     most_pinned: usize,
-    /// When the driver's timer fired first since anything came; before that the end of time.
-    idle_since: Time,
 }
 
 #[derive(Default)]
 struct Pool {
-    spare: Mutex<Vec<Box<[u8]>>>,
+    spare: Mutex<Spare>,
     /// Bytes of buffers that slices are handed out of.
     pinned: AtomicUsize,
+}
+
+/// Buffers that are kept for the next read.
+#[derive(Default)]
+struct Spare {
+    buffers: Vec<Box<[u8]>>,
+    /// None are, until a buffer is asked for.
+    is_idle: bool,
 }
 
 /// Where the next read goes.
@@ -81,17 +83,27 @@ impl Drop for Pinned {
 
 impl Pool {
     fn put(&self, memory: Box<[u8]>) {
-        let mut spare = self.spare.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut spare = self.spare();
+        if spare.is_idle {
+            return;
+        }
+        let buffers = &mut spare.buffers;
         // Of two sizes the larger one is kept.
-        spare.retain(|other| other.len() >= memory.len());
-        if spare.len() < SPARE && spare.first().is_none_or(|other| other.len() == memory.len()) {
-            spare.push(memory);
+        buffers.retain(|other| other.len() >= memory.len());
+        if buffers.len() < SPARE && buffers.first().is_none_or(|other| other.len() == memory.len())
+        {
+            buffers.push(memory);
         }
     }
 
     fn get(&self, len: usize) -> Option<Box<[u8]>> {
-        let mut spare = self.spare.lock().unwrap_or_else(PoisonError::into_inner);
-        spare.pop().filter(|memory| memory.len() == len)
+        let mut spare = self.spare();
+        spare.is_idle = false;
+        spare.buffers.pop().filter(|memory| memory.len() == len)
+    }
+
+    fn spare(&self) -> MutexGuard<'_, Spare> {
+        self.spare.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -99,7 +111,7 @@ impl ReadBuffer {
     /// A buffer whose slices keep at most `most_pinned` bytes alive, each counted with all of the
     /// memory that it is a slice of.
     pub(super) fn new(most_pinned: usize) -> Self {
-        Self { len: 0, pool: None, most_pinned, idle_since: Time::MAX }
+        Self { len: 0, pool: None, most_pinned }
     }
 
     /// Where the next read goes.
@@ -127,7 +139,6 @@ impl ReadBuffer {
 
     /// A read filled `len` of `room` bytes.
     pub(super) fn note(&mut self, len: usize, room: usize) {
-        self.idle_since = Time::MAX;
         if len >= room && self.len < LARGEST {
             self.len = match room {
                 0..SMALL => SMALL,
@@ -137,15 +148,11 @@ impl ReadBuffer {
         }
     }
 
-    /// The timer has fired: twice without a read between, and not at once, gives the buffers back.
-    pub(super) fn on_timer(&mut self, now: Time) {
-        self.idle_since = self.idle_since.min(now);
-        if now.saturating_duration_since(self.idle_since) >= IDLE {
-            self.len = 0;
-            // Those that slices were handed out of come back later.
-            if let Some(pool) = &self.pool {
-                pool.spare.lock().unwrap_or_else(PoisonError::into_inner).clear();
-            }
+    /// Gives back what no read needs for a while; what slices were handed out of goes with the last of them.
+    pub(super) fn shrink(&mut self) {
+        self.len = 0;
+        if let Some(pool) = &self.pool {
+            *pool.spare() = Spare { buffers: Vec::new(), is_idle: true };
         }
     }
 
@@ -218,16 +225,21 @@ mod tests {
     fn buffers_that_come_back_to_an_idle_conversation_go() {
         let mut reader = ReadBuffer::new(10 * LARGEST);
         full(&mut reader);
-        let memory = reader.memory();
-        let kept = reader.pin(memory);
-        let seconds = |n: u64| Time::from_micros(n.saturating_mul(1_000_000));
-        reader.on_timer(seconds(5));
-        assert!(reader.len > 0);
-        reader.on_timer(seconds(25));
-        assert!(matches!(reader.take(), Room::Tiny));
+        let [kept, late] = [(); 2].map(|()| {
+            let memory = reader.memory();
+            reader.pin(memory)
+        });
         drop(kept);
-        reader.on_timer(seconds(45));
-        let spare = reader.pool().spare.lock().unwrap_or_else(PoisonError::into_inner).len();
-        assert_eq!(spare, 0);
+        let spare = |reader: &mut ReadBuffer| reader.pool().spare().buffers.len();
+        assert_eq!(spare(&mut reader), 1);
+        reader.shrink();
+        assert!(matches!(reader.take(), Room::Tiny));
+        drop(late);
+        assert_eq!(spare(&mut reader), 0);
+        // A conversation that goes on keeps them again.
+        full(&mut reader);
+        let memory = reader.memory();
+        drop(reader.pin(memory));
+        assert_eq!(spare(&mut reader), 1);
     }
 }

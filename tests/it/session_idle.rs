@@ -7,7 +7,7 @@ use duologue::proto::Config;
 use duologue::session::{Driver, Event, Events, Session, accept};
 use duologue::testing::{Duplex, duplex};
 use duologue::time::VirtualTimer;
-use duologue::wire::{Chat, Offer};
+use duologue::wire::{Chat, Offer, TransferCode};
 use futures::{FutureExt, StreamExt};
 
 use super::session_util::World;
@@ -52,11 +52,15 @@ impl Conversation {
     }
 
     fn over(world: &World, near: Duplex, far: Duplex) -> Self {
+        Self::configured(world, (near, far), Config::default())
+    }
+
+    fn configured(world: &World, (near, far): (Duplex, Duplex), config: Config) -> Self {
         let (session, events, mut driver) = world.client(near, Config::default());
         assert!(is_pending(&mut driver));
         let near = End { session, events, driver };
         let accepted = {
-            let far = accept(far, Config::default(), world.parameters(), world.timer());
+            let far = accept(far, config, world.parameters(), world.timer());
             pin!(far).now_or_never().expect("a whole HELLO is there").unwrap()
         };
         let far = End { session: accepted.0, events: accepted.1, driver: accepted.2 };
@@ -155,6 +159,56 @@ fn after_a_transfer_an_idle_conversation_holds_little_more() {
     println!("{none} bytes after none, {one} after one, {many} after twenty");
     assert!(one - none < 1024, "two lanes of control come with the first");
     assert_eq!(one, many);
+}
+
+/// What a burst was read into goes, however late the application is done with it, and whoever asks from
+/// time to time whether the other is still there.
+#[test]
+fn a_burst_leaves_no_buffer_behind() {
+    let world = World::default();
+    let held = |chunks: usize| {
+        let mut kept = None;
+        let counted = allocation_counter::measure(|| {
+            let patient = Config::builder().keep_alive_interval(Duration::from_secs(25));
+            let patient = patient.build().unwrap();
+            let mut conversation = Conversation::configured(&world, duplex(256 << 10), patient);
+            let offered = conversation.near.session.offer(&Offer::new("x")).now_or_never();
+            let mut outgoing = offered.expect("it is allowed").unwrap();
+            conversation.settle();
+            let Some(Some(Event::Offer(offer))) = conversation.far.events.next().now_or_never()
+            else {
+                panic!("it is offered");
+            };
+            let mut incoming = offer.accept().unwrap();
+            conversation.settle();
+            let (mut taken, mut received) = (Vec::new(), 0);
+            for sent in 1..=chunks {
+                let sending = outgoing.send(vec![7; 64 << 10].into()).now_or_never();
+                sending.expect("there is room").unwrap();
+                while received < sent << 16 {
+                    conversation.pause(&world, Duration::from_millis(10));
+                    while let Some(chunk) = incoming.next().now_or_never() {
+                        let chunk = chunk.unwrap().unwrap();
+                        received += chunk.data.len();
+                        taken.push(chunk);
+                    }
+                }
+            }
+            let _ = incoming.failed(TransferCode::DECLINED, "");
+            conversation.settle();
+            drop(outgoing);
+            // One of them asks first each time, and answers only come to that one.
+            conversation.pause(&world, Duration::from_secs(40));
+            drop(taken);
+            kept = Some(conversation);
+        });
+        drop(kept);
+        counted.bytes_current
+    };
+    held(1);
+    let [none, some] = [0, 20].map(held);
+    println!("{none} bytes after nothing, {some} after a burst");
+    assert!(some - none < 1024, "{none} bytes after nothing, {some} after a burst");
 }
 
 #[test]

@@ -134,8 +134,7 @@ impl Executor {
         self.spawn_task(owner, false, future);
     }
 
-    /// Who sends data is woken when there is room for much, and sends less when it is polled before; a
-    /// driver waits for what its pacer allows together.
+    /// Who sends data is woken when there is room for much, and sends less when it is polled before.
     pub(crate) fn spawn_lazy(&self, owner: Owner, future: impl Future<Output = ()> + 'static) {
         self.spawn_task(owner, true, future);
     }
@@ -210,7 +209,7 @@ impl Executor {
         let mut polls_now = 0_u32;
         loop {
             let Some(task) = self.pick() else {
-                if let Some(owner) = self.find_sleeper(clock.now()) {
+                if let Some(owner) = self.find_sleeper(clock.now(), &mut step) {
                     return Err(Stuck::Asleep(owner));
                 }
                 match clock.next_deadline() {
@@ -254,7 +253,11 @@ impl Executor {
 
     /// Now and then, while nobody is ready: polls all of them. Whoever ends by it, or wakes another or
     /// itself, should have been woken before.
-    fn find_sleeper(&self, now: Time) -> Option<Owner> {
+    fn find_sleeper(
+        &self,
+        now: Time,
+        step: &mut impl FnMut(Option<usize>) -> bool,
+    ) -> Option<Owner> {
         if !self.looks_at_sleepers.get() || self.moments.borrow_mut().below(MOMENTS) != 0 {
             return None;
         }
@@ -265,7 +268,7 @@ impl Executor {
         });
         let sleeper = ids.iter().find_map(|&id| {
             let owner = self.tasks.borrow().get(&id)?.owner;
-            self.poll(id, now);
+            step(self.poll(id, now));
             let has_ended = !self.tasks.borrow().contains_key(&id);
             (has_ended || !self.ready.lock().unwrap().is_empty()).then_some(owner)
         });

@@ -35,6 +35,9 @@ pub(crate) enum After {
 /// After the last fault everything has to end within this.
 const CALM: Duration = Duration::from_secs(3600);
 
+/// What a program may hold that has nothing to do: its own, and a conversation's.
+const IDLE: u64 = 32 << 10;
+
 impl World {
     pub(crate) fn start(self: &Rc<Self>) {
         self.start_server();
@@ -310,6 +313,7 @@ impl World {
         while !self.is_sound() {
             self.sleep(Duration::from_millis(500)).await;
         }
+        self.check_idle_memory().await;
         self.is_closing.set(true);
         self.sides.iter().for_each(|side| side.ended.set(None));
         let code = CloseCode::application(40_000).expect("an application's");
@@ -347,6 +351,18 @@ impl World {
         let left = self.executor.count(|owner| matches!(owner, Owner::Conversation { .. }));
         if left > 0 {
             self.violation(|| format!("{left} tasks wait for what has ended"));
+        }
+    }
+
+    /// All has ended, and nothing is held for it: what is left is what an idle program consists of.
+    async fn check_idle_memory(&self) {
+        self.sleep(Duration::from_secs(90)).await;
+        for side in [0, 1] {
+            let held = self.executor.meter.held(side).max(0) as u64;
+            self.count(|report| report.idle_memory = report.idle_memory.max(held));
+            if held > IDLE {
+                self.violation(|| format!("side {side} holds {held} bytes, and does nothing"));
+            }
         }
     }
 

@@ -101,7 +101,13 @@ impl Program {
         match stored {
             Ok(()) => match self.publish(&incoming, receiver, Some(index)) {
                 Ok(published) => drop(incoming.stored(published.path().as_str())),
-                Err(code) => drop(incoming.failed(code, "")),
+                Err(code) => {
+                    // Another one has it since it was let go of while there was no stream.
+                    if code == TransferCode::BUSY {
+                        self.its_file(index, |file| file.on_said(code));
+                    }
+                    drop(incoming.failed(code, ""));
+                }
             },
             Err(code) => {
                 if code == TransferCode::BUSY {

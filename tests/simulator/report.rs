@@ -46,6 +46,8 @@ pub(crate) struct Report {
     /// Most bytes that one of the programs held, and the most of its bound, in thousandths.
     pub(crate) peak_memory: u64,
     pub(crate) peak_share: u64,
+    /// Most bytes that one held once all had ended.
+    pub(crate) idle_memory: u64,
     /// Of all that was polled, and when.
     pub(crate) trace: u64,
 }
@@ -65,12 +67,12 @@ pub(crate) struct Failure {
 impl Report {
     pub(crate) fn add(&mut self, other: &Self) {
         let mut other = other.clone();
-        let [peak_memory, peak_share] =
-            [self.peak_memory.max(other.peak_memory), self.peak_share.max(other.peak_share)];
+        self.peak_memory = self.peak_memory.max(other.peak_memory);
+        self.peak_share = self.peak_share.max(other.peak_share);
+        self.idle_memory = self.idle_memory.max(other.idle_memory);
         for (sum, more) in self.sums().into_iter().zip(other.sums()) {
             *sum += *more;
         }
-        (self.peak_memory, self.peak_share) = (peak_memory, peak_share);
         self.trace ^= other.trace;
     }
 

@@ -184,9 +184,9 @@ struct Count {
     streams: Cell<u64>,
     now: Cell<usize>,
     most: Cell<usize>,
-    /// Of those now, the ones of the holders that have begun a file.
+    /// Of those now, the ones of the holders that have begun a file, and have their stream.
     holding: Cell<usize>,
-    /// Files that were begun by those who are to hold what they can.
+    /// Files that were begun.
     begun: Cell<usize>,
 }
 
@@ -353,7 +353,10 @@ async fn attack(
     }
     let mut outcomes = Outcomes::default();
     let began = Instant::now();
-    let are_there = || count.now.get() >= size.hostile && count.begun.get() >= size.hostile;
+    let are_there = || {
+        let has_begun = count.begun.get() >= size.hostile && count.holding.get() >= size.holders();
+        count.now.get() >= size.hostile && has_begun
+    };
     while !are_there() && began.elapsed() < GATHERING {
         sleep(Duration::from_millis(50)).await;
     }
@@ -412,12 +415,13 @@ async fn serve(
             let is_first = is_holder && !holds.replace(is_holder);
             count.holding.set(count.holding.get() + usize::from(is_first));
         };
-        let driving = async {
-            // Without its stream it holds on to nothing.
-            driver.await;
-            let_go();
+        // Without its stream it holds on to nothing, though its conversation goes on for a while.
+        let on_event = |event: &Event| match event {
+            Event::Offer(_) => begun(),
+            Event::Detached(_) => let_go(),
+            _ => {}
         };
-        join(driving, application(session, events, begun, is_calm)).await;
+        join(driver, application(session, events, on_event, is_calm)).await;
         let_go();
     }
 }
@@ -426,7 +430,7 @@ async fn serve(
 async fn application(
     session: Session,
     mut events: Events,
-    begun: impl Fn(),
+    on_event: impl Fn(&Event),
     is_calm: watch::Receiver<bool>,
 ) {
     let mut tasks: FuturesUnordered<LocalBoxFuture<'_, ()>> = FuturesUnordered::new();
@@ -437,10 +441,10 @@ async fn application(
             Either::Right((Some(()), _)) => continue,
             Either::Right((None, next)) => next.await,
         };
+        event.iter().for_each(&on_event);
         match event {
             None => return,
             Some(Event::Offer(offer)) => {
-                begun();
                 tasks.push(Box::pin(keep(offer, is_calm.clone())));
             }
             Some(_) => {}

@@ -114,6 +114,7 @@ fn print(sum: &Report, failures: &[Failure], table: &mut Table) {
         ("lines beside files held up", sum.held_up),
         ("most bytes held by a program", sum.peak_memory),
         ("most of the bound, thousandths", sum.peak_share),
+        ("most bytes held once all had ended", sum.idle_memory),
     ];
     for (name, number) in rows {
         table.row(name, number);
