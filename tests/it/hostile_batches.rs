@@ -2,7 +2,7 @@
 
 use duologue::proto::{ActionError, Conclusion, Error, Event};
 use duologue::wire::{
-    Accept, Batch, CloseCode, Credit, Frame, Kind, Offer, Pause, Side, TransferCode, Verdict,
+    Accept, Batch, CloseCode, Credit, Frame, Kind, Offer, Pause, Ping, Side, TransferCode, Verdict,
 };
 
 use crate::hostile_flow::{FAILED, open};
@@ -199,5 +199,54 @@ fn a_file_is_not_called_stored_before_its_finish_has_left() {
         let verdict = Verdict { code: TransferCode::STORED, total: 0, text: "empty".into() };
         let result = peer.send(id.to_wire(), Frame::Verdict(verdict));
         assert_eq!(result.unwrap_err().code(), Some(CloseCode::PROTOCOL));
+    }
+}
+
+/// As many members as can be on their way when a batch ends cost their sender nothing.
+#[test]
+fn members_that_were_on_their_way_when_their_batch_ended_cost_nothing() {
+    for victim in ROLES {
+        let mut peer = RawPeer::open(victim);
+        offer_batch(&mut peer, 1, 1000).unwrap();
+        accept(&mut peer, 1);
+        let batch = transfer(peer.ours(1));
+        let member = Offer { batch: Some(batch), ..Offer::new("dir/name") };
+        peer.victim().conclude(batch, &FAILED).unwrap();
+        peer.take_all();
+        peer.settle();
+        // All but three of what may be spent.
+        for _ in 0..997 {
+            peer.send(0, Frame::Ping(Ping { token: [1; 8] })).unwrap();
+        }
+        let free = peer.config.limits().transfers;
+        for number in 2..2 + free {
+            offer(&mut peer, number, &member).unwrap();
+        }
+    }
+}
+
+#[test]
+fn a_late_member_ends_with_the_code_of_its_own_batch() {
+    for victim in ROLES {
+        let mut peer = RawPeer::open(victim);
+        let codes = [TransferCode::NO_SPACE, TransferCode::DECLINED, TransferCode::BUSY];
+        for (number, code) in (1..).zip(codes) {
+            offer_batch(&mut peer, number, 2).unwrap();
+            accept(&mut peer, number);
+            let batch = transfer(peer.ours(number));
+            peer.victim().conclude(batch, &Conclusion::Failed { code, text: "" }).unwrap();
+        }
+        peer.take_all();
+        peer.settle();
+        for (number, code) in (1..).zip(codes) {
+            let batch = Some(transfer(peer.ours(number)));
+            offer(&mut peer, 3 + number, &Offer { batch, ..Offer::new("dir/name") }).unwrap();
+            let verdicts = peer.frames_of(Kind::VERDICT);
+            let told = verdicts.last().map(|frame| match frame {
+                Frame::Verdict(verdict) => verdict.code,
+                frame => panic!("{frame:?}"),
+            });
+            assert_eq!(told, Some(code));
+        }
     }
 }

@@ -482,3 +482,54 @@ fn a_late_accept_of_what_was_given_up_makes_room_for_an_undecided_offer() {
         assert_eq!(peer.victim().offer(&Offer::new("c"), now), Err(ActionError::PeerLimit));
     }
 }
+
+/// What an application gives back bit by bit goes, bit by bit, to whoever has too little.
+#[test]
+fn what_is_given_back_in_pieces_reaches_a_transfer_that_had_no_room() {
+    for victim in ROLES {
+        let mut peer = RawPeer::open_with(victim, config(), Limits::default());
+        let limit = |peer: &RawPeer, number| {
+            let frames = peer.stream.frames.iter().rev();
+            let mut of = frames.filter(|f| f.header.id == peer.ours(number));
+            of.find_map(|seen| match seen.frame() {
+                Frame::Credit(credit) => Some(credit.limit),
+                _ => None,
+            })
+            .unwrap_or(0)
+        };
+        let mut kept = Vec::new();
+        let starved = (1..200)
+            .find(|&number| {
+                offer(&mut peer, number, &Offer::new("file")).unwrap();
+                accept(&mut peer, number);
+                let granted = limit(&peer, number);
+                if granted < RESERVED {
+                    return true;
+                }
+                start(&mut peer, number, 0).unwrap();
+                for _ in 0..granted / 4096 {
+                    data(&mut peer, number, 4096).unwrap();
+                }
+                let id = transfer(peer.ours(number));
+                peer.victim().conclude(id, &FAILED).unwrap();
+                kept.push((id, granted / 4096 * 4096));
+                peer.take_all();
+                peer.converse();
+                false
+            })
+            .unwrap();
+        let now = peer.now;
+        for (id, bytes) in kept {
+            for _ in 0..bytes / 1024 {
+                peer.victim().release(id, 1024, now);
+                peer.converse();
+            }
+        }
+        peer.wait(Duration::from_secs(1));
+        assert_eq!(limit(&peer, starved), RESERVED);
+        // Nothing of what was kept counts any more.
+        offer(&mut peer, starved + 1, &Offer::new("file")).unwrap();
+        accept(&mut peer, starved + 1);
+        assert_eq!(limit(&peer, starved + 1), WINDOW / 4);
+    }
+}

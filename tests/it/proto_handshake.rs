@@ -7,9 +7,10 @@ use duologue::proto::{
 };
 use duologue::testing::{LinkOptions, Pair, SplitMix64};
 use duologue::time::Time;
-use duologue::wire::{Chat, CloseCode, Frame, HEADER_LEN, PREFACE, Side};
+use duologue::wire::{Chat, CloseCode, Frame, HEADER_LEN, PREFACE, Resume, Side};
 
 use crate::proto_duo::{Duo, frame, said, tell};
+use crate::raw_peer::{ROLES, RawPeer};
 
 const NOW: Time = Time::from_micros(7_000_000);
 
@@ -361,4 +362,22 @@ fn nothing_prints_a_secret_or_what_was_said() {
     let all = format!("{stream:?} {acceptor:?} {:?} {:?}", duo.client, duo.server);
     assert!(!all.contains("private") && !all.contains("171, 171"), "{all}");
     assert!(all.len() < 1200, "{all}");
+}
+
+/// The words of a rule reach the application and, for its log, the peer.
+#[test]
+fn the_rule_that_was_broken_is_told_to_both_sides() {
+    for victim in ROLES {
+        let mut peer = RawPeer::unopened(victim, Config::default());
+        peer.greet();
+        peer.victim_accepts();
+        // The decoder lets it pass: only who knows that the conversation is new can object.
+        let proof = Resume { proof: Some([7; 32]), ..Resume::default() };
+        let error = peer.send(0, Frame::Resume(proof)).unwrap_err();
+        let Error::Violation(violation) = error else { panic!("{error}") };
+        let rule = "resuming what is new";
+        assert_eq!((violation.code(), violation.rule()), (CloseCode::PROTOCOL, rule));
+        peer.drain();
+        assert_eq!(peer.goodbye().unwrap().text, rule);
+    }
 }

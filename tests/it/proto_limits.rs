@@ -1,5 +1,7 @@
 //! Every limit, hit exactly and by one more.
 
+use std::time::Duration;
+
 use duologue::proto::{ActionError, Config, ConfigBuilder, Event, Lane};
 use duologue::testing::{Call, Done, LinkOptions, Pair};
 use duologue::time::Time;
@@ -425,4 +427,15 @@ fn what_is_too_large_is_refused_before_it_is_queued() {
     assert_eq!(arrived(&pair), 1);
     assert_eq!(pick(&pair.client, |e| matches!(e, Event::LaneWritable(_)).then_some(())), []);
     assert!(pair.now() > Time::ZERO);
+}
+
+/// Ten years of leap years are the longest time that may be asked for.
+#[test]
+fn a_configuration_takes_times_of_up_to_ten_years_and_hands_back_what_it_was_given() {
+    let longest = Duration::from_secs(10 * 366 * 24 * 60 * 60);
+    let with = |time| Config::builder().handshake_timeout(time).max_transfers(7).build();
+    let config = with(longest).unwrap();
+    assert_eq!((config.handshake_timeout(), config.limits().transfers), (longest, 7));
+    assert!(with(longest + Duration::from_micros(1)).is_err());
+    assert!(with(Duration::from_micros(999)).is_err());
 }

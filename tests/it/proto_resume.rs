@@ -9,7 +9,8 @@ use duologue::proto::{
 use duologue::testing::{LinkOptions, Pair};
 use duologue::time::Time;
 use duologue::wire::{
-    Chat, CloseCode, Frame, Kind, Message, Offer, Side, TransferCode, TransferId,
+    Chat, CloseCode, Frame, Held, Kind, Message, Offer, Reject, Resume, Side, TransferCode,
+    TransferId,
 };
 
 use crate::proto_breaks::{STEPS, assert_all_stored, delivered, drive_to_end, pair, resume};
@@ -364,5 +365,46 @@ fn what_was_acknowledged_makes_the_ninth_attach_welcome() {
         duo.run_for(Duration::from_millis(50));
         duo.cut();
         assert_eq!(duo.try_attach().is_ok(), what != "nothing", "{what}");
+    }
+}
+
+/// A RESUME that has what was not sent: refused, in words that say what it was.
+#[test]
+fn a_resume_that_has_what_was_not_sent_is_refused() {
+    let (items, not_offered) = ("items that were not sent", "a transfer that was not offered");
+    let ended = "a transfer that has ended, or bytes that were not sent";
+    for victim in ROLES {
+        for (next, held, rule) in [
+            ([1, 0], None, items),
+            ([0, 1], None, items),
+            ([0, 0], Some((victim, 1, 0)), ended),
+            ([0, 0], Some((victim, 3, 0)), not_offered),
+            ([0, 0], Some((victim.opposite(), 1, 0)), not_offered),
+        ] {
+            let mut peer = RawPeer::open(victim);
+            let now = peer.now;
+            for _ in 0..2 {
+                peer.victim().offer(&Offer::new("file"), now).unwrap();
+            }
+            peer.drain();
+            let reject = Reject { code: TransferCode::DECLINED, text: "".into() };
+            peer.send(peer.theirs(1), Frame::Reject(reject)).unwrap();
+            peer.take_all();
+            peer.acknowledge().unwrap();
+            let had = peer.stream.next;
+            peer.cut();
+            peer.reattach();
+            let held = held.map(|(side, number, received)| Held {
+                transfer: TransferId::new(side, number).unwrap(),
+                received,
+            });
+            let next = [had[0] + next[0], had[1] + next[1]];
+            let resume = peer.resume_from(next);
+            let transfers: Vec<Held> = held.into_iter().collect();
+            let resume = Resume { transfers: transfers.into(), ..resume };
+            let error = peer.resume_with(resume).unwrap_err();
+            let Error::Violation(violation) = error else { panic!("{error}") };
+            assert_eq!((violation.code(), violation.rule()), (CloseCode::PROTOCOL, rule));
+        }
     }
 }
