@@ -250,21 +250,31 @@ impl Pacer {
         if self.is_starting { carried.saturating_mul(2) } else { carried }
     }
 
+    /// How long nothing has to be heard for the path to be taken to have carried so much; `None` if no time
+    /// is enough.
+    fn carries_after(&self, bytes: u64) -> Option<Duration> {
+        if self.late < LATE_BUNCHES {
+            return None;
+        }
+        let bytes = if self.is_starting { bytes.div_ceil(2) } else { bytes };
+        // Rounded as `bytes_in` rounds: a microsecond too early would wait for what comes by itself.
+        let micros = bytes.saturating_mul(1_000_000).div_ceil(self.rate().max(1));
+        let lull = Duration::from_micros(micros);
+        (lull <= LULL_MAX).then_some(lull)
+    }
+
     /// When more bulk may go although nothing was heard; `None` if it may now, or not by itself.
     pub(super) fn allows_more_at(&self, now: Time) -> Option<Time> {
-        let whole = self.carried_in(LULL_MAX);
-        let carried = self.in_flight().checked_sub(self.flight(now)).filter(|&bytes| bytes < whole);
-        let carried = carried.and_then(|missing| {
-            let whole_micros = u64::try_from(LULL_MAX.as_micros()).unwrap_or(u64::MAX);
-            let micros = missing.saturating_mul(whole_micros).div_ceil(whole.max(1));
-            let at = self.delivered_at.saturating_add(Duration::from_micros(micros));
+        let missing = self.in_flight().saturating_sub(self.flight(now));
+        let carried = self.carries_after(missing).and_then(|lull| {
+            let at = self.delivered_at.saturating_add(lull);
             (at > now).then(|| at.max(now.saturating_add(LULL_STEP)))
         });
         // Once nobody talks any more the slack is what it was.
         let quiet = self.talks_until;
         let waits_for_quiet = now < quiet
             && self.in_flight() > self.allowance(now)
-            && self.in_flight() <= self.flight(quiet).saturating_add(whole);
+            && self.in_flight() <= self.flight(quiet).saturating_add(self.carried_in(LULL_MAX));
         let quiet = waits_for_quiet.then_some(quiet);
         carried.into_iter().chain(quiet).min()
     }
@@ -523,6 +533,30 @@ mod tests {
             "one frame of {frame} bytes is under way, and no second may be"
         );
         assert!(!pacer.may_send(now, frame, 1024));
+    }
+
+    /// As the simulator's seed 34,086,963 found it.
+    #[test]
+    fn what_the_path_is_taken_to_have_carried_may_go_when_that_was_said() {
+        for (is_starting, rate) in [(true, 149_937), (false, 149_937), (false, 999_999_937)] {
+            let mut pacer = Pacer::new(Time::ZERO);
+            let now = Time::from_micros(1_000_000);
+            pacer.add_round_trip(now, Duration::from_millis(1));
+            (pacer.rate, pacer.is_starting, pacer.late) = (rate, is_starting, LATE_BUNCHES);
+            pacer.delivered_at = now;
+            let (flight, whole) = (pacer.flight(now), pacer.carried_in(LULL_MAX));
+            for missing in (1..whole).step_by(1 + whole as usize / 5000) {
+                pacer.counted = flight + missing;
+                assert!(!pacer.may_send(now, 0, MIN_FRAME));
+                let at = pacer.allows_more_at(now).expect("in the end");
+                assert!(pacer.may_send(at, 0, MIN_FRAME), "{missing} at {rate}");
+                let before = Time::from_micros(at.as_micros() - 1);
+                let is_step = at == now.saturating_add(LULL_STEP);
+                assert!(is_step || !pacer.may_send(before, 0, MIN_FRAME), "{missing} at {rate}");
+            }
+            pacer.counted = flight + whole + 1;
+            assert_eq!(pacer.allows_more_at(now), None);
+        }
     }
 
     #[test]

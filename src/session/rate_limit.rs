@@ -95,6 +95,10 @@ impl RateLimit {
         if self.waiting.front().is_some_and(|(first, _)| *first == key) {
             wake.forget(self.waiting.pop_front().map(|(_, waker)| waker));
             self.turn = None;
+            // A driver that cannot write sleeps on.
+            if let Some((_, next)) = self.waiting.front().filter(|_| self.level >= 0) {
+                wake.push(next.clone());
+            }
         }
     }
 

@@ -29,6 +29,12 @@ const FOUND: &[u64] = &[
     20_027_749, 20_037_961, 20_059_562, 20_156_733,
     // A server was full when it sent a client away, and no longer when that heard of it.
     31_220_940,
+    // A part that was let go of while there was no stream was another receiver's by its end.
+    32_132_426,
+    // The note of a folder gave way to one with the same hash, though there were four thousand places.
+    32_173_641,
+    // Who was asked whether it is still there kept what it had read a burst into.
+    33_000_001,
 ];
 
 fn run(seed: u64) -> Report {
