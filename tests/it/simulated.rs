@@ -35,6 +35,10 @@ const FOUND: &[u64] = &[
     32_173_641,
     // Who was asked whether it is still there kept what it had read a burst into.
     33_000_001,
+    // Bulk could have gone when its pacer had said, but for a microsecond.
+    34_086_963,
+    // Whose turn it was under a rate limit was not told while nothing could be written.
+    34_099_736,
 ];
 
 fn run(seed: u64) -> Report {

@@ -6,6 +6,7 @@ use std::future::Future;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Wake, Waker};
+use std::time::Duration;
 
 use duologue::testing::SplitMix64;
 use duologue::time::{Time, VirtualClock};
@@ -15,6 +16,8 @@ use super::meter::{Meter, uncounted};
 
 /// Polls at one moment that are no progress any more.
 const POLLS_AT_ONE_MOMENT: u32 = 500_000;
+/// How long a driver sleeps at least, if it is only for its pacer.
+const STEP: Duration = Duration::from_millis(1);
 /// Of how many moments one is drawn in which all that sleep are looked at.
 const MOMENTS: u64 = 16;
 
@@ -89,8 +92,17 @@ struct Task {
     future: Option<LocalBoxFuture<'static, ()>>,
     flag: Arc<Flag>,
     waker: Waker,
-    /// Polled before it is woken it does a part of what it would do then.
-    is_lazy: bool,
+    laziness: Laziness,
+}
+
+/// What a task may put off though it could do it at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Laziness {
+    Nothing,
+    /// What its pacer allows by the time that passes, which is looked at once a [`STEP`].
+    ForAStep,
+    /// It is woken when there is room for much, and sends less when it is polled before.
+    Always,
 }
 
 struct Flag {
@@ -131,15 +143,24 @@ impl Executor {
     }
 
     pub(crate) fn spawn(&self, owner: Owner, future: impl Future<Output = ()> + 'static) {
-        self.spawn_task(owner, false, future);
+        self.spawn_task(owner, Laziness::Nothing, future);
     }
 
-    /// Who sends data is woken when there is room for much, and sends less when it is polled before.
-    pub(crate) fn spawn_lazy(&self, owner: Owner, future: impl Future<Output = ()> + 'static) {
-        self.spawn_task(owner, true, future);
+    pub(crate) fn spawn_driver(&self, owner: Owner, future: impl Future<Output = ()> + 'static) {
+        self.spawn_task(owner, Laziness::ForAStep, future);
     }
 
-    fn spawn_task(&self, owner: Owner, is_lazy: bool, future: impl Future<Output = ()> + 'static) {
+    /// Who sends data.
+    pub(crate) fn spawn_sender(&self, owner: Owner, future: impl Future<Output = ()> + 'static) {
+        self.spawn_task(owner, Laziness::Always, future);
+    }
+
+    fn spawn_task(
+        &self,
+        owner: Owner,
+        laziness: Laziness,
+        future: impl Future<Output = ()> + 'static,
+    ) {
         let id = self.next.get();
         self.next.set(id + 1);
         // Its memory is its owner's, whoever spawns it.
@@ -154,7 +175,7 @@ impl Executor {
             let flag = Arc::new(Flag { task: id, is_ready, ready });
             self.flags.borrow_mut().push(Arc::clone(&flag));
             let waker = Waker::from(Arc::clone(&flag));
-            let task = Task { owner, future: Some(future), flag, waker, is_lazy };
+            let task = Task { owner, future: Some(future), flag, waker, laziness };
             self.tasks.borrow_mut().insert(id, task);
             self.ready.lock().unwrap().push(id);
         });
@@ -209,7 +230,7 @@ impl Executor {
         let mut polls_now = 0_u32;
         loop {
             let Some(task) = self.pick() else {
-                if let Some(owner) = self.find_sleeper(clock.now(), &mut step) {
+                if let Some(owner) = self.find_sleeper(clock, &mut step) {
                     return Err(Stuck::Asleep(owner));
                 }
                 match clock.next_deadline() {
@@ -255,16 +276,23 @@ impl Executor {
     /// itself, should have been woken before.
     fn find_sleeper(
         &self,
-        now: Time,
+        clock: &VirtualClock,
         step: &mut impl FnMut(Option<usize>) -> bool,
     ) -> Option<Owner> {
         if !self.looks_at_sleepers.get() || self.moments.borrow_mut().below(MOMENTS) != 0 {
             return None;
         }
         self.looks.set(self.looks.get() + 1);
+        let now = clock.now();
+        let is_quiet = clock.next_deadline().is_none_or(|at| at > now.saturating_add(STEP));
+        let may_sleep = |task: &Task| match task.laziness {
+            Laziness::Nothing => false,
+            Laziness::ForAStep => !is_quiet,
+            Laziness::Always => true,
+        };
         let ids: Vec<u64> = uncounted(|| {
             let tasks = self.tasks.borrow();
-            tasks.iter().filter(|(_, task)| !task.is_lazy).map(|(id, _)| *id).collect()
+            tasks.iter().filter(|(_, task)| !may_sleep(task)).map(|(id, _)| *id).collect()
         });
         let sleeper = ids.iter().find_map(|&id| {
             let owner = self.tasks.borrow().get(&id)?.owner;

@@ -91,7 +91,7 @@ impl Program {
     ) {
         let program = self.clone();
         let sending = async move { what(program).await };
-        self.world.executor.spawn_lazy(self.owner, sending);
+        self.world.executor.spawn_sender(self.owner, sending);
     }
 
     pub(crate) async fn dawdle(&self) {

@@ -361,7 +361,7 @@ impl World {
     pub(crate) fn start_client(self: &Rc<Self>) {
         let (world, owner) = (Rc::clone(self), self.owner(0));
         self.note(|| "the client starts".to_owned());
-        self.executor.spawn(owner, async move {
+        self.executor.spawn_driver(owner, async move {
             let io = loop {
                 match Rc::clone(&world).connect().await {
                     Ok(io) => break io,
@@ -403,7 +403,7 @@ impl World {
                 let stream = world.arrival().await;
                 let (serving, all) = (Rc::clone(&world), conversations.clone());
                 let serving = async move { serving.serve(all, stream).await };
-                world.executor.spawn(owner, serving);
+                world.executor.spawn_driver(owner, serving);
             }
         });
     }
