@@ -4,7 +4,7 @@
 //! row, so that what is remembered is bounded and nothing has to be removed; in a row that is full the oldest
 //! gives way. A note is written before the file gets its name, and is a hint only: who finds one compares
 //! the file with it. Programs that share a folder may write at once, as each slot is written by one call and
-//! has a check.
+//! has a check; if they choose the same one, one of the notes is lost.
 
 use alloc::vec::Vec;
 use core::time::Duration;
@@ -69,8 +69,12 @@ struct Row {
 }
 
 impl Row {
+    fn empty(key: &Key, settings: &Settings) -> Self {
+        Self { at: key.row(settings.notes), slots: [0; ROW * SLOT], filled: 0 }
+    }
+
     fn read(file: &mut dyn StoreFile, key: &Key, settings: &Settings) -> io::Result<Self> {
-        let mut row = Self { at: key.row(settings.notes), slots: [0; ROW * SLOT], filled: 0 };
+        let mut row = Self::empty(key, settings);
         row.filled = read_full_at(file, row.at, &mut row.slots)?;
         Ok(row)
     }
@@ -116,6 +120,8 @@ pub(super) fn find(
 pub(super) fn note(shared: &Shared, key: &Key, found: &StoredFile) -> io::Result<()> {
     let (store, settings) = (&*shared.store, &shared.settings);
     let Some(encoded) = encode(key, store.now(), found) else { return Ok(()) };
+    // Of two that note at once neither takes the other's slot.
+    let mut is_named = shared.lock_table();
     let is_new = match store.status(NAME) {
         Ok(status) if status.kind == StatusKind::File && status.links == 1 => false,
         // Nothing of ours.
@@ -125,17 +131,18 @@ pub(super) fn note(shared: &Shared, key: &Key, found: &StoredFile) -> io::Result
         }
         Err(_) => true,
     };
-    let create = || {
-        let mut is_named = shared.lock_table();
+    let mut create = || {
         *is_named = false;
         store.create_new(NAME)
     };
-    let mut file = match is_new.then(create) {
+    let mut file = match is_new.then(&mut create) {
         Some(Ok(file)) => file,
         _ => store.open(NAME)?,
     };
-    let row = Row::read(&mut *file, key, settings)?;
+    // What cannot be read is written anew.
+    let row = Row::read(&mut *file, key, settings).unwrap_or_else(|_| Row::empty(key, settings));
     write_all_at(&mut *file, row.place(key, store, settings), &[encoded])?;
+    drop(is_named);
     if settings.durability == Durability::Full {
         // Before the file has its name: else it could be there without its note.
         file.sync()?;
@@ -153,11 +160,15 @@ pub(super) fn note(shared: &Shared, key: &Key, found: &StoredFile) -> io::Result
 pub(super) fn forget(store: &dyn Store, settings: &Settings, key: &Key) {
     let Ok(mut file) = store.open(NAME) else { return };
     // That it is still there harms nobody: the file is compared with it.
-    let Ok(row) = Row::read(&mut *file, key, settings) else { return };
-    if row.notes().flatten().any(|(of, ..)| of == *key) {
-        let nothing = Bytes::from_static(&[0; SLOT]);
-        let _ = write_all_at(&mut *file, row.place(key, store, settings), &[nothing]);
-    }
+    let (at, nothing) = match Row::read(&mut *file, key, settings) {
+        Ok(row) if row.notes().flatten().any(|(of, ..)| of == *key) => {
+            (row.place(key, store, settings), &[0; SLOT][..])
+        }
+        Ok(_) => return,
+        // It may be in any of them.
+        Err(_) => (key.row(settings.notes), &[0; ROW * SLOT][..]),
+    };
+    let _ = write_all_at(&mut *file, at, &[Bytes::from_static(nothing)]);
 }
 
 fn nanoseconds(time: SystemTime) -> Option<u64> {

@@ -152,6 +152,7 @@ impl Connection {
         self.answers.clear();
         self.late_allowance = 0;
         self.late_frames = 0;
+        self.late_offers = 0;
         self.restarts.clear();
         self.ended_batches.clear();
         self.ring.clear();

@@ -79,6 +79,8 @@ pub struct Connection {
     pub(super) late_allowance: u64,
     /// Late frames that cost nothing.
     pub(super) late_frames: u32,
+    /// And OFFERs of members whose batch has ended.
+    pub(super) late_offers: u32,
     /// The last batches of the peer's that have ended, and how.
     pub(super) ended_batches: Rare<VecDeque<(TransferId, TransferCode)>>,
 
@@ -267,6 +269,7 @@ impl Connection {
             answers: Rare::new(),
             late_allowance: 0,
             late_frames: 0,
+            late_offers: 0,
             restarts: Rare::new(),
             ended_batches: Rare::new(),
             ring: VecDeque::new(),

@@ -56,6 +56,7 @@ impl Connection {
         self.credit_due = None;
         self.late_allowance = 0;
         self.late_frames = 0;
+        self.late_offers = 0;
         self.detached_since = Some(now);
         self.events.push_back(Event::Detached(reason));
     }

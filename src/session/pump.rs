@@ -8,6 +8,7 @@ use core::task::{Context, Poll};
 use core::time::Duration;
 use std::boxed::Box;
 use std::io::ErrorKind;
+use std::sync::Arc;
 use std::vec::Vec;
 
 use bytes::Bytes;
@@ -102,11 +103,11 @@ struct Piece {
 }
 
 impl<IO> Pump<IO> {
-    /// One whose slices of what was read keep at most `window` bytes, and that begins with `head`.
-    pub(super) fn new(io: IO, window: usize, head: Bytes) -> Self {
+    /// One that reads into `reader`, and begins with `head`.
+    pub(super) fn new(io: IO, reader: ReadBuffer, head: Bytes) -> Self {
         Self {
             io,
-            reader: ReadBuffer::new(window),
+            reader,
             writer: Writer::new(),
             head,
             pieces: Vec::new(),
@@ -332,6 +333,7 @@ where
             return;
         }
         let memory = self.reader.pin(memory);
+        state.read_pool.get_or_insert_with(|| Arc::clone(self.reader.pool()));
         self.tell_pieces(state, |piece| memory.slice(piece.start..piece.end));
     }
 

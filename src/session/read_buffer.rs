@@ -39,8 +39,9 @@ pub(super) struct ReadBuffer {
     most_pinned: usize,
 }
 
+/// The buffers of a conversation.
 #[derive(Default)]
-struct Pool {
+pub(super) struct Pool {
     spare: Mutex<Spare>,
     /// Bytes of buffers that slices are handed out of.
     pinned: AtomicUsize,
@@ -110,8 +111,10 @@ impl Pool {
 impl ReadBuffer {
     /// A buffer whose slices keep at most `most_pinned` bytes alive, each counted with all of the
     /// memory that it is a slice of.
-    pub(super) fn new(most_pinned: usize) -> Self {
-        Self { len: 0, pool: None, most_pinned }
+    ///
+    /// `pool` is that of the stream before: slices of what came over it may still be held.
+    pub(super) fn new(most_pinned: usize, pool: Option<Arc<Pool>>) -> Self {
+        Self { len: 0, pool, most_pinned }
     }
 
     /// Where the next read goes.
@@ -133,7 +136,7 @@ impl ReadBuffer {
         self.pool().put(memory);
     }
 
-    fn pool(&mut self) -> &Arc<Pool> {
+    pub(super) fn pool(&mut self) -> &Arc<Pool> {
         self.pool.get_or_insert_default()
     }
 
@@ -174,6 +177,13 @@ impl ReadBuffer {
     }
 }
 
+impl Drop for ReadBuffer {
+    fn drop(&mut self) {
+        // Slices may be held for long after the stream.
+        self.shrink();
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -187,7 +197,7 @@ mod tests {
 
     #[test]
     fn slices_keep_no_more_buffers_than_they_may() {
-        let mut reader = ReadBuffer::new(3 * LARGEST);
+        let mut reader = ReadBuffer::new(3 * LARGEST, None);
         full(&mut reader);
         let mut kept = Vec::new();
         loop {
@@ -208,7 +218,7 @@ mod tests {
 
     #[test]
     fn buffers_that_are_mostly_empty_are_kept_while_there_are_spare_ones() {
-        let mut reader = ReadBuffer::new(10 * LARGEST);
+        let mut reader = ReadBuffer::new(10 * LARGEST, None);
         full(&mut reader);
         let mut kept = Vec::new();
         for _ in 0..SPARE {
@@ -223,7 +233,7 @@ mod tests {
 
     #[test]
     fn buffers_that_come_back_to_an_idle_conversation_go() {
-        let mut reader = ReadBuffer::new(10 * LARGEST);
+        let mut reader = ReadBuffer::new(10 * LARGEST, None);
         full(&mut reader);
         let [kept, late] = [(); 2].map(|()| {
             let memory = reader.memory();

@@ -14,6 +14,7 @@ use super::inbound::Inbound;
 use super::outbound::Outbound;
 use super::queue::Queue;
 use super::rate_limit::RateLimit;
+use super::read_buffer::Pool;
 use super::receipts::Receipts;
 use super::waiters::Waiters;
 use crate::proto::rare::{Nothing, Rare};
@@ -57,6 +58,8 @@ pub(super) struct State {
     pub(super) now: Time,
     /// The driver, while it waits.
     pub(super) driver: Option<Waker>,
+    /// What was read into over all streams, once slices of it were handed out.
+    pub(super) read_pool: Option<Arc<Pool>>,
     pub(super) has_driver: bool,
     /// There is more to write than the transport took, which wakes the driver when it takes more.
     pub(super) is_write_blocked: bool,
@@ -159,6 +162,7 @@ impl Shared {
             asks_for_peer: false,
             now,
             driver: None,
+            read_pool: None,
             has_driver: true,
             is_write_blocked: false,
             lane_waiters: Default::default(),

@@ -226,6 +226,30 @@ fn members_that_were_on_their_way_when_their_batch_ended_cost_nothing() {
 }
 
 #[test]
+fn a7_members_of_a_batch_that_has_ended_are_a_flood_in_the_end() {
+    for victim in ROLES {
+        let mut peer = RawPeer::open(victim);
+        offer_batch(&mut peer, 1, 1000).unwrap();
+        accept(&mut peer, 1);
+        let batch = transfer(peer.ours(1));
+        let member = Offer { batch: Some(batch), ..Offer::new("dir/name") };
+        peer.victim().conclude(batch, &FAILED).unwrap();
+        // As many as may be on their way, and what may be spent.
+        let free = peer.config.limits().transfers.min(1000) + 1000;
+        let refused = (2..4000).find_map(|number| {
+            peer.take_all();
+            peer.settle();
+            let result = offer(&mut peer, number, &member);
+            result.is_err().then_some((number - 2, result))
+        });
+        let (taken, result) = refused.expect("it ends");
+        // Their bytes give some of it back.
+        assert!((free..free + 100).contains(&taken), "{taken} were taken, and {free} are free");
+        peer.assert_refused(result, CloseCode::FLOOD);
+    }
+}
+
+#[test]
 fn a_late_member_ends_with_the_code_of_its_own_batch() {
     for victim in ROLES {
         let mut peer = RawPeer::open(victim);

@@ -358,3 +358,52 @@ fn offers_that_a_new_peer_never_takes_do_not_wait_for_files_of_the_old_one() {
         drop(outgoing);
     });
 }
+
+/// What a stream's data was read into is held for as long as the data is, whatever became of the stream.
+#[test]
+fn what_is_held_of_the_streams_before_counts_for_those_that_come() {
+    const STREAMS: u64 = 6;
+    const EACH: u64 = 250_000;
+    let file = Bytes::from(vec![7; 1 << 20]);
+    let counted = allocation_counter::measure(|| {
+        World::run(async |world| {
+            let (network, listener) = Network::new(world);
+            let conversations = Conversations::new(Config::default());
+            let mut arrivals = listen(world, listener, &conversations);
+            let cut = || network.cut_next_after.set(Some((true, EACH)));
+            cut();
+            let backoff = Backoff::new([9; 32]).first(Duration::from_millis(20));
+            let (session, mut events, _driver) =
+                reconnecting(&network, Config::default(), backoff).await;
+            let mut hosted = arrivals.next().await.unwrap().unwrap().unwrap();
+            // Nobody reads them, and each may come as far as its first window.
+            let (mut outgoing, mut unread) = (Vec::new(), Vec::new());
+            for _ in 0..12 {
+                outgoing.push(session.offer(&Offer::new("x")).await.unwrap());
+                let offer = loop {
+                    match hosted.events.next().await {
+                        Some(Event::Offer(offer)) => break offer,
+                        other => assert!(other.is_some()),
+                    }
+                };
+                unread.push(offer.accept().unwrap());
+            }
+            for mut outgoing in outgoing {
+                let file = file.clone();
+                world.detach(async move {
+                    let _ = send_all(&mut outgoing, &file, 64 << 10).await;
+                });
+            }
+            for _ in 0..STREAMS {
+                while !matches!(events.next().await, Some(Event::Detached(_))) {}
+                cut();
+            }
+            let statistics = session.statistics();
+            assert!(statistics.sent.data.bytes > (STREAMS - 1) * EACH, "{statistics:?}");
+        });
+    });
+    let (most, data) = (counted.bytes_max, STREAMS * EACH);
+    println!("{most} bytes at most for {data} of data");
+    // Buffers that are mostly empty are a megabyte; the pipes and both conversations take theirs.
+    assert!(most < data + (3 << 20), "{most} bytes at most for {data} of data");
+}

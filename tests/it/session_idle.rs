@@ -4,7 +4,7 @@ use std::pin::pin;
 use std::time::Duration;
 
 use duologue::proto::Config;
-use duologue::session::{Driver, Event, Events, Session, accept};
+use duologue::session::{Chunk, Driver, Event, Events, Outcome, Session, accept};
 use duologue::testing::{Duplex, duplex};
 use duologue::time::VirtualTimer;
 use duologue::wire::{Chat, Offer, TransferCode};
@@ -161,6 +161,36 @@ fn after_a_transfer_an_idle_conversation_holds_little_more() {
     assert_eq!(one, many);
 }
 
+/// A conversation after a burst, with what the application took of it.
+fn after_a_burst(world: &World, chunks: usize) -> (Conversation, Vec<Chunk>) {
+    let patient = Config::builder().keep_alive_interval(Duration::from_secs(25)).build().unwrap();
+    let mut conversation = Conversation::configured(world, duplex(256 << 10), patient);
+    let offered = conversation.near.session.offer(&Offer::new("x")).now_or_never();
+    let mut outgoing = offered.expect("it is allowed").unwrap();
+    conversation.settle();
+    let Some(Some(Event::Offer(offer))) = conversation.far.events.next().now_or_never() else {
+        panic!("it is offered");
+    };
+    let mut incoming = offer.accept().unwrap();
+    conversation.settle();
+    let (mut taken, mut received) = (Vec::new(), 0);
+    for sent in 1..=chunks {
+        let sending = outgoing.send(vec![7; 64 << 10].into()).now_or_never();
+        sending.expect("there is room").unwrap();
+        while received < sent << 16 {
+            conversation.pause(world, Duration::from_millis(10));
+            while let Some(chunk) = incoming.next().now_or_never() {
+                let chunk = chunk.unwrap().unwrap();
+                received += chunk.data.len();
+                taken.push(chunk);
+            }
+        }
+    }
+    let _ = incoming.failed(TransferCode::DECLINED, "");
+    conversation.settle();
+    (conversation, taken)
+}
+
 /// What a burst was read into goes, however late the application is done with it, and whoever asks from
 /// time to time whether the other is still there.
 #[test]
@@ -169,34 +199,7 @@ fn a_burst_leaves_no_buffer_behind() {
     let held = |chunks: usize| {
         let mut kept = None;
         let counted = allocation_counter::measure(|| {
-            let patient = Config::builder().keep_alive_interval(Duration::from_secs(25));
-            let patient = patient.build().unwrap();
-            let mut conversation = Conversation::configured(&world, duplex(256 << 10), patient);
-            let offered = conversation.near.session.offer(&Offer::new("x")).now_or_never();
-            let mut outgoing = offered.expect("it is allowed").unwrap();
-            conversation.settle();
-            let Some(Some(Event::Offer(offer))) = conversation.far.events.next().now_or_never()
-            else {
-                panic!("it is offered");
-            };
-            let mut incoming = offer.accept().unwrap();
-            conversation.settle();
-            let (mut taken, mut received) = (Vec::new(), 0);
-            for sent in 1..=chunks {
-                let sending = outgoing.send(vec![7; 64 << 10].into()).now_or_never();
-                sending.expect("there is room").unwrap();
-                while received < sent << 16 {
-                    conversation.pause(&world, Duration::from_millis(10));
-                    while let Some(chunk) = incoming.next().now_or_never() {
-                        let chunk = chunk.unwrap().unwrap();
-                        received += chunk.data.len();
-                        taken.push(chunk);
-                    }
-                }
-            }
-            let _ = incoming.failed(TransferCode::DECLINED, "");
-            conversation.settle();
-            drop(outgoing);
+            let (mut conversation, taken) = after_a_burst(&world, chunks);
             // One of them asks first each time, and answers only come to that one.
             conversation.pause(&world, Duration::from_secs(40));
             drop(taken);
@@ -209,6 +212,30 @@ fn a_burst_leaves_no_buffer_behind() {
     let [none, some] = [0, 20].map(held);
     println!("{none} bytes after nothing, {some} after a burst");
     assert!(some - none < 1024, "{none} bytes after nothing, {some} after a burst");
+}
+
+#[test]
+fn a_stream_that_breaks_right_after_a_burst_leaves_no_buffer_behind() {
+    let world = World::default();
+    let held = |chunks: usize| {
+        let mut kept = None;
+        let counted = allocation_counter::measure(|| {
+            let (conversation, taken) = after_a_burst(&world, chunks);
+            let Conversation { near, mut far } = conversation;
+            drop(near);
+            let outcome = (&mut far.driver).now_or_never();
+            assert!(matches!(outcome, Some(Outcome::Detached(_) | Outcome::Ended(_))));
+            let one = taken.into_iter().next();
+            kept = Some((far.session, far.events, outcome, one));
+        });
+        drop(kept);
+        counted.bytes_current
+    };
+    held(1);
+    let [none, some] = [0, 20].map(held);
+    println!("{none} bytes after nothing, {some} after a burst");
+    // One of its chunks is still there.
+    assert!(some - none < (64 << 10) + 1024, "{none} bytes after nothing, {some} after a burst");
 }
 
 #[test]

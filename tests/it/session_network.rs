@@ -50,7 +50,11 @@ impl Cuttable {
         let Some(inner) = &mut self.inner else {
             return Poll::Ready(Err(std::io::ErrorKind::ConnectionReset.into()));
         };
-        self.wakers.borrow_mut().push(cx.waker().clone());
+        let mut wakers = self.wakers.borrow_mut();
+        if !wakers.iter().any(|waker| waker.will_wake(cx.waker())) {
+            wakers.push(cx.waker().clone());
+        }
+        drop(wakers);
         act(std::pin::Pin::new(inner), cx)
     }
 }

@@ -2,7 +2,7 @@
 //! `cargo run --release --manifest-path benches/Cargo.toml --bin torture -- [--seconds N] [--seed S]`.
 //!
 //! - *simulator*: whole programs on virtual time, of `tests/simulator`; seeds from S (by default
-//!   10,000,000, as those before it know fewer faults) on, for N seconds (60) or, with `--seeds N`, so
+//!   30,000,000, as those before it know fewer faults) on, for N seconds (60) or, with `--seeds N`, so
 //!   many; `--one S` runs that one alone.
 //! - *attacks*: every `testing::Misbehaviour` of a peer and of a transport against a victim with
 //!   others beside it, of `tests/attacks`, with the most memory that it made the victim hold and the
