@@ -59,7 +59,7 @@ fn two_programs_end_all_that_they_began_whatever_happens_to_them() {
         sum.add(&run(seed));
     }
     // What nothing happened in proves nothing.
-    assert!(sum.looks > 500, "{sum:#?}");
+    assert!(sum.looks > 500 && sum.driver_looks > 500, "{sum:#?}");
     assert!(sum.delivered > 500 && sum.messages > 500 && sum.answers > 500, "{sum:#?}");
     assert!(sum.files > 50 && sum.folders > 20 && sum.members > 50, "{sum:#?}");
     assert!(sum.resumptions > 10 && sum.goodbyes > 10 && sum.shuts > 10, "{sum:#?}");

@@ -78,6 +78,8 @@ pub(crate) struct Executor {
     pub(crate) polls_sleepers: Cell<bool>,
     /// How often those that sleep were looked at.
     pub(crate) looks: Cell<u64>,
+    /// How many drivers were looked at.
+    pub(crate) driver_looks: Cell<u64>,
     /// Whose memory is counted at the moment.
     counted: Cell<Option<usize>>,
     pub(crate) meter: Meter,
@@ -135,6 +137,7 @@ impl Executor {
             looks_at_sleepers: Cell::new(false),
             polls_sleepers: Cell::new(true),
             looks: Cell::new(0),
+            driver_looks: Cell::new(0),
             counted: Cell::new(None),
             meter: Meter::default(),
             polls: Cell::new(0),
@@ -287,7 +290,10 @@ impl Executor {
         let is_quiet = clock.next_deadline().is_none_or(|at| at > now.saturating_add(STEP));
         let may_sleep = |task: &Task| match task.laziness {
             Laziness::Nothing => false,
-            Laziness::ForAStep => !is_quiet,
+            Laziness::ForAStep => {
+                self.driver_looks.set(self.driver_looks.get() + u64::from(is_quiet));
+                !is_quiet
+            }
             Laziness::Always => true,
         };
         let ids: Vec<u64> = uncounted(|| {

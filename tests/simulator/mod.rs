@@ -168,6 +168,7 @@ impl World {
         report.runs = 1;
         report.polls = self.executor.polls.get();
         report.looks = self.executor.looks.get();
+        report.driver_looks = self.executor.driver_looks.get();
         report.trace = self.executor.trace.get();
         report.micros = self.clock.now().as_micros();
         report.bytes = self.cables.borrow().iter().map(|cable| cable.borrow().carried).sum();

@@ -9,6 +9,8 @@ pub(crate) struct Report {
     pub(crate) polls: u64,
     /// How often all that slept were looked at.
     pub(crate) looks: u64,
+    /// How many drivers were looked at then.
+    pub(crate) driver_looks: u64,
     pub(crate) micros: u64,
     pub(crate) bytes: u64,
     pub(crate) streams: u64,
@@ -76,11 +78,12 @@ impl Report {
         self.trace ^= other.trace;
     }
 
-    fn sums(&mut self) -> [&mut u64; 34] {
+    fn sums(&mut self) -> [&mut u64; 35] {
         [
             &mut self.runs,
             &mut self.polls,
             &mut self.looks,
+            &mut self.driver_looks,
             &mut self.micros,
             &mut self.bytes,
             &mut self.streams,

@@ -82,6 +82,7 @@ fn print(sum: &Report, failures: &[Failure], table: &mut Table) {
         ("virtual hours", sum.micros / 3_600_000_000),
         ("polls", sum.polls),
         ("looks at those that sleep", sum.looks),
+        ("drivers looked at then", sum.driver_looks),
         ("streams", sum.streams),
         ("bytes carried", sum.bytes),
         ("cuts", sum.cuts),
