@@ -316,3 +316,25 @@ fn the_driver_does_not_give_way_while_it_has_something_to_send() {
         assert!(matches!(now(both.far.events.next()), Some(Event::Chat(_))));
     });
 }
+
+#[test]
+fn the_next_under_a_rate_limit() {
+    World::run(async |world| {
+        let mut both = Conversation::open(world, Config::default(), Config::default());
+        let [(mut first, _first), (mut second, _second)] =
+            [(); 2].map(|()| both.transfer(&Offer::new("x")));
+        // A hundred bytes each microsecond.
+        both.near.session.set_rate_limit(Some(100_000_000));
+        now(first.send(Bytes::from(vec![0; 10_000]))).unwrap();
+        let mut sending = Box::pin(first.send(Bytes::from_static(b"one")));
+        assert!(is_pending(&mut sending), "it has to wait first");
+        both.is_woken(Box::pin(second.send(Bytes::from_static(b"two"))), |both| {
+            both.settle();
+            world.clock.advance(Duration::from_micros(101));
+            assert!(is_pending(&mut both.near.driver));
+            // No driver comes between: this one might be unable to write for long.
+            now(sending).unwrap();
+        })
+        .unwrap();
+    });
+}
